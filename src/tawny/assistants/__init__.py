@@ -1,0 +1,1 @@
+"""Bundled plugins: the morning brief, the document digest."""

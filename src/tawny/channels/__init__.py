@@ -1,0 +1,1 @@
+"""Where messages come and go, one file each."""

@@ -1,0 +1,141 @@
+"""Time as the rest of the house sees it: an integer count of microseconds, handed out by a Clock."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from typing import Protocol
+
+Instant = int
+"""Microseconds since 1970-01-01T00:00:00Z."""
+
+SECOND: int = 1_000_000
+MINUTE: int = 60 * SECOND
+HOUR: int = 60 * MINUTE
+DAY: int = 24 * HOUR
+
+# A sleep never lasts longer than this, so that a changed wall clock or a suspend is noticed.
+_LONGEST_NAP = 30.0
+
+
+class Clock(Protocol):
+    """Where the time comes from. `tawny.testing.FakeClock` is the other implementation."""
+
+    def now(self) -> Instant:
+        """The wall clock in microseconds since the epoch."""
+        ...
+
+    async def sleep_until(self, due: Instant) -> None:
+        """Return once `now() >= due`; never earlier."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> Instant:
+        return time.time_ns() // 1000
+
+    async def sleep_until(self, due: Instant) -> None:
+        while (left := due - self.now()) > 0:
+            await asyncio.sleep(min(left / SECOND, _LONGEST_NAP))
+
+
+class ScaledClock:
+    """A clock that runs `factor` times as fast as the machine's, from `start` on."""
+
+    def __init__(self, *, factor: float, start: Instant) -> None:
+        self._factor = factor
+        self._start = start
+        self._origin = time.monotonic_ns()
+
+    def now(self) -> Instant:
+        elapsed = (time.monotonic_ns() - self._origin) // 1000
+        return self._start + int(elapsed * self._factor)
+
+    async def sleep_until(self, due: Instant) -> None:
+        while (left := due - self.now()) > 0:
+            await asyncio.sleep(min(left / SECOND / self._factor, _LONGEST_NAP))
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Sleep for `seconds` of the given clock."""
+    await clock.sleep_until(clock.now() + int(seconds * SECOND))
+
+
+def to_datetime(instant: Instant, zone: tzinfo = UTC) -> datetime:
+    """The instant as an aware datetime in `zone`."""
+    seconds, micros = divmod(instant, SECOND)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).astimezone(zone)
+
+
+def from_datetime(moment: datetime) -> Instant:
+    """The aware datetime as an instant.
+
+    Raises:
+        ValueError: `moment` has no zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone")
+    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds
+
+
+def iso(instant: Instant) -> str:
+    """ISO 8601 in UTC with milliseconds and `Z`, as on the wire."""
+    moment = to_datetime(instant)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def stopwatch() -> Callable[[], float]:
+    """Start measuring; the returned function tells the seconds since (monotonic)."""
+    started = time.perf_counter()
+    return lambda: time.perf_counter() - started
+
+
+_UNITS = {"ms": 1000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+
+
+def parse_duration(text: str | float) -> int:
+    """`90s`, `10m`, `1h30m`, `7d`, or a number of seconds, as microseconds.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if isinstance(text, int | float):
+        if not 0 <= text < 10**11:
+            raise ValueError(f"{text!r} is no duration; write it like 90s, 10m, 2h or 7d")
+        return int(text * SECOND)
+    parts = _DURATION.findall(text.strip().lower())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
+        raise ValueError(f"{text!r} is no duration; write it like 90s, 10m, 2h or 7d")
+    return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def format_duration(micros: int) -> str:
+    """The shortest of `7d`, `2h`, `10m`, `90s`, `250ms` that says it exactly to the millisecond."""
+    for unit in ("d", "h", "m", "s"):
+        if micros % _UNITS[unit] == 0:
+            return f"{micros // _UNITS[unit]}{unit}"
+    return f"{micros // 1000}ms"
+
+
+def parse_time(text: str | float, *, now: Instant) -> Instant:
+    """A point in time: ISO 8601 with a zone, or a duration from now such as `30m`.
+
+    Raises:
+        ValueError: it is neither, or has no zone.
+    """
+    try:
+        return now + parse_duration(text)
+    except ValueError:
+        if not isinstance(text, str):
+            raise
+    try:
+        return from_datetime(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no time; write it like 2026-12-01T08:00:00Z, or a duration from now like 30m"
+        ) from error

@@ -1,0 +1,248 @@
+"""The configuration: `config.toml` in the home, checked on load, one line per mistake.
+
+Environment variables serve for secrets and the home alone; this is the only module that reads them.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import platformdirs
+
+from tawny.errors import ConfigError
+
+Settings = dict[str, Any]
+"""One table of a plugin (a channel, say), checked by the plugin's own struct when it is loaded."""
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: Port = 8765
+
+
+class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    base_url: str = ""
+    api_key: str = ""
+    timeout: str = "60s"
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str = "demo"
+    base_url: str = ""
+    api_key: str | list[str] = ""
+    timeout: str = "60s"
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+class Owner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    timezone: str = ""
+    name: str = "owner"
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the assistant reads from. `password` is a reference: `env:`, `file:`, `keyring:`."""
+
+    url: str
+    name: str = ""
+    password: str = ""
+    smtp: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    calendar: tuple[Source, ...] = ()
+    todo: tuple[Source, ...] = ()
+    mail: tuple[Source, ...] = ()
+    feed: tuple[Source, ...] = ()
+    weather: tuple[Source, ...] = ()
+    contacts: tuple[Source, ...] = ()
+
+
+class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    allow: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] = ()
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    concurrency: Count = 3
+    interactive: Count = 32
+    max_queued_per_owner: Count = 100
+    max_running_per_owner: Count = 3
+
+
+class Exec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mode: str = "ask"
+    allow: tuple[str, ...] = ()
+
+
+class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    expire: str = "24h"
+    on_expiry: str = "deny"
+    approvers: tuple[str, ...] = ()
+
+
+class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    url: str = ""
+    retention: str = "7d"
+    result_retention: str = "30d"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    gateway: Gateway = Gateway()
+    model: Model = Model()
+    owner: Owner = Owner()
+    sources: Sources = Sources()
+    channels: dict[str, tuple[Settings, ...]] = {}
+    network: Network = Network()
+    limits: Limits = Limits()
+    exec: Exec = Exec()
+    approvals: Approvals = Approvals()
+    ledger: Ledger = Ledger()
+
+
+class Home:
+    """The folder that holds everything of one owner; see the contract's table."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config_file = root / "config.toml"
+        self.policy_file = root / "policy.yaml"
+        self.database = root / "state.db"
+        self.token_file = root / "token"
+        self.workspace = root / "workspace"
+        self.artifacts = root / "artifacts"
+        self.logs = root / "logs"
+        self.run = root / "run"
+
+    def prepare(self) -> None:
+        """Make what is missing, private to the owner."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.workspace, self.artifacts, self.logs, self.run):
+            folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def find_home(given: str | None = None) -> Home:
+    """The home: `--home`, else `TAWNY_HOME`, else the platform's user data folder."""
+    chosen = given or os.environ.get("TAWNY_HOME") or platformdirs.user_data_dir("tawny")
+    return Home(Path(chosen).expanduser().absolute())
+
+
+def environment() -> dict[str, str]:
+    """A copy of the process's environment, for the one reader of secrets and for child processes."""
+    return dict(os.environ)
+
+
+def load(home: Home) -> Config:
+    """The checked configuration of a home; the defaults where it has no `config.toml`.
+
+    Raises:
+        ConfigError: one line that names key, line and mend.
+    """
+    try:
+        text = home.config_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{home.config_file} cannot be read: {error}") from error
+    return parse(text, file=str(home.config_file))
+
+
+def parse(text: str, *, file: str = "config.toml") -> Config:
+    """The configuration in a TOML text.
+
+    Raises:
+        ConfigError: one line that names key, line and mend.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}", hint="mend the TOML syntax there") from error
+    channels = document.get("channels")
+    if isinstance(channels, dict):
+        document["channels"] = {
+            kind: tables if isinstance(tables, list) else [tables]
+            for kind, tables in channels.items()  # pyright: ignore[reportUnknownVariableType]
+        }
+    try:
+        return msgspec.convert(document, Config)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), text, file) from error
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_WRONG = re.compile(r"(.+?) - at `\$\.?([^`]*)`")
+
+
+def _explain(problem: str, text: str, file: str) -> ConfigError:
+    """Turn the checker's words into: file, line, key, mend."""
+    if match := _UNKNOWN.match(problem):
+        key, parent = match.group(1), match.group(2) or ""
+        path = f"{parent}.{key}" if parent else key
+        known = _fields(parent)
+        close = difflib.get_close_matches(key, known, n=1)
+        mend = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        return ConfigError(f"{file}:{_line(text, path)}: unknown key {path!r}", hint=mend)
+    if match := _MISSING.match(problem):
+        key, parent = match.group(1), match.group(2) or ""
+        return ConfigError(
+            f"{file}:{_line(text, parent)}: [{_plain(parent)}] has no {key!r}",
+            hint=f"add {key} = …",
+        )
+    if match := _WRONG.match(problem):
+        what, path = match.group(1), match.group(2)
+        return ConfigError(f"{file}:{_line(text, path)}: {_plain(path)!r}: {what}", hint="correct the value")
+    return ConfigError(f"{file}: {problem}", hint="correct the value")
+
+
+def _plain(path: str) -> str:
+    return re.sub(r"\[[^\]]*\]", "", path)
+
+
+def _fields(path: str) -> list[str]:
+    """The keys known in the table at `path`."""
+    current: Any = Config
+    for name in filter(None, _plain(path).split(".")):
+        info = {field.name: field.type for field in msgspec.structs.fields(current)}
+        current = info.get(name)
+        arguments = getattr(current, "__args__", ())
+        if arguments:
+            current = arguments[0]
+        if not (isinstance(current, type) and issubclass(current, msgspec.Struct)):
+            return []
+    return [field.name for field in msgspec.structs.fields(current)]
+
+
+def _line(text: str, path: str) -> int:
+    """The line, from 1, on which the key at `path` stands; the table's where it has no line of its own."""
+    wanted = [part for part in _plain(path).split(".") if part]
+    index = re.findall(r"\[(\d+)\]", path)
+    skip = int(index[0]) if index else 0
+    table: list[str] = []
+    best = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if header := re.match(r"\[\[?\s*([^\]]+?)\s*\]\]?", stripped):
+            table = [part.strip().strip("\"'") for part in header.group(1).split(".")]
+            if table == wanted[: len(table)]:
+                if stripped.startswith("[[") and skip:
+                    skip -= 1
+                    table = []
+                    continue
+                best = number
+                if table == wanted:
+                    return number
+        elif "=" in stripped and not stripped.startswith("#"):
+            keys = [part.strip().strip("\"'") for part in stripped.split("=", 1)[0].split(".")]
+            if table + keys == wanted[: len(table) + len(keys)]:
+                return number
+    return best

@@ -1,0 +1,1 @@
+"""Moves tasks along: claims, runs, waits, retries, recovers."""

@@ -1,0 +1,148 @@
+"""What a kind of task is, and what its run may ask of the engine."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from tawny.clock import MINUTE, Clock, Instant
+from tawny.domain.tasks import Effect, Json, Origin, Submission, Task, Usage
+
+DEFAULT_TIMEOUT = 10 * MINUTE
+
+Result = dict[str, Json] | str | None
+"""What a run returns: an object with `text` and, by kind, more; a plain string stands for `{"text": …}`."""
+
+
+class Context(Protocol):
+    """The engine's side of one execution, handed to the run.
+
+    Every method may raise to end the execution (pause, cancel, timeout, fence, suspension): let that pass.
+    """
+
+    task: Task
+    clock: Clock
+
+    async def step(
+        self,
+        key: str,
+        fn: Callable[[], Awaitable[Json]],
+        *,
+        input: Json = None,
+        effect: Effect = Effect.PURE,
+        name: str = "",
+    ) -> Json:
+        """Run `fn` once and journal its result under `key` and the hash of `input`.
+
+        A finished step returns its record without running. With `effect=AT_MOST_ONCE` the intent is written
+        first; after a crash in between the task waits for a person (`reconcile`).
+
+        Raises:
+            Conflict: the journal has `key` with another input: the code or its input has changed.
+        """
+        ...
+
+    def idempotency_key(self, step: str) -> str:
+        """Task and step, the same in every attempt: what an `IDEMPOTENT` effect sends along."""
+        ...
+
+    async def progress(
+        self,
+        current: float,
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Tell how far the work is. Writes are coalesced to four a second; the percentage never falls."""
+        ...
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        """A line in the task's own log (bounded to its newest 1,000 lines)."""
+        ...
+
+    async def artifact(
+        self, name: str, data: bytes | str | Path, *, partial: bool = False, media_type: str = ""
+    ) -> str:
+        """Keep a result file, under the task's folder; the same name replaces. Returns its id."""
+        ...
+
+    async def wait_until(self, key: str, due: Instant) -> None:
+        """Leave memory until `due`; the run starts again from the top and passes this point."""
+        ...
+
+    async def wait_event(
+        self, key: str, source: str, *, filter: str = "", timeout: int | None = None
+    ) -> Json:
+        """Leave memory until an outside event from `source` matches; returns its data, `None` on timeout (µs)."""
+        ...
+
+    async def ask(self, key: str, question: "Question") -> "Answer":
+        """Leave memory until a person has answered (an approval)."""
+        ...
+
+    async def child(self, key: str, submission: Submission) -> Task:
+        """Start a child once and leave memory until it has ended; returns the ended child."""
+        ...
+
+    async def children(self, key: str, submissions: Sequence[Submission]) -> list[Task]:
+        """Start children once, in parallel, and leave memory until all have ended."""
+        ...
+
+    async def submit(self, key: str, submission: Submission) -> str:
+        """Start a task once, without waiting for it; returns its id."""
+        ...
+
+    def spend(self, usage: Usage) -> None:
+        """Add to what the task has used; written with the next step or outcome."""
+        ...
+
+    def add_origin(self, origin: Origin) -> None:
+        """Record that the run has read content of this origin; from then on it counts for every decision."""
+        ...
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What only a person may answer. `arguments` are shown whole and may be edited before a yes."""
+
+    tool: str
+    operation: str
+    arguments: dict[str, Json]
+    level: int
+    reason: str
+    origin: Origin = Origin()
+    expires_in: int | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled approval: `status` is approved, denied or expired."""
+
+    status: str
+    arguments: dict[str, Json]
+    approval_id: str
+    answered_by: str | None = None
+    note: str = ""
+
+
+Run = Callable[[Context, Any], Awaitable[Result]]
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of task: its name, its parameters' struct and its run.
+
+    `effect` is what running the whole again would mean where the run journals no steps of its own.
+    `resumable=False` marks work whose backing can vanish (then `lost`, after the grace).
+    """
+
+    name: str
+    params: type[msgspec.Struct]
+    run: Run
+    description: str = ""
+    title: Callable[[Any], str] | None = None
+    effect: Effect = Effect.PURE
+    timeout: int | None = DEFAULT_TIMEOUT
+    resumable: bool = True
+
+
+Kinds = Mapping[str, Kind]

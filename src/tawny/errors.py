@@ -1,0 +1,87 @@
+"""The errors of the house. Each names the thing, and says by its class whether trying again helps.
+
+TawnyError
+├── TemporaryError        trying again may help (`retry_after` seconds, when the other side said so)
+│   └── StorageError      the disk or the database refused
+├── PermanentError        trying again will not help
+│   ├── InvalidInput      what was given is wrong; names the field and the mend
+│   │   └── ConfigError   … in the configuration
+│   ├── NotFound
+│   ├── Conflict          the state does not allow it (any more)
+│   │   └── Fenced        a given-up execution still spoke
+│   └── Refused           policy, sandbox or network list said no
+└── QueueFull             the owner's queue is full; nothing was written
+"""
+
+
+class TawnyError(Exception):
+    """Anything that went wrong in a way we can name.
+
+    Args:
+        message: one line that names the thing and its state.
+        hint: the mend, one line; may be empty.
+        code: the stable word on the wire; each class has its own.
+    """
+
+    code = "error"
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+
+class TemporaryError(TawnyError):
+    code = "temporary"
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
+
+
+class StorageError(TemporaryError):
+    code = "storage"
+
+
+class PermanentError(TawnyError):
+    code = "permanent"
+
+
+class InvalidInput(PermanentError):
+    code = "invalid"
+
+
+class ConfigError(InvalidInput):
+    code = "config"
+
+
+class NotFound(PermanentError):
+    code = "not_found"
+
+
+class Conflict(PermanentError):
+    code = "conflict"
+
+
+class Fenced(Conflict):
+    code = "fenced"
+
+
+class Refused(PermanentError):
+    code = "refused"
+
+
+class QueueFull(TawnyError):
+    code = "queue_full"
+    retryable = True

@@ -1,0 +1,1 @@
+"""All SQL, all state, the event log."""

@@ -1,0 +1,281 @@
+"""One database, one writer, readers apart. Functions of the ledger take a `Tx` and are plain and synchronous.
+
+`Ledger.write(fn)` runs `fn(tx)` on the writer's thread. What waits there is committed in one group (each `fn` in
+its own savepoint), and the caller goes on only when the commit is on the disk. `Ledger.read(fn)` runs on a reader's
+own connection. The `…_now` forms do the same in the calling thread, for the command line.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from tawny.clock import Clock, Instant
+from tawny.errors import StorageError, TawnyError
+from tawny.log import Log
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+_GROUP = 200
+_log = Log("ledger")
+
+
+class Connection(Protocol):
+    """One connection to a database, SQLite's or PostgreSQL's, both speaking the same SQL."""
+
+    dialect: str
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        """Run a statement; the number of rows it changed."""
+        ...
+
+    def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]: ...
+
+    def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None: ...
+
+    def begin(self) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def savepoint(self) -> AbstractContextManager[None]: ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """Opens connections to one database; `sqlite.py` and `postgres.py` are the two."""
+
+    def connect(self, *, read_only: bool = False) -> Connection: ...
+
+    def notify(self, topics: set[str]) -> None:
+        """Tell other processes on the same database that something was committed."""
+        ...
+
+
+class Tx:
+    """One transaction: SQL with `:name` parameters, the time it happens at, and wake-ups for after the commit."""
+
+    def __init__(self, connection: Connection, now: Instant) -> None:
+        self._connection = connection
+        self.now = now
+        self.dialect = connection.dialect
+        self.topics: set[str] = set()
+
+    def execute(self, sql: str, **params: Any) -> int:
+        """Run a statement; the number of rows it changed."""
+        return self._connection.execute(sql, params)
+
+    def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
+        self._connection.execute_many(sql, params)
+
+    def all(self, sql: str, **params: Any) -> Sequence[Row]:
+        return self._connection.fetch(sql, params)
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        rows = self._connection.fetch(sql, params)
+        return rows[0] if rows else None
+
+    def value(self, sql: str, **params: Any) -> Any:
+        """The first column of the first row, `None` where there is none."""
+        rows = self._connection.fetch(sql, params)
+        return next(iter(rows[0].values())) if rows else None
+
+    def wake(self, topic: str) -> None:
+        """Ring `topic` once this transaction is committed. Ring only for what changed."""
+        self.topics.add(topic)
+
+
+class Bell:
+    """Wakes whoever waits for a topic. One asyncio loop; `ring` is called on it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def subscribe(self, *topics: str) -> asyncio.Event:
+        """An event that is set whenever one of the topics rings; clear it before looking."""
+        event = asyncio.Event()
+        for topic in topics:
+            self._waiting.setdefault(topic, set()).add(event)
+        return event
+
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        for waiting in self._waiting.values():
+            waiting.discard(event)
+
+    def ring(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            for event in self._waiting.get(topic, ()):
+                event.set()
+
+
+class _Job:
+    __slots__ = ("error", "fn", "future", "result")
+
+    def __init__(self, fn: Callable[[Tx], Any], future: "asyncio.Future[Any]") -> None:
+        self.fn = fn
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Ledger:
+    """The one door to the database."""
+
+    def __init__(self, store: Store, clock: Clock, *, readers: int = 2) -> None:
+        self.store = store
+        self.clock = clock
+        self.bell = Bell()
+        self.commits = 0
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="ledger-reader")
+        self._local = threading.local()
+        self._opened: list[Connection] = []
+        self._failing = False
+
+    async def __aenter__(self) -> "Ledger":
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._jobs.put(None)
+        thread = self._thread
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
+        self._readers.shutdown(wait=True)
+        for connection in self._opened:
+            connection.close()
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` in a transaction; return its result once it is durable.
+
+        Raises:
+            StorageError: the disk or database refused; nothing of `fn` has happened.
+        """
+        return await self.post(fn)
+
+    def post(self, fn: Callable[[Tx], T]) -> "asyncio.Future[T]":
+        """Like `write`, without waiting: the order of posts is the order of commits."""
+        assert self._loop is not None, "the ledger is not open"
+        job = _Job(fn, self._loop.create_future())
+        self._jobs.put(job)
+        return job.future
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` on a reader's connection: a consistent picture of what is committed."""
+        assert self._loop is not None, "the ledger is not open"
+        return await self._loop.run_in_executor(self._readers, self._read, fn)
+
+    def _read(self, fn: Callable[[Tx], T]) -> T:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self.store.connect(read_only=True)
+            self._local.connection = connection
+            self._opened.append(connection)
+        connection.begin()
+        try:
+            return fn(Tx(connection, self.clock.now()))
+        finally:
+            connection.rollback()
+
+    def _write_loop(self) -> None:
+        connection = self.store.connect()
+        while (job := self._jobs.get()) is not None:
+            group = [job]
+            stop = False
+            while len(group) < _GROUP:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                group.append(more)
+            topics = self._commit(connection, group)
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._settle, group, topics)
+            if topics:
+                self.store.notify(topics)
+            if stop:
+                break
+        connection.close()
+
+    def _commit(self, connection: Connection, group: list[_Job]) -> set[str]:
+        topics: set[str] = set()
+        now = self.clock.now()
+        try:
+            connection.begin()
+            for job in group:
+                tx = Tx(connection, now)
+                try:
+                    if len(group) == 1:
+                        job.result = job.fn(tx)
+                    else:
+                        with connection.savepoint():
+                            job.result = job.fn(tx)
+                except StorageError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the caller's function; its error goes back to the caller
+                    job.error = error
+                    if len(group) == 1:
+                        connection.rollback()
+                        return topics
+                else:
+                    topics |= tx.topics
+            connection.commit()
+            self.commits += 1
+        except StorageError as error:
+            connection.rollback()
+            _log.error("commit failed", error=str(error), jobs=len(group))
+            for job in group:
+                job.error = StorageError(error.message, hint=error.hint)
+            return set()
+        return topics
+
+    def _settle(self, group: list[_Job], topics: set[str]) -> None:
+        for job in group:
+            if job.future.cancelled():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+        self.bell.ring(topics)
+
+
+def write_now(store: Store, clock: Clock, fn: Callable[[Tx], T]) -> T:
+    """Run `fn` in a transaction of its own in this thread; for the command line."""
+    connection = store.connect()
+    try:
+        connection.begin()
+        tx = Tx(connection, clock.now())
+        try:
+            result = fn(tx)
+        except TawnyError:
+            connection.rollback()
+            raise
+        connection.commit()
+        if tx.topics:
+            store.notify(tx.topics)
+        return result
+    finally:
+        connection.close()
+
+
+def read_now(store: Store, clock: Clock, fn: Callable[[Tx], T]) -> T:
+    """Run `fn` on a read-only connection in this thread; for the command line."""
+    connection = store.connect(read_only=True)
+    try:
+        connection.begin()
+        return fn(Tx(connection, clock.now()))
+    finally:
+        connection.close()

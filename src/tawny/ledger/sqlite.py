@@ -1,0 +1,122 @@
+"""The embedded database: SQLite in WAL mode, synchronous=FULL, so an acknowledged task survives power loss."""
+
+import sqlite3
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tawny.errors import StorageError
+from tawny.ledger.database import Row
+
+_BUSY_MS = 10_000
+
+
+class SqliteConnection:
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        self._read_only = read_only
+        mode = "ro" if read_only else "rwc"
+        try:
+            self._raw = sqlite3.connect(
+                f"file:{path}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=_BUSY_MS / 1000,
+                cached_statements=512,
+            )
+            self._raw.row_factory = _as_dict
+            if read_only:
+                self._raw.execute("PRAGMA query_only = ON")
+            else:
+                self._raw.execute("PRAGMA journal_mode = WAL")
+                self._raw.execute("PRAGMA synchronous = FULL")
+                self._raw.execute("PRAGMA foreign_keys = ON")
+            self._raw.execute("PRAGMA cache_size = -8000")
+        except sqlite3.Error as error:
+            raise _translate(error, path) from error
+        self._path = path
+
+    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
+        try:
+            return self._raw.execute(sql, params or {}).rowcount
+        except sqlite3.OperationalError as error:
+            raise _translate(error, self._path) from error
+
+    def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]:
+        try:
+            return self._raw.execute(sql, params or {}).fetchall()
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            if isinstance(error, sqlite3.IntegrityError):
+                raise
+            raise _translate(error, self._path) from error
+
+    def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
+        try:
+            self._raw.executemany(sql, params)
+        except sqlite3.OperationalError as error:
+            raise _translate(error, self._path) from error
+
+    def begin(self) -> None:
+        self.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._raw.in_transaction:
+            self._raw.execute("ROLLBACK")
+
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        self.execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException:
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK TO one")
+                self._raw.execute("RELEASE one")
+            raise
+        self.execute("RELEASE one")
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class SqliteStore:
+    """One SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def connect(self, *, read_only: bool = False) -> SqliteConnection:
+        return SqliteConnection(self.path, read_only=read_only)
+
+    def notify(self, topics: set[str]) -> None:
+        """Other processes on this file are rung by the command line itself, through the gateway."""
+
+
+def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _translate(error: sqlite3.Error, path: Path) -> Exception:
+    """An error of the disk or the file becomes a StorageError; a mistake in our SQL stays what it is."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        mends = {
+            "SQLITE_FULL": "free some disk space; work goes on by itself then",
+            "SQLITE_CANTOPEN": "check that the home exists and is readable",
+            "SQLITE_READONLY": "make the home writable",
+        }
+        mend = next((text for key, text in mends.items() if name.startswith(key)), "check the disk")
+        return StorageError(f"{path.name}: {error} ({name})", hint=mend)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StorageError(
+            f"{path} is damaged: {error}",
+            hint="restore a backup with 'tawny backup restore'",
+            code="damaged",
+        )
+    return error

@@ -1,0 +1,1 @@
+"""Plain notes in the workspace, and their search."""

@@ -1,0 +1,1 @@
+"""Language models: providers, the built-in demo model, failover."""

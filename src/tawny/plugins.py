@@ -1,0 +1,1 @@
+"""Finds and registers plugins, bundled and installed."""

@@ -1,0 +1,1 @@
+"""Runs commands apart from everything that matters."""

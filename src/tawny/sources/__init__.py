@@ -1,0 +1,1 @@
+"""What the assistant reads: calendars, to-dos, mail, feeds, weather, contacts."""

@@ -1,0 +1,1 @@
+"""What a turn can do; one door in: call.py."""

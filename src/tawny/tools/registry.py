@@ -1,0 +1,57 @@
+"""What a tool is. Every call of one goes through `call.py`, whoever asks."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from tawny.domain.tasks import Effect, Json, Origin
+from tawny.engine.kinds import Context
+
+READ, CHANGE, REACH_OUT, SENSITIVE = 1, 2, 3, 4
+"""The four permission levels: read-only, internal change, external interaction, sensitive."""
+
+
+class ToolContext(Protocol):
+    """What one call of a tool may use."""
+
+    run: Context
+    """The execution the call belongs to: its journal, its clock, its task."""
+    call_id: str
+    session: str | None
+    origin: Origin
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call would do, in the words rules are written in; a data table, see docs/reference/permissions.md.
+
+    `name` is such as `mail.send` or `file.delete`; `operation` the verb rules compare (`read create update send
+    pay delete authorise execute`); `targets` are the addresses, URLs or paths it touches.
+    """
+
+    name: str
+    operation: str
+    level: int
+    targets: tuple[str, ...] = ()
+    amount: float | None = None
+    currency: str | None = None
+    recipients: tuple[str, ...] = ()
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the model may call. `operation` tells, from checked parameters, what the call would do.
+
+    `reads_untrusted` marks tools whose results come from outside (web, mail, documents): the run's origin then
+    counts as untrusted.
+    """
+
+    name: str
+    description: str
+    params: type[msgspec.Struct]
+    operation: Callable[[Any], Operation]
+    run: Callable[[ToolContext, Any], Awaitable[Json]]
+    effect: Effect | Callable[[Any], Effect] = Effect.PURE
+    reads_untrusted: bool = False
+
+
+Tools = Mapping[str, Tool]
