@@ -30,7 +30,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     base_url: str = ""
-    api_key: str = ""
+    api_key: str | list[str] = ""
     timeout: str = "60s"
 
 

@@ -1,0 +1,62 @@
+"""How long an account at a model provider rests after a failure, and what a failure means."""
+
+import msgspec
+
+from tawny.clock import DAY, HOUR, MINUTE, Instant
+
+LADDER = (MINUTE, 5 * MINUTE, 25 * MINUTE, 60 * MINUTE)
+BILLING_FIRST, BILLING_LONGEST = 5 * HOUR, 24 * HOUR
+FORGIVEN_AFTER = DAY
+
+RESTING = frozenset({"auth", "rate_limit", "billing", "timeout", "overloaded", "connection", "format"})
+"""Failures that speak against the account or its server, not against the request."""
+
+
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one account stands: `strikes` failures in a row, resting `until`, for `reason`."""
+
+    account: str
+    reason: str
+    strikes: int
+    until: Instant
+    updated_at: Instant
+
+
+def rest_for(reason: str, strikes: int) -> int:
+    """How long (µs) the account rests after its `strikes`-th failure in a row, counted from 1."""
+    if reason == "billing":
+        return min(BILLING_FIRST << min(strikes - 1, 8), BILLING_LONGEST)
+    return LADDER[min(strikes, len(LADDER)) - 1]
+
+
+def after_failure(
+    before: Rest | None, *, account: str, reason: str, now: Instant, retry_after: float | None = None
+) -> Rest:
+    """The account's new state after a failure. A clean day before it forgives what was.
+
+    `retry_after` (seconds, from the server) lengthens the rest, and never shortens it.
+    """
+    forgiven = before is None or now - before.updated_at >= FORGIVEN_AFTER + rest_for(
+        before.reason, before.strikes
+    )
+    strikes = 1 if forgiven or before is None else before.strikes + 1
+    length = rest_for(reason, strikes)
+    if retry_after is not None:
+        length = max(length, int(retry_after * 1_000_000))
+    return Rest(account=account, reason=reason, strikes=strikes, until=now + length, updated_at=now)
+
+
+def probe(rest: Rest, now: Instant) -> Rest | None:
+    """The state while one request tries whether the account works again; `None` while it rests.
+
+    The rest is drawn out by another window first, so that whoever asks meanwhile is refused: one probe a window.
+    """
+    if now < rest.until:
+        return None
+    return Rest(
+        account=rest.account,
+        reason=rest.reason,
+        strikes=rest.strikes,
+        until=now + rest_for(rest.reason, rest.strikes),
+        updated_at=rest.updated_at,
+    )

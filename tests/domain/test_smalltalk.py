@@ -1,0 +1,48 @@
+"""What the built-in demo model understands."""
+
+import pytest
+
+from tawny.domain.smalltalk import Call, Result, answer
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "arguments"),
+    [
+        ("run a test task of 60 seconds", "tasks", {"action": "run", "kind": "simulate"}),
+        ("please run a long task", "tasks", {"action": "run", "kind": "simulate"}),
+        (
+            "make me a report over the last 30 days",
+            "tasks",
+            {"action": "run", "title": "report over 30 days"},
+        ),
+        ("how is it going?", "tasks", {"action": "list"}),
+        ("How's the report coming along?", "tasks", {"action": "list"}),
+        ("cancel that", "tasks", {"action": "cancel", "lookup": ""}),
+        ("pause the subtitles", "tasks", {"action": "pause", "lookup": "subtitles"}),
+        ("resume my report please", "tasks", {"action": "resume", "lookup": "report"}),
+        ("remind me in 10 minutes to stretch", "tasks", {"kind": "remind", "not_before": "10m"}),
+        ("remember that Ann likes tea", "memory_save", {"text": "Ann likes tea"}),
+        ("what do you remember about Ann?", "memory_search", {"query": "Ann"}),
+        ('call web_fetch {"url": "https://example.org"}', "web_fetch", {"url": "https://example.org"}),
+    ],
+)
+def test_plain_words_become_a_call(text: str, tool: str, arguments: dict[str, str]) -> None:
+    call = answer(text, [])
+    assert isinstance(call, Call), call
+    assert call.tool == tool
+    assert arguments.items() <= call.arguments.items()
+
+
+def test_small_talk_calls_nothing() -> None:
+    assert answer("The weather is fine today", []) == "You said: The weather is fine today"
+    assert isinstance(answer("hello", []), str)
+
+
+def test_a_task_is_told_with_how_far_and_how_long() -> None:
+    content = {
+        "items": [
+            {"title": "report", "status": "running", "progress": {"percentage": 40}, "left": "2 minutes"},
+        ]
+    }
+    said = answer("how is it going?", [Result(Call("tasks", {"action": "list"}), content)])
+    assert said == '"report" is running, 40 % complete, about 2 minutes left'
