@@ -1,1 +1,186 @@
 """The composition root: builds every object once and runs them in one TaskGroup."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tawny.clock import Clock, SystemClock, iso
+from tawny.config import Config, Home
+from tawny.domain.tasks import Json, Task
+from tawny.engine.dispatcher import Capacity, Dispatcher
+from tawny.engine.execution import Hooks
+from tawny.engine.kinds import Kind, Question
+from tawny.engine.timers import Timers
+from tawny.errors import Conflict, PermanentError
+from tawny.ids import new_id
+from tawny.ledger.database import Ledger, Store, Tx
+from tawny.ledger.migrations import migrate, outdated
+from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.submission import Limits
+from tawny.log import Log
+from tawny.runners.remind import remind
+from tawny.runners.simulate import simulate
+
+_log = Log("app")
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """Everything that runs, built once."""
+
+    home: Home
+    config: Config
+    clock: Clock
+    ledger: Ledger
+    kinds: Mapping[str, Kind]
+    dispatcher: Dispatcher
+    timers: Timers
+    limits: Limits
+
+
+def open_store(home: Home, config: Config) -> Store:
+    """The database that the configuration names; SQLite in the home unless it names another."""
+    if config.ledger.url:
+        raise PermanentError(
+            f"[ledger] url: {config.ledger.url!r} cannot be opened", hint="install tawny[postgres]"
+        )
+    return SqliteStore(home.database)
+
+
+def bundled_kinds() -> dict[str, Kind]:
+    """The kinds of task that are always there, by name."""
+    kinds = [simulate(_no_way_out), remind]
+    return {kind.name: kind for kind in kinds}
+
+
+async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
+    raise PermanentError(f"no way out to {url} for {key}: {len(body)} fields unsent")
+
+
+def _no_approvals(tx: Tx, task: Task, key: str, question: Question) -> None:
+    raise PermanentError(
+        f"{task.task_id} asks for a yes ({question.tool}, {key}) and nobody can answer at {tx.now}"
+    )
+
+
+def _no_events(tx: Tx, task: Task, key: str, source: str, filter: str) -> None:
+    raise PermanentError(
+        f"{task.task_id} waits for {source} ({key}, {filter}) and nothing comes in at {tx.now}"
+    )
+
+
+class HomeLock:
+    """Keeps a second process off the same home; gone with the process, however it dies."""
+
+    def __init__(self, home: Home) -> None:
+        self._path = home.root / "gateway.lock"
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the home.
+
+        Raises:
+            Conflict: another process has it.
+        """
+        file = self._path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise Conflict(
+                f"{self._path.parent} is in use by {holder}", hint="stop that gateway, or give another --home"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def prepare_store(home: Home, store: Store, clock: Clock) -> None:
+    """Bring the database up to date, with a copy of it taken before anything changes."""
+    if isinstance(store, SqliteStore) and store.path.exists() and (missing := outdated(store)):
+        stamp = iso(clock.now()).replace(":", "")
+        copy = home.root / f"state.db.before-{missing[0]}.{stamp}"
+        _copy_database(store.path, copy)
+        _log.info("database copied before migration", copy=str(copy))
+    for name in migrate(store, clock):
+        _log.info("migration applied", name=name)
+
+
+def _copy_database(path: Path, copy: Path) -> None:
+    for suffix in ("", "-wal"):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            shutil.copy2(source, copy.with_name(copy.name + suffix))
+
+
+@asynccontextmanager
+async def open_app(
+    home: Home, config: Config, *, clock: Clock | None = None, kinds: Mapping[str, Kind] | None = None
+) -> AsyncGenerator[App]:
+    """Open the home, recover what a dead process held, and run everything until the block ends."""
+    clock = clock or SystemClock()
+    home.prepare()
+    lock = HomeLock(home)
+    lock.acquire()
+    try:
+        store = open_store(home, config)
+        prepare_store(home, store, clock)
+        async with Ledger(store, clock) as ledger:
+            app = _build(home, config, clock, ledger, {**bundled_kinds(), **(kinds or {})})
+            recovered = await app.dispatcher.recover()
+            if recovered.backing_gone:
+                app.timers.watch_lost()
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(app.dispatcher.run()), group.create_task(app.timers.run())]
+                try:
+                    yield app
+                    await app.dispatcher.drain()
+                finally:
+                    for task in running:
+                        task.cancel()
+    finally:
+        lock.release()
+
+
+def _build(home: Home, config: Config, clock: Clock, ledger: Ledger, kinds: Mapping[str, Kind]) -> App:
+    zone = config.owner.timezone or "UTC"
+    limits = config.limits
+    dispatcher = Dispatcher(
+        ledger,
+        clock,
+        kinds,
+        worker=new_id("worker", clock.now()),
+        artifacts_root=home.artifacts,
+        hooks=Hooks(ask=_no_approvals, event=_no_events),
+        capacity=Capacity(
+            background=limits.concurrency,
+            interactive=limits.interactive,
+            per_owner=limits.max_running_per_owner,
+            zone=zone,
+        ),
+    )
+    timers = Timers(ledger, clock, known=lambda: set(kinds))
+    return App(
+        home=home,
+        config=config,
+        clock=clock,
+        ledger=ledger,
+        kinds=kinds,
+        dispatcher=dispatcher,
+        timers=timers,
+        limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
+    )

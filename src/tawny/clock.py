@@ -19,6 +19,9 @@ DAY: int = 24 * HOUR
 _LONGEST_NAP = 30.0
 
 
+Cancel = Callable[[], None]
+
+
 class Clock(Protocol):
     """Where the time comes from. `tawny.testing.FakeClock` is the other implementation."""
 
@@ -30,33 +33,77 @@ class Clock(Protocol):
         """Return once `now() >= due`; never earlier."""
         ...
 
+    def call_at(self, due: Instant, callback: Callable[[], None]) -> Cancel:
+        """Call `callback` on the running loop once `now() >= due`; the returned function calls it off."""
+        ...
+
+
+class _Alarm:
+    """One callback at one time of a wall clock that may be changed, or run faster, meanwhile."""
+
+    def __init__(self, clock: Clock, due: Instant, callback: Callable[[], None], factor: float) -> None:
+        self._clock = clock
+        self._due = due
+        self._callback = callback
+        self._factor = factor
+        self._handle: asyncio.TimerHandle | None = None
+        self._arm()
+
+    def _arm(self) -> None:
+        left = self._due - self._clock.now()
+        if left <= 0:
+            self._handle = asyncio.get_running_loop().call_later(0, self._callback)
+        else:
+            nap = min(left / SECOND / self._factor, _LONGEST_NAP)
+            self._handle = asyncio.get_running_loop().call_later(nap, self._arm)
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
 
 class SystemClock:
     """The machine's clock."""
 
+    factor = 1.0
+
     def now(self) -> Instant:
         return time.time_ns() // 1000
 
+    def call_at(self, due: Instant, callback: Callable[[], None]) -> Cancel:
+        return _Alarm(self, due, callback, self.factor).cancel
+
     async def sleep_until(self, due: Instant) -> None:
-        while (left := due - self.now()) > 0:
-            await asyncio.sleep(min(left / SECOND, _LONGEST_NAP))
+        reached = asyncio.Event()
+        cancel = self.call_at(due, reached.set)
+        try:
+            await reached.wait()
+        finally:
+            cancel()
 
 
-class ScaledClock:
+class ScaledClock(SystemClock):
     """A clock that runs `factor` times as fast as the machine's, from `start` on."""
 
     def __init__(self, *, factor: float, start: Instant) -> None:
-        self._factor = factor
+        self.factor = factor
         self._start = start
         self._origin = time.monotonic_ns()
 
     def now(self) -> Instant:
         elapsed = (time.monotonic_ns() - self._origin) // 1000
-        return self._start + int(elapsed * self._factor)
+        return self._start + int(elapsed * self.factor)
 
-    async def sleep_until(self, due: Instant) -> None:
-        while (left := due - self.now()) > 0:
-            await asyncio.sleep(min(left / SECOND / self._factor, _LONGEST_NAP))
+
+async def wait_for(event: asyncio.Event, clock: Clock, due: Instant | None) -> None:
+    """Return when `event` is set, or `due` is reached, whichever is first; the event is cleared."""
+    cancel = clock.call_at(due, event.set) if due is not None else None
+    try:
+        await event.wait()
+    finally:
+        if cancel is not None:
+            cancel()
+        event.clear()
 
 
 async def sleep(clock: Clock, seconds: float) -> None:

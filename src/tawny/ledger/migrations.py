@@ -68,3 +68,12 @@ def migrate(store: Store, clock: Clock) -> list[str]:
     finally:
         connection.close()
     return applied
+
+
+def outdated(store: Store) -> list[str]:
+    """The names of migrations an existing database has not had."""
+    connection = store.connect()
+    try:
+        return [f"{number:04d}_{name}" for number, name, _ in pending(connection)]
+    finally:
+        connection.close()

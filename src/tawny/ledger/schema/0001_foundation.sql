@@ -68,7 +68,7 @@ CREATE TABLE tasks (
     budget TEXT,
     origin TEXT NOT NULL
 );
-CREATE INDEX tasks_queue ON tasks (owner, queue_rank) WHERE status = 'queued' AND runnable = 1;
+CREATE INDEX tasks_queue ON tasks (detached, owner, queue_rank, task_id) WHERE status = 'queued' AND runnable = 1;
 CREATE INDEX tasks_held ON tasks (ready_at) WHERE status = 'queued' AND runnable = 0;
 CREATE INDEX tasks_running ON tasks (lease_owner) WHERE status = 'running';
 CREATE INDEX tasks_wake ON tasks (wake_at) WHERE status = 'waiting';

@@ -1,0 +1,107 @@
+"""Files that tasks made: bytes under `artifacts/<task>/`, a row each."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tawny.clock import Instant, iso
+from tawny.errors import InvalidInput, NotFound
+from tawny.ids import new_id
+from tawny.ledger.database import Row, Tx
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """A file of a task; `path` is relative to the home's `artifacts/`, `size` in bytes."""
+
+    artifact_id: str
+    task_id: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    path: str
+    partial: bool
+    created_at: Instant
+
+    def document(self) -> dict[str, Any]:
+        """The artifact as on the wire."""
+        return {
+            "artifact_id": self.artifact_id,
+            "task_id": self.task_id,
+            "name": self.name,
+            "media_type": self.media_type,
+            "size": self.size,
+            "sha256": self.sha256,
+            "partial": self.partial,
+            "created_at": iso(self.created_at),
+        }
+
+
+def store(root: Path, task_id: str, name: str, data: bytes) -> str:
+    """Write the bytes durably; the path relative to `root`. The same name replaces.
+
+    Raises:
+        InvalidInput: the name would leave the task's folder.
+    """
+    clean = name.strip()
+    if not clean or clean.startswith(("/", "\\")) or ".." in Path(clean).parts or "\0" in clean:
+        raise InvalidInput(
+            f"artifact name {name!r} leaves the task's folder", hint="give a plain relative name"
+        )
+    path = root / task_id / clean
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return str(path.relative_to(root))
+
+
+def put(
+    tx: Tx, task_id: str, name: str, *, media_type: str, size: int, sha256: str, path: str, partial: bool
+) -> str:
+    """Record a stored file; its id. A whole result replaces a partial one of the same name."""
+    return str(
+        tx.value(
+            "INSERT INTO artifacts (artifact_id, task_id, name, media_type, size, sha256, path, partial, created_at)"
+            " VALUES (:id, :task_id, :name, :media_type, :size, :sha256, :path, :partial, :now)"
+            " ON CONFLICT (task_id, name) DO UPDATE SET media_type = excluded.media_type, size = excluded.size,"
+            " sha256 = excluded.sha256, path = excluded.path, partial = excluded.partial,"
+            " created_at = excluded.created_at RETURNING artifact_id",
+            id=new_id("art", tx.now),
+            task_id=task_id,
+            name=name,
+            media_type=media_type,
+            size=size,
+            sha256=sha256,
+            path=path,
+            partial=int(partial),
+            now=tx.now,
+        )
+    )
+
+
+def of_task(tx: Tx, task_id: str) -> list[Artifact]:
+    """All artifacts of a task, oldest first."""
+    rows = tx.all("SELECT * FROM artifacts WHERE task_id = :task_id ORDER BY artifact_id", task_id=task_id)
+    return [_artifact(row) for row in rows]
+
+
+def get(tx: Tx, artifact_id: str) -> Artifact:
+    """One artifact.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    row = tx.one("SELECT * FROM artifacts WHERE artifact_id = :id", id=artifact_id)
+    if row is None:
+        raise NotFound(f"there is no artifact {artifact_id!r}")
+    return _artifact(row)
+
+
+def _artifact(row: Row) -> Artifact:
+    return msgspec.convert({**row, "partial": bool(row["partial"])}, Artifact)

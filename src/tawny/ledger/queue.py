@@ -1,0 +1,185 @@
+"""The queue: what may start next, in which order, and when something held becomes ready."""
+
+from collections import Counter
+
+import msgspec
+
+from tawny.clock import Instant
+from tawny.domain.tasks import Task
+from tawny.domain.windows import next_opening
+from tawny.ledger.database import Row, Tx
+from tawny.ledger.tasks import from_row
+from tawny.ledger.transitions import start, wake
+
+_SCAN = 1000
+
+
+class Slots(msgspec.Struct, frozen=True):
+    """How much may start now: free background and interactive places, and bounds per owner and class."""
+
+    background: int
+    interactive: int
+    per_owner: int
+    low: bool = True
+    zone: str = "UTC"
+    only: tuple[str, ...] = ()
+
+
+def claim(tx: Tx, slots: Slots, *, worker: str, lease_until: Instant) -> list[Task]:
+    """Claim what may start: fair between owners, by rank within one, in strict order within a lane."""
+    claimed = _claim_class(
+        tx, slots, slots.interactive, detached=False, worker=worker, lease_until=lease_until
+    )
+    return claimed + _claim_class(
+        tx, slots, slots.background, detached=True, worker=worker, lease_until=lease_until
+    )
+
+
+def _claim_class(
+    tx: Tx, slots: Slots, free: int, *, detached: bool, worker: str, lease_until: Instant
+) -> list[Task]:
+    if free <= 0:
+        return []
+    queues = {
+        owner: _candidates(tx, owner, slots, detached=detached) for owner in _owners(tx, detached=detached)
+    }
+    if not queues:
+        return []
+    running = _running_by_owner(tx, detached=detached)
+    claimed: list[Task] = []
+    while len(claimed) < free and queues:
+        # The owner with the fewest running comes first; between equals, the longest waiting task.
+        owner = min(
+            queues, key=lambda name: (running[name], queues[name][0]["queue_rank"] if queues[name] else 0)
+        )
+        if not queues[owner] or (detached and running[owner] >= slots.per_owner):
+            del queues[owner]
+            continue
+        row = queues[owner].pop(0)
+        if not _may_start(tx, row, slots):
+            continue
+        claimed.append(start(tx, from_row(row), worker=worker, lease_until=lease_until))
+        running[owner] += 1
+    return claimed
+
+
+def _owners(tx: Tx, *, detached: bool) -> list[str]:
+    """The owners who have something runnable: one index seek each."""
+    owners: list[str] = []
+    last = ""
+    while True:
+        row = tx.one(
+            "SELECT owner FROM tasks WHERE status = 'queued' AND runnable = 1 AND detached = :detached"
+            " AND owner > :last ORDER BY owner LIMIT 1",
+            detached=int(detached),
+            last=last,
+        )
+        if row is None:
+            return owners
+        last = row["owner"]
+        owners.append(last)
+
+
+def _candidates(tx: Tx, owner: str, slots: Slots, *, detached: bool) -> list[Row]:
+    low = "" if slots.low else " AND (priority NOT IN ('low', 'idle') OR queue_rank <= :now)"
+    return list(
+        tx.all(
+            "SELECT * FROM tasks WHERE status = 'queued' AND runnable = 1 AND detached = :detached AND owner = :owner"
+            f"{low} ORDER BY queue_rank, task_id LIMIT :limit",
+            detached=int(detached),
+            owner=owner,
+            limit=min(_SCAN, 4 * max(slots.background, slots.interactive) + 16),
+            **({} if slots.low else {"now": tx.now}),
+        )
+    )
+
+
+def _may_start(tx: Tx, row: Row, slots: Slots) -> bool:
+    if slots.only and row["kind"] not in slots.only:
+        return False
+    if row["lane"] is not None and tx.one(
+        "SELECT 1 AS one FROM tasks WHERE lane = :lane AND status IN ('queued', 'running')"
+        " AND (task_id < :task_id OR status = 'running') AND task_id <> :task_id LIMIT 1",
+        lane=row["lane"],
+        task_id=row["task_id"],
+    ):
+        return False
+    if row["time_window"] is not None and (row["deadline"] is None or row["deadline"] > tx.now):
+        opening = next_opening(row["time_window"], zone=slots.zone, now=tx.now)
+        if opening > tx.now:
+            opening = min(opening, row["deadline"] or opening)
+            tx.execute(
+                "UPDATE tasks SET runnable = 0, ready_at = :opening WHERE task_id = :task_id",
+                opening=opening,
+                task_id=row["task_id"],
+            )
+            tx.wake("timers")
+            return False
+    return True
+
+
+def _running_by_owner(tx: Tx, *, detached: bool) -> Counter[str]:
+    rows = tx.all(
+        "SELECT owner, COUNT(*) AS n FROM tasks WHERE status = 'running' AND detached = :detached GROUP BY owner",
+        detached=int(detached),
+    )
+    return Counter({row["owner"]: int(row["n"]) for row in rows})
+
+
+def has_runnable(tx: Tx) -> bool:
+    """Whether anything waits for a free place only."""
+    return tx.one("SELECT 1 AS one FROM tasks WHERE status = 'queued' AND runnable = 1 LIMIT 1") is not None
+
+
+def release_due(tx: Tx) -> int:
+    """Make held tasks runnable whose time has come, and wake waits whose time is up; how many."""
+    released = tx.execute(
+        "UPDATE tasks SET runnable = 1, next_attempt_at = NULL WHERE status = 'queued' AND runnable = 0"
+        " AND blocked_by = 0 AND ready_at <= :now",
+        now=tx.now,
+    )
+    if released:
+        tx.wake("queue")
+    rows = tx.all(
+        "SELECT task_id, waiting_for FROM tasks WHERE status = 'waiting' AND wake_at <= :now LIMIT 1000",
+        now=tx.now,
+    )
+    for row in rows:
+        waiting = msgspec.json.decode(row["waiting_for"])
+        released += wake(tx, row["task_id"], waiting["key"], None)
+    return released
+
+
+def next_due(tx: Tx) -> Instant | None:
+    """When the next held task or timed wait is due."""
+    held = tx.value(
+        "SELECT ready_at FROM tasks WHERE status = 'queued' AND runnable = 0 AND blocked_by = 0"
+        " AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1"
+    )
+    waits = tx.value(
+        "SELECT wake_at FROM tasks WHERE status = 'waiting' AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1"
+    )
+    due = [instant for instant in (held, waits) if instant is not None]
+    return min(due) if due else None
+
+
+def intents(tx: Tx, worker: str) -> dict[str, tuple[int, str]]:
+    """What is wanted of a worker's running tasks: task id → (attempt, intent)."""
+    rows = tx.all(
+        "SELECT task_id, attempt, intent FROM tasks WHERE status = 'running' AND lease_owner = :worker"
+        " AND intent IS NOT NULL",
+        worker=worker,
+    )
+    return {row["task_id"]: (row["attempt"], row["intent"]) for row in rows}
+
+
+def position(tx: Tx, task: Task) -> int:
+    """How many runnable tasks of the same owner stand before this one."""
+    return int(
+        tx.value(
+            "SELECT COUNT(*) AS n FROM tasks AS other, tasks AS own WHERE own.task_id = :task_id"
+            " AND other.status = 'queued' AND other.runnable = 1 AND other.owner = own.owner"
+            " AND other.queue_rank < own.queue_rank",
+            task_id=task.task_id,
+        )
+    )

@@ -1,0 +1,212 @@
+"""Accepting work: once this has committed, the work is owed."""
+
+from typing import Any
+
+import msgspec
+
+from tawny.domain.tasks import (
+    DEFAULT_NOTIFY,
+    After,
+    Delivery,
+    Notify,
+    Progress,
+    Retry,
+    Status,
+    Submission,
+    Task,
+    Usage,
+    WaitingFor,
+    queue_rank,
+)
+from tawny.domain.windows import next_opening
+from tawny.errors import InvalidInput, QueueFull
+from tawny.ids import new_id
+from tawny.ledger import audit, steps
+from tawny.ledger.database import Tx
+from tawny.ledger.tasks import from_row, get, to_json
+from tawny.ledger.transitions import ACTIVE, record
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much one owner may have in the queue; `zone` is the owner's, for windows of the day."""
+
+    max_queued: int = 100
+    zone: str = "UTC"
+
+
+_NO_LIMITS = Limits(max_queued=2**31)
+
+
+def submit(tx: Tx, submission: Submission, *, actor: str = "owner", limits: Limits | None = None) -> Task:
+    """Accept work. The same `dedupe_key` returns the task that is already there.
+
+    Raises:
+        QueueFull: the owner has too much in the queue; nothing is written.
+        InvalidInput: it is to follow a task that does not exist, or itself.
+    """
+    limits = limits or _NO_LIMITS
+    if submission.dedupe_key is not None:
+        row = tx.one(
+            f"SELECT * FROM tasks WHERE owner = :owner AND dedupe_key = :key AND status IN {ACTIVE}",
+            owner=submission.owner,
+            key=submission.dedupe_key,
+        )
+        if row is not None:
+            return from_row(row)
+    if limits.max_queued < _NO_LIMITS.max_queued and submission.detached:
+        _check_queue(tx, submission, limits)
+    blocked = _dependencies(tx, submission.after)
+    task_id = new_id("task", tx.now)
+    leader = _merge_leader(tx, submission) if submission.merge_key and not submission.after else None
+    task = _insert(tx, submission, task_id, blocked=blocked, leader=leader, limits=limits)
+    for after in submission.after:
+        tx.execute(
+            "INSERT INTO dependencies (task_id, after_id, condition) VALUES (:task_id, :after_id, :condition)",
+            task_id=task_id,
+            after_id=after.task,
+            condition=after.on,
+        )
+    record(tx, task, "queued", {"merged_into": leader} if leader else None)
+    audit.append(
+        tx,
+        "task.create",
+        actor=actor,
+        task_id=task_id,
+        detail={
+            "kind": submission.kind,
+            "title": task.title,
+            "params_sha256": steps.input_hash(submission.params),
+            "by": submission.origin.by,
+            "via": submission.origin.via,
+            "trusted": submission.origin.trusted,
+        },
+    )
+    tx.wake("queue")
+    tx.wake("timers")
+    return task
+
+
+def _insert(
+    tx: Tx, submission: Submission, task_id: str, *, blocked: int, leader: str | None, limits: Limits
+) -> Task:
+    notify = submission.notify
+    delivery = submission.delivery or Delivery()
+    if notify is None:
+        # Naming a place for the result is asking to be told.
+        notify = Notify.DONE_ONLY if delivery.channels else DEFAULT_NOTIFY[submission.runtime]
+    ready_at = submission.not_before or tx.now
+    if submission.merge_window:
+        ready_at = max(ready_at, tx.now + submission.merge_window)
+    if submission.window is not None:
+        opening = next_opening(submission.window, zone=limits.zone, now=ready_at)
+        ready_at = opening if submission.deadline is None else min(opening, max(submission.deadline, tx.now))
+    held = blocked > 0 or leader is not None or ready_at > tx.now
+    waiting = WaitingFor("child", key="…", detail={"merged_into": leader}) if leader else None
+    row: dict[str, Any] = {
+        "task_id": task_id,
+        "kind": submission.kind,
+        "params": to_json(submission.params),
+        "title": submission.title or submission.kind,
+        "runtime": submission.runtime,
+        "owner": submission.owner,
+        "session": submission.session,
+        "status": Status.WAITING if leader else Status.QUEUED,
+        "automation_id": submission.automation_id,
+        "parent_id": submission.parent_id,
+        "flow_id": submission.flow_id,
+        "awaited": int(submission.awaited),
+        "priority": submission.priority,
+        "notify": notify,
+        "detached": int(submission.detached),
+        "lane": submission.lane,
+        "timeout": submission.timeout,
+        "retry": to_json(submission.retry or Retry()),
+        "dedupe_key": submission.dedupe_key,
+        "merge_key": submission.merge_key if leader is None else None,
+        "merged_into": leader,
+        "not_before": submission.not_before,
+        "time_window": submission.window,
+        "deadline": submission.deadline,
+        "effect": submission.effect,
+        "runnable": 0 if held else 1,
+        "ready_at": ready_at if not blocked and leader is None else None,
+        "queue_rank": queue_rank(submission.priority, tx.now, submission.deadline),
+        "blocked_by": blocked,
+        "waiting_for": None if waiting is None else to_json(waiting),
+        "progress": to_json(Progress()),
+        "created_at": tx.now,
+        "queued_at": tx.now,
+        "updated_at": tx.now,
+        "delivery": to_json(delivery),
+        "delivery_status": "not_applicable",
+        "usage": to_json(Usage()),
+        "budget": None if submission.budget is None else to_json(submission.budget),
+        "origin": to_json(submission.origin),
+    }
+    columns = ", ".join(row)
+    values = ", ".join(f":{name}" for name in row)
+    rows = tx.all(f"INSERT INTO tasks ({columns}) VALUES ({values}) RETURNING *", **row)
+    return from_row(rows[0])
+
+
+def _check_queue(tx: Tx, submission: Submission, limits: Limits) -> None:
+    queued = int(
+        tx.value(
+            "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM tasks WHERE owner = :owner AND status = 'queued'"
+            " AND detached = 1 LIMIT :bound) AS some",
+            owner=submission.owner,
+            bound=limits.max_queued + 1,
+        )
+    )
+    if queued >= limits.max_queued:
+        raise QueueFull(
+            f"the queue of {submission.owner!r} is full: {queued} tasks wait and {limits.max_queued} may;"
+            f" this one would be number {queued + 1}",
+            hint="wait for current tasks to finish, cancel some, or raise [limits] max_queued_per_owner",
+        )
+
+
+def _dependencies(tx: Tx, wanted: tuple[After, ...]) -> int:
+    """How many of the tasks to follow have not ended.
+
+    A task can only follow tasks that exist already, so no chain can come back to itself.
+
+    Raises:
+        InvalidInput: one does not exist, or has ended otherwise than asked, so this could never start.
+    """
+    blocked = 0
+    for after in wanted:
+        row = tx.one("SELECT status, title FROM tasks WHERE task_id = :id", id=after.task)
+        if row is None:
+            raise InvalidInput(f"after: there is no task {after.task!r}", hint="name a task that exists")
+        status = Status(row["status"])
+        if not status.is_terminal:
+            blocked += 1
+        elif (after.on == "success") != (status is Status.SUCCEEDED) and after.on != "any":
+            raise InvalidInput(
+                f"after: {row['title']!r} ({after.task}) has ended {status}, not as asked ({after.on})",
+                hint="name a task that has not ended, or ask for 'any'",
+            )
+    return blocked
+
+
+def _merge_leader(tx: Tx, submission: Submission) -> str | None:
+    """The queued task that this one folds into, its parameters added to the leader's `merged`."""
+    row = tx.one(
+        "SELECT * FROM tasks WHERE owner = :owner AND merge_key = :key AND status = 'queued' AND kind = :kind"
+        " AND attempt = 0 ORDER BY task_id LIMIT 1",
+        owner=submission.owner,
+        key=submission.merge_key,
+        kind=submission.kind,
+    )
+    return None if row is None else str(row["task_id"])
+
+
+def merged_params(tx: Tx, task_id: str) -> dict[str, dict[str, Any]]:
+    """The parameters of all that was folded into a task, itself included, by task id."""
+    own = get(tx, task_id)
+    rows = tx.all(
+        f"SELECT * FROM tasks WHERE merged_into = :task_id AND status IN {ACTIVE} ORDER BY task_id",
+        task_id=task_id,
+    )
+    return {own.task_id: own.params} | {task.task_id: task.params for task in map(from_row, rows)}

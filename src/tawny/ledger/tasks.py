@@ -1,0 +1,223 @@
+"""Reading tasks. What changes them is in `submission.py` and `transitions.py`."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from tawny.domain.tasks import (
+    Budget,
+    Delivery,
+    Effect,
+    Failure,
+    Notify,
+    Origin,
+    Priority,
+    Progress,
+    Retry,
+    Runtime,
+    Status,
+    Task,
+    Usage,
+    WaitingFor,
+)
+from tawny.errors import Conflict, InvalidInput, NotFound
+from tawny.ledger.database import Tx
+
+T = TypeVar("T")
+MAX_LIMIT = 500
+
+_delivery = msgspec.json.Decoder(Delivery).decode
+_failure = msgspec.json.Decoder(Failure).decode
+_origin = msgspec.json.Decoder(Origin).decode
+_progress = msgspec.json.Decoder(Progress).decode
+_retry = msgspec.json.Decoder(Retry).decode
+_usage = msgspec.json.Decoder(Usage).decode
+_waiting = msgspec.json.Decoder(WaitingFor).decode
+_budget = msgspec.json.Decoder(Budget).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def to_json(value: Any) -> str:
+    """A value as the JSON text of a column."""
+    return _encode(value).decode()
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a listing; `next_cursor` is `None` on the last."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+def from_row(row: Mapping[str, Any]) -> Task:
+    """The task in a row of `tasks`."""
+    return Task(
+        task_id=row["task_id"],
+        kind=row["kind"],
+        params=_decode(row["params"]),
+        title=row["title"],
+        runtime=Runtime(row["runtime"]),
+        owner=row["owner"],
+        session=row["session"],
+        status=Status(row["status"]),
+        attempt=row["attempt"],
+        execution_id=row["execution_id"],
+        automation_id=row["automation_id"],
+        parent_id=row["parent_id"],
+        flow_id=row["flow_id"],
+        priority=Priority(row["priority"]),
+        notify=Notify(row["notify"]),
+        detached=bool(row["detached"]),
+        lane=row["lane"],
+        timeout=row["timeout"],
+        retry=_retry(row["retry"]),
+        failures=row["failures"],
+        crashes=row["crashes"],
+        not_before=row["not_before"],
+        window=row["time_window"],
+        deadline=row["deadline"],
+        next_attempt_at=row["next_attempt_at"],
+        effect=Effect(row["effect"]) if row["effect"] else None,
+        intent=row["intent"],
+        waiting_for=_waiting(row["waiting_for"]) if row["waiting_for"] else None,
+        progress=_progress(row["progress"]),
+        estimated_completion=row["estimated_completion"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        ran_for=row["ran_for"],
+        result=_decode(row["result"]) if row["result"] else None,
+        error=_failure(row["error"]) if row["error"] else None,
+        verdict=row["verdict"],
+        delivery=_delivery(row["delivery"]),
+        delivery_status=row["delivery_status"],
+        usage=_usage(row["usage"]),
+        budget=_budget(row["budget"]) if row["budget"] else None,
+        origin=_origin(row["origin"]),
+        merged_into=row["merged_into"],
+    )
+
+
+def get(tx: Tx, task_id: str) -> Task:
+    """The task with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = tx.one("SELECT * FROM tasks WHERE task_id = :task_id", task_id=task_id)
+    if row is None:
+        raise NotFound(f"there is no task {task_id!r}", hint="'tawny tasks list' shows what there is")
+    return from_row(row)
+
+
+def find(tx: Tx, lookup: str) -> Task:
+    """The task meant by an id, a unique prefix of one (with or without `task_`), or a title.
+
+    Raises:
+        NotFound: nothing matches.
+        Conflict: several match; the message names them.
+    """
+    row = tx.one("SELECT * FROM tasks WHERE task_id = :lookup", lookup=lookup)
+    if row is not None:
+        return from_row(row)
+    prefix = lookup if lookup.startswith("task_") else f"task_{lookup}"
+    rows = tx.all(
+        "SELECT * FROM tasks WHERE task_id >= :low AND task_id < :high ORDER BY task_id DESC LIMIT 3",
+        low=prefix,
+        high=prefix + "~",
+    ) or tx.all("SELECT * FROM tasks WHERE title = :title ORDER BY task_id DESC LIMIT 3", title=lookup)
+    if not rows:
+        raise NotFound(f"there is no task {lookup!r}", hint="'tawny tasks list' shows what there is")
+    if len(rows) > 1:
+        names = ", ".join(row["task_id"] for row in rows)
+        raise Conflict(f"{lookup!r} could be several tasks: {names}", hint="give more of the id")
+    return from_row(rows[0])
+
+
+def page(
+    tx: Tx,
+    *,
+    status: str | None = None,
+    runtime: str | None = None,
+    owner: str | None = None,
+    session: str | None = None,
+    automation_id: str | None = None,
+    parent_id: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+    detached_only: bool = True,
+) -> Page[Task]:
+    """Tasks, newest first; interactive turns are left out unless asked for.
+
+    Raises:
+        InvalidInput: a filter or the limit is none we know.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInput(f"limit: {limit} is not within 1 and {MAX_LIMIT}", hint="give a smaller limit")
+    conditions = ["detached = 1"] if detached_only else ["1 = 1"]
+    values: dict[str, Any] = {}
+    statuses = [part.strip() for part in status.split(",")] if status else []
+    if unknown := [name for name in statuses if name not in Status]:
+        raise InvalidInput(f"status: {unknown[0]!r} is none", hint=f"one of {', '.join(Status)}")
+    if runtime and runtime not in Runtime:
+        raise InvalidInput(f"runtime: {runtime!r} is none", hint=f"one of {', '.join(Runtime)}")
+    if statuses:
+        names = {f"status{n}": name for n, name in enumerate(statuses)}
+        conditions.append(f"status IN ({', '.join(f':{name}' for name in names)})")
+        values |= names
+    filters = {
+        "runtime": runtime,
+        "owner": owner,
+        "session": session,
+        "automation_id": automation_id,
+        "parent_id": parent_id,
+    }
+    for column, value in filters.items():
+        if value is not None:
+            conditions.append(f"{column} = :{column}")
+            values[column] = value
+    if cursor is not None:
+        conditions.append("task_id < :cursor")
+        values["cursor"] = cursor
+    rows = tx.all(
+        f"SELECT * FROM tasks WHERE {' AND '.join(conditions)} ORDER BY task_id DESC LIMIT :limit",
+        limit=limit + 1,
+        **values,
+    )
+    more = len(rows) > limit
+    items = [from_row(row) for row in rows[:limit]]
+    return Page(items, items[-1].task_id if more else None)
+
+
+def counts(tx: Tx) -> dict[str, int]:
+    """How many detached tasks there are, by status."""
+    rows = tx.all("SELECT status, COUNT(*) AS n FROM tasks WHERE detached = 1 GROUP BY status")
+    return {row["status"]: int(row["n"]) for row in rows}
+
+
+def logs(tx: Tx, task_id: str, *, limit: int = 1000) -> list[dict[str, Any]]:
+    """The newest lines of a task's log, oldest first: `time` is an instant."""
+    rows = tx.all(
+        "SELECT n, time, level, message FROM task_logs WHERE task_id = :task_id ORDER BY n DESC LIMIT :limit",
+        task_id=task_id,
+        limit=limit,
+    )
+    return [dict(row) for row in reversed(rows)]
+
+
+def executions(tx: Tx, task_id: str) -> list[dict[str, Any]]:
+    """The executions of a task, in order of their attempts."""
+    return [
+        dict(row)
+        for row in tx.all(
+            "SELECT * FROM executions WHERE task_id = :task_id ORDER BY attempt", task_id=task_id
+        )
+    ]
+
+
+def children(tx: Tx, task_id: str) -> list[Task]:
+    """The children of a task, oldest first."""
+    rows = tx.all("SELECT * FROM tasks WHERE parent_id = :task_id ORDER BY task_id", task_id=task_id)
+    return [from_row(row) for row in rows]

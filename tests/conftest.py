@@ -1,0 +1,95 @@
+"""Real parts: SQLite in a temporary file, the real engine, a clock under the test's hand."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tawny.app import App, open_app
+from tawny.clock import SystemClock
+from tawny.config import Config, Home, Limits
+from tawny.domain.tasks import Status, Task
+from tawny.engine.submit import parse_request
+from tawny.ledger.database import Ledger
+from tawny.ledger.migrations import migrate
+from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.submission import submit
+from tawny.ledger.tasks import get
+from tawny.testing import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    return home
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path, clock: FakeClock) -> AsyncGenerator[Ledger]:
+    store = SqliteStore(tmp_path / "ledger.db")
+    migrate(store, clock)
+    async with Ledger(store, clock) as ledger:
+        yield ledger
+
+
+class Engine:
+    """An open app with what tests do all the time."""
+
+    def __init__(self, app: App, clock: FakeClock | SystemClock) -> None:
+        self.app = app
+        self.ledger = app.ledger
+        self.clock = clock
+
+    async def submit(self, kind: str, **body: Any) -> Task:
+        submission = parse_request({"kind": kind, **body}, kinds=self.app.kinds, now=self.clock.now())
+        return await self.ledger.write(lambda tx: submit(tx, submission, limits=self.app.limits))
+
+    async def task(self, task_id: str) -> Task:
+        return await self.ledger.read(lambda tx: get(tx, task_id))
+
+    async def until(self, task_id: str, *statuses: Status, deadline: float = 10.0) -> Task:
+        """Wait, in real time but without guessing, until the task has one of the statuses."""
+        changed = self.ledger.bell.subscribe("events")
+        async with asyncio.timeout(deadline):
+            while (task := await self.task(task_id)).status not in statuses:
+                await changed.wait()
+                changed.clear()
+        return task
+
+    async def done(self, task_id: str, *, deadline: float = 10.0) -> Task:
+        return await self.until(
+            task_id,
+            Status.SUCCEEDED,
+            Status.FAILED,
+            Status.TIMED_OUT,
+            Status.CANCELLED,
+            Status.LOST,
+            deadline=deadline,
+        )
+
+
+OpenEngine = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+async def engine(home: Home, clock: FakeClock) -> AsyncGenerator[Engine]:
+    """The real engine on a clock that stands still until it is moved."""
+    config = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
+    async with open_app(home, config, clock=clock) as app:
+        yield Engine(app, clock)
+
+
+@pytest.fixture
+async def live(home: Home) -> AsyncGenerator[Engine]:
+    """The real engine on the machine's clock."""
+    config = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
+    async with open_app(home, config) as app:
+        yield Engine(app, SystemClock())
