@@ -3,6 +3,7 @@
 from tawny.clock import Clock, Instant
 from tawny.delivery.channel import Accept, AmbiguousSend, Channel
 from tawny.domain.messages import Attachment, Button, Inbound, Outgoing, Receipt
+from tawny.domain.schedule import next_runs
 from tawny.domain.tasks import Delivery, Effect, Json, Origin, Priority, Status, Submission, Task, Usage
 from tawny.engine.kinds import Answer, Context, Kind, Question, Result
 from tawny.errors import (
@@ -51,4 +52,5 @@ __all__ = [
     "Tool",
     "ToolContext",
     "Usage",
+    "next_runs",
 ]
