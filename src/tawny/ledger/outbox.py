@@ -297,6 +297,8 @@ def refresh(tx: Tx, task_id: str) -> str:
 
 
 def _word(rows: Sequence[Row]) -> str:
+    # Questions and alarms that concern the task are no deliveries of its result.
+    rows = [row for row in rows if row["transition"].startswith("task.") or row["transition"] == "reply"]
     ends = any(row["transition"] in notify.ENDINGS for row in rows)
     latest: dict[tuple[str, str], Row] = {}
     for row in rows:
