@@ -10,7 +10,9 @@ def main() -> int:
     if sys.argv[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"tawny {__version__}\n")
         return 0
-    return 2
+    from tawny.cli.main import main as run  # noqa: PLC0415 - `tawny version` answers without it
+
+    return run()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tawny.ids import new_id
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate, outdated
 from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
 from tawny.log import Log
 from tawny.runners.remind import remind
@@ -44,17 +45,9 @@ class App:
     limits: Limits
 
 
-def open_store(home: Home, config: Config) -> Store:
-    """The database that the configuration names; SQLite in the home unless it names another."""
-    if config.ledger.url:
-        raise PermanentError(
-            f"[ledger] url: {config.ledger.url!r} cannot be opened", hint="install tawny[postgres]"
-        )
-    return SqliteStore(home.database)
-
-
-def bundled_kinds() -> dict[str, Kind]:
-    """The kinds of task that are always there, by name."""
+def bundled_kinds(home: Home, config: Config) -> dict[str, Kind]:
+    """The kinds of task that are always there, by name; building them touches nothing."""
+    del home, config
     kinds = [simulate(_no_way_out), remind]
     return {kind.name: kind for kind in kinds}
 
@@ -140,7 +133,7 @@ async def open_app(
         store = open_store(home, config)
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
-            app = _build(home, config, clock, ledger, {**bundled_kinds(), **(kinds or {})})
+            app = _build(home, config, clock, ledger, {**bundled_kinds(home, config), **(kinds or {})})
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
                 app.timers.watch_lost()

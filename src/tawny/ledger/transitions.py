@@ -536,3 +536,13 @@ def run_now(tx: Tx, task: Task) -> Task:
         )
     tx.wake("queue")
     return from_row(rows[0])
+
+
+def unfinished_before(tx: Tx, task_id: str) -> list[tuple[str, str, str]]:
+    """What a task follows and what has not ended: (id, title, status)."""
+    rows = tx.all(
+        "SELECT t.task_id, t.title, t.status FROM dependencies d JOIN tasks t ON t.task_id = d.after_id"
+        f" WHERE d.task_id = :task_id AND t.status IN {ACTIVE} ORDER BY t.task_id",
+        task_id=task_id,
+    )
+    return [(row["task_id"], row["title"], row["status"]) for row in rows]

@@ -1,0 +1,45 @@
+"""How commands reach the ledger: straight, whether the gateway runs or not; then they ring its bell."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tawny import config
+from tawny.cli import remote
+from tawny.clock import SystemClock
+from tawny.config import Home
+from tawny.ledger.database import Store, Tx, read_now, write_now
+from tawny.ledger.migrations import migrate
+from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.stores import open_store
+
+T = TypeVar("T")
+
+
+def store_of(home: Home) -> Store:
+    """The home's database; made where it is missing."""
+    store = open_store(home, config.load(home))
+    if not isinstance(store, SqliteStore) or not store.path.exists():
+        home.prepare()
+        migrate(store, SystemClock())
+    return store
+
+
+def read(home: Home, fn: Callable[[Tx], T]) -> T:
+    """Read what is committed."""
+    return read_now(store_of(home), SystemClock(), fn)
+
+
+def write(home: Home, fn: Callable[[Tx], T]) -> T:
+    """Write in one transaction, and wake the gateway if it runs; else it takes effect when it starts."""
+    store = store_of(home)
+    topics: set[str] = set()
+
+    def noted(tx: Tx) -> T:
+        result = fn(tx)
+        topics.update(tx.topics)
+        return result
+
+    result = write_now(store, SystemClock(), noted)
+    if topics:
+        remote.wake(home, topics)
+    return result

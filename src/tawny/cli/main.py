@@ -1,0 +1,113 @@
+"""The command line: one word, one module; only the module that is needed is imported."""
+
+import argparse
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+from tawny import __version__
+from tawny.cli.output import complain
+from tawny.config import find_home
+from tawny.errors import ConfigError, InvalidInput, TawnyError
+
+COMMANDS = {
+    "demo": "the main job on bundled data in a temporary home; no key needed",
+    "onboard": "set up this machine: at most five questions, then a real task",
+    "gateway": "the always-on process: run, install, start, stop, status",
+    "chat": "talk to the assistant",
+    "tasks": "background work: list, show, run, watch, cancel, pause, why …",
+    "flow": "flows: run, check",
+    "automations": "standing orders: add, list, preview, runs, why …",
+    "approvals": "what waits for your yes",
+    "inbox": "messages kept for you",
+    "audit": "who did what: list, export, verify",
+    "sessions": "conversations",
+    "memory": "what is remembered",
+    "skills": "what the assistant has learnt to do",
+    "channels": "where messages come and go",
+    "status": "how things stand",
+    "doctor": "what is wrong here, and its mend",
+    "config": "get, set, check",
+    "logs": "the runtime's own log",
+    "backup": "copy the home's record; restore",
+    "selftest": "prove the durability promises on this machine",
+    "version": "the version",
+}
+ALIASES = {"cron": "automations", "task": "tasks", "automation": "automations", "flows": "flow"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit code: 0 done, 1 failed or found something, 2 wrong use."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    word = _word(argv)
+    if word == "version" or "--version" in argv[:1]:
+        print(f"tawny {__version__}")
+        return 0
+    if word is None or word not in COMMANDS:
+        return _overview(word, argv)
+    module = _module(word)
+    if module is None:
+        complain(f"{word!r} is not in this build", "see 'tawny --help'")
+        return 2
+    parser = argparse.ArgumentParser(prog=f"tawny {word}", description=COMMANDS[word])
+    add_common(parser)
+    module.configure(parser)
+    rest = list(argv)
+    rest.remove(next(given for given in argv if ALIASES.get(given, given) == word))
+    return _run(module, parser.parse_args(rest))
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """`--home` and `--json`, which every command takes; also after a subcommand."""
+    parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="the home to work on")
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document"
+    )
+
+
+def _run(module: ModuleType, args: argparse.Namespace) -> int:
+    args.json = getattr(args, "json", False)
+    try:
+        return int(module.run(args, find_home(getattr(args, "home", None))))
+    except (ConfigError, InvalidInput) as error:
+        complain(error.message, error.hint)
+        return 2
+    except TawnyError as error:
+        complain(error.message, error.hint)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`| head`); nothing is left to say.
+        sys.stderr.close()
+        return 0
+
+
+def _word(argv: list[str]) -> str | None:
+    """The command's word: the first argument that is no option (nor the value of `--home`)."""
+    skip = False
+    for given in argv:
+        if skip:
+            skip = False
+        elif given == "--home":
+            skip = True
+        elif not given.startswith("-"):
+            return ALIASES.get(given, given)
+    return None
+
+
+def _module(word: str) -> ModuleType | None:
+    name = f"tawny.cli.{word}"
+    return import_module(name) if find_spec(name) is not None else None
+
+
+def _overview(word: str | None, argv: list[str]) -> int:
+    lines = ["usage: tawny [--home DIR] [--json] COMMAND …", ""]
+    lines += [f"  {name:<12} {what}" for name, what in COMMANDS.items()]
+    text = "\n".join(lines)
+    if word is None and (not argv or argv[0] in ("-h", "--help", "help")):
+        print(text)
+        return 0 if argv else 2
+    complain(f"there is no command {word or argv[0]!r}", "'tawny --help' lists them")
+    return 2

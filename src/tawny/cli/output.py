@@ -1,0 +1,62 @@
+"""What commands print: one JSON document with `--json`, else plain text for people."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from tawny.clock import Instant, to_datetime
+
+
+def emit(document: Any, args: argparse.Namespace, *, text: str | None = None) -> None:
+    """Print the document with `--json`, else the text (the document again where there is none)."""
+    if args.json or text is None:
+        print(msgspec.json.encode(document).decode())
+    elif text:
+        print(text)
+
+
+def line(document: Any) -> None:
+    """One line of a stream of JSON lines, at once."""
+    print(msgspec.json.encode(document).decode(), flush=True)
+
+
+def complain(message: str, hint: str = "") -> None:
+    """One line on stderr that names the thing and the mend."""
+    print(f"tawny: {message}" + (f" ({hint})" if hint else ""), file=sys.stderr)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns that line up, as wide as their widest cell."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max([len(header), *(len(row[n]) for row in cells)]) for n, header in enumerate(headers)]
+    lines = [[header.upper() for header in headers], *cells]
+    return "\n".join(
+        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in lines
+    )
+
+
+def local_time(instant: Instant | None, *, zone: str = "") -> str:
+    """A time as a person reads it, in the named zone, else the machine's; empty for none."""
+    if instant is None:
+        return ""
+    moment = to_datetime(instant)
+    return moment.astimezone(ZoneInfo(zone) if zone else None).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds(micros: int | None) -> str:
+    """A span of time as a person reads it; empty for none."""
+    if micros is None:
+        return ""
+    total = micros / 1_000_000
+    if total < 100:
+        return f"{total:.1f} s"
+    return f"{int(total // 60)} min {int(total % 60)} s"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value).replace("\n", " ")

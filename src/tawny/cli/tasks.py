@@ -1,0 +1,192 @@
+"""`tawny tasks`: look at background work and steer it."""
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+
+from tawny.cli import ledger
+from tawny.cli.main import add_common
+from tawny.cli.output import emit, local_time, seconds, table
+from tawny.clock import iso
+from tawny.config import Home
+from tawny.domain.documents import task_document
+from tawny.domain.tasks import Task
+from tawny.engine import commands
+from tawny.ledger import artifacts, steps, tasks
+from tawny.ledger.database import Tx
+
+_ORDERS: dict[str, Callable[..., Task]] = {
+    "cancel": commands.cancel,
+    "pause": commands.pause,
+    "resume": commands.resume,
+    "retry": commands.retry,
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=help, description=help)
+        add_common(sub)
+        return sub
+
+    listing = add("list", "newest first")
+    for option in ("--status", "--runtime", "--owner", "--session", "--cursor"):
+        listing.add_argument(option)
+    listing.add_argument("--limit", type=int, default=50)
+    for name, help in {
+        "show": "the record",
+        "result": "the result",
+        "logs": "the task's own log",
+        "why": "what it waits for and what unblocks it",
+        "cancel": "cancel it and its children",
+        "pause": "pause at the next step boundary",
+        "resume": "let it go on",
+    }.items():
+        add(name, help).add_argument("lookup", metavar="LOOKUP")
+    retry = add("retry", "run the work again; finished steps are kept")
+    retry.add_argument("lookup", metavar="LOOKUP")
+    retry.add_argument("--fresh", action="store_true", help="start from the beginning")
+    notify = add("notify", "change what it tells")
+    notify.add_argument("lookup", metavar="LOOKUP")
+    notify.add_argument("policy", choices=["silent", "done_only", "state_changes", "on_failure"])
+    reconcile = add("reconcile", "say what became of an uncertain effect")
+    reconcile.add_argument("lookup", metavar="LOOKUP")
+    reconcile.add_argument("answer", choices=["done", "redo", "give_up"])
+    import_module("tawny.cli.tasks_run").configure(add)
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    """Do what the subcommand says."""
+    action = args.action or "list"
+    if action in _ORDERS:
+        return _order(args, home, _ORDERS[action])
+    if action in ("run", "kinds", "watch", "follow"):
+        return int(import_module("tawny.cli.tasks_run").run(args, home))
+    return _READERS[action](args, home)
+
+
+def _order(args: argparse.Namespace, home: Home, command: Callable[..., Task]) -> int:
+    extra = {"fresh": True} if getattr(args, "fresh", False) else {}
+    task = ledger.write(
+        home, lambda tx: command(tx, tasks.find(tx, args.lookup).task_id, by="owner", **extra)
+    )
+    intent = f", {task.intent} under way" if task.intent else ""
+    emit(task_document(task), args, text=f"{task.task_id}  {task.status}{intent}  {task.title}")
+    return 0
+
+
+def _list(args: argparse.Namespace, home: Home) -> int:
+    found = ledger.read(
+        home,
+        lambda tx: tasks.page(
+            tx,
+            status=getattr(args, "status", None),
+            runtime=getattr(args, "runtime", None),
+            owner=getattr(args, "owner", None),
+            session=getattr(args, "session", None),
+            cursor=getattr(args, "cursor", None),
+            limit=getattr(args, "limit", 50),
+        ),
+    )
+    document = {"items": [task_document(task) for task in found.items], "next_cursor": found.next_cursor}
+    rows = [
+        (
+            task.task_id[:18],
+            task.status,
+            f"{task.progress.percentage}%" if task.progress.percentage is not None else "",
+            task.kind,
+            local_time(task.created_at),
+            task.title[:60],
+        )
+        for task in found.items
+    ]
+    text = table(["task", "status", "done", "kind", "created", "title"], rows) if rows else "No tasks yet."
+    emit(document, args, text=text)
+    return 0
+
+
+def _whole(tx: Tx, lookup: str) -> tuple[Task, dict[str, object]]:
+    task = tasks.find(tx, lookup)
+    logs = [{**entry, "time": iso(entry["time"])} for entry in tasks.logs(tx, task.task_id)]
+    files = [artifact.document() for artifact in artifacts.of_task(tx, task.task_id)]
+    document = task_document(task, logs=logs, artifacts=files)
+    document["steps"] = [step.document() for step in steps.of_task(tx, task.task_id)]
+    return task, document
+
+
+def _show(args: argparse.Namespace, home: Home) -> int:
+    task, document = ledger.read(home, lambda tx: _whole(tx, args.lookup))
+    facts = {
+        "task": task.task_id,
+        "title": task.title,
+        "kind": task.kind,
+        "status": task.status,
+        "progress": f"{task.progress.percentage}% {task.progress.message or ''}"
+        if task.progress.total
+        else "",
+        "attempt": task.attempt,
+        "owner": task.owner,
+        "created": local_time(task.created_at),
+        "started": local_time(task.started_at),
+        "ended": local_time(task.ended_at),
+        "ran": seconds(task.ran_for),
+        "delivery": task.delivery_status,
+        "error": task.error.message if task.error else "",
+        "result": str((task.result or {}).get("text", ""))[:400],
+    }
+    emit(document, args, text="\n".join(f"{name:<9} {value}" for name, value in facts.items() if value != ""))
+    return 0
+
+
+def _result(args: argparse.Namespace, home: Home) -> int:
+    task = ledger.read(home, lambda tx: tasks.find(tx, args.lookup))
+    text = str((task.result or {}).get("text", "")) or f"{task.title} is {task.status}: there is no result."
+    emit({"task_id": task.task_id, "status": task.status, "result": task.result}, args, text=text)
+    return 0 if task.result is not None else 1
+
+
+def _logs(args: argparse.Namespace, home: Home) -> int:
+    entries = ledger.read(home, lambda tx: tasks.logs(tx, tasks.find(tx, args.lookup).task_id))
+    items = [{"time": iso(e["time"]), "level": e["level"], "message": e["message"]} for e in entries]
+    text = "\n".join(f"{local_time(e['time'])[11:]}  {e['level']:<7} {e['message']}" for e in entries)
+    emit({"items": items, "next_cursor": None}, args, text=text or "No log lines.")
+    return 0
+
+
+def _why(args: argparse.Namespace, home: Home) -> int:
+    reasons = import_module("tawny.engine.reasons")
+    document = ledger.read(home, lambda tx: reasons.why(tx, tasks.find(tx, args.lookup).task_id))
+    emit(
+        document, args, text="\n".join([document["summary"], *(f"  → {way}" for way in document["unblock"])])
+    )
+    return 0
+
+
+def _notify(args: argparse.Namespace, home: Home) -> int:
+    task = ledger.write(
+        home, lambda tx: commands.set_notify(tx, tasks.find(tx, args.lookup).task_id, args.policy)
+    )
+    emit(task_document(task), args, text=f"{task.task_id}  tells: {task.notify}")
+    return 0
+
+
+def _reconcile(args: argparse.Namespace, home: Home) -> int:
+    task = ledger.write(
+        home, lambda tx: commands.reconcile(tx, tasks.find(tx, args.lookup).task_id, args.answer)
+    )
+    emit(task_document(task), args, text=f"{task.task_id}  {task.status}")
+    return 0
+
+
+_READERS: dict[str, Callable[[argparse.Namespace, Home], int]] = {
+    "list": _list,
+    "show": _show,
+    "result": _result,
+    "logs": _logs,
+    "why": _why,
+    "notify": _notify,
+    "reconcile": _reconcile,
+}

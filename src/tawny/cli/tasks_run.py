@@ -1,0 +1,208 @@
+"""`tawny tasks run | kinds | watch | follow`: start work, and look on while it goes."""
+
+import argparse
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tawny import config as configuration
+from tawny.app import bundled_kinds, open_app
+from tawny.cli import ledger, remote
+from tawny.cli.output import emit, line
+from tawny.clock import SystemClock
+from tawny.config import Home
+from tawny.domain.documents import task_document
+from tawny.domain.tasks import Status, Submission, Task
+from tawny.engine.submit import parse_request
+from tawny.errors import InvalidInput, NotFound
+from tawny.ledger import events, tasks
+from tawny.ledger.database import Tx
+from tawny.ledger.submission import Limits, submit
+
+Add = Callable[[str, str], argparse.ArgumentParser]
+_FAILED = 1
+
+
+def configure(add: Add) -> None:
+    """Declare the subcommands."""
+    run = add("run", "detached work now")
+    run.add_argument("--kind", required=True)
+    run.add_argument(
+        "--params", default="{}", help="the kind's parameters, as JSON; @FILE reads them from there"
+    )
+    run.add_argument("--title", default="")
+    run.add_argument("--priority", default="normal")
+    run.add_argument("--timeout")
+    run.add_argument("--notify")
+    run.add_argument("--deliver", action="append", default=[], metavar="TARGET", help="where the result goes")
+    run.add_argument("--not-before", dest="not_before", metavar="TIME")
+    run.add_argument("--after", action="append", default=[], metavar="TASK")
+    run.add_argument("--dedupe-key", dest="dedupe_key")
+    run.add_argument("--owner", default="owner")
+    run.add_argument("--wait", action="store_true", help="wait for the end; exit 1 if it did not succeed")
+    add("kinds", "the kinds of task, with their parameters").add_argument("name", nargs="?", metavar="KIND")
+    watch = add("watch", "a live board, or one task's bar")
+    watch.add_argument("lookup", nargs="?", metavar="LOOKUP")
+    follow = add("follow", "events as JSON lines, with replay")
+    follow.add_argument("lookup", nargs="?", metavar="LOOKUP")
+    follow.add_argument("--after", type=int, default=None, metavar="SEQ", help="replay from here (0: all)")
+    follow.add_argument("--no-wait", dest="no_wait", action="store_true", help="stop at the newest event")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    """Do what the subcommand says."""
+    return {"run": _run, "kinds": _kinds, "watch": _watch, "follow": _follow}[args.action](args, home)
+
+
+def _body(args: argparse.Namespace) -> dict[str, Any]:
+    text = args.params
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InvalidInput(f"--params: {error}") from error
+    try:
+        params = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"--params is no JSON: {error}", hint="write it like '{\"steps\": 3}'") from error
+    body: dict[str, Any] = {"kind": args.kind, "params": params, "title": args.title, "owner": args.owner}
+    for name in ("priority", "timeout", "notify", "not_before", "dedupe_key"):
+        if getattr(args, name):
+            body[name] = getattr(args, name)
+    if args.after:
+        body["after"] = args.after
+    if args.deliver:
+        body["delivery"] = {"channels": args.deliver}
+    return body
+
+
+def _run(args: argparse.Namespace, home: Home) -> int:
+    config = configuration.load(home)
+    zone = config.owner.timezone or "UTC"
+    submission = parse_request(
+        _body(args), kinds=bundled_kinds(home, config), now=SystemClock().now(), zone=zone
+    )
+    limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
+    gateway = remote.find(home)
+    if args.wait and gateway is None:
+        task = asyncio.run(_run_here(home, config, submission, limits))
+    else:
+        task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
+        if args.wait and gateway is not None:
+            task = _wait_for(home, gateway, task)
+    text = f"{task.task_id}  {task.status}  {task.title}"
+    if args.wait:
+        said = (task.result or {}).get("text") if task.status is Status.SUCCEEDED else None
+        text = str(said) if said else text + (f": {task.error.message}" if task.error else "")
+    emit(task_document(task), args, text=text)
+    return 0 if not args.wait or task.status is Status.SUCCEEDED else _FAILED
+
+
+async def _run_here(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:
+    """No gateway runs: be one until this task has ended."""
+    async with open_app(home, config) as app:
+        task = await app.ledger.write(lambda tx: submit(tx, submission, limits=limits))
+        task_id = task.task_id
+        changed = app.ledger.bell.subscribe("ended")
+        while not task.status.is_terminal:
+            await changed.wait()
+            changed.clear()
+            task = await app.ledger.read(lambda tx: tasks.get(tx, task_id))
+        return task
+
+
+def _wait_for(home: Home, gateway: remote.Remote, task: Task) -> Task:
+    start = ledger.read(home, lambda tx: events.last_seq(tx))
+    task = ledger.read(home, lambda tx: tasks.get(tx, task.task_id))
+    if not task.status.is_terminal:
+        for event in gateway.stream(start):
+            if event.get("task_id") == task.task_id and event["data"].get("status") in _ENDINGS:
+                break
+    return ledger.read(home, lambda tx: tasks.get(tx, task.task_id))
+
+
+_ENDINGS = {status.value for status in Status if status.is_terminal}
+
+
+def _kinds(args: argparse.Namespace, home: Home) -> int:
+    kinds = bundled_kinds(home, configuration.load(home))
+    if args.name and args.name not in kinds:
+        raise NotFound(f"there is no kind {args.name!r}", hint=f"one of {', '.join(sorted(kinds))}")
+    chosen = [kinds[args.name]] if args.name else [kinds[name] for name in sorted(kinds)]
+    items = [
+        {"kind": kind.name, "description": kind.description, "params": msgspec.json.schema(kind.params)}
+        for kind in chosen
+    ]
+    lines: list[str] = []
+    for kind in chosen:
+        fields = ", ".join(
+            field.encode_name if field.required else f"{field.encode_name}?"
+            for field in msgspec.structs.fields(kind.params)
+        )
+        lines.append(f"{kind.name} {{{fields}}}\n    {kind.description}")
+    emit({"items": items, "next_cursor": None}, args, text="\n".join(lines))
+    return 0
+
+
+def _events(home: Home, after: int, task_id: str | None, *, wait: bool) -> Iterator[dict[str, Any]]:
+    """What is stored, then what comes, without gap or repeat."""
+    seen = after
+    while batch := ledger.read(home, partial(_batch, after=seen, task_id=task_id)):
+        for event in batch:
+            seen = event.seq
+            yield event.document()
+    gateway = remote.find(home) if wait else None
+    if gateway is not None:
+        for document in gateway.stream(seen):
+            if task_id is None or document.get("task_id") == task_id:
+                yield document
+
+
+def _batch(tx: Tx, *, after: int, task_id: str | None) -> list[events.Event]:
+    return events.after(tx, after, task_id=task_id)
+
+
+def _follow(args: argparse.Namespace, home: Home) -> int:
+    task_id = ledger.read(home, lambda tx: tasks.find(tx, args.lookup).task_id) if args.lookup else None
+    after = args.after
+    if after is None:
+        after = 0 if task_id else ledger.read(home, events.last_seq)
+    for document in _events(home, after, task_id, wait=not args.no_wait):
+        line(document)
+        if (
+            task_id
+            and document["data"].get("status") in _ENDINGS
+            and document["type"].split(".")[1] in _ENDINGS
+        ):
+            break
+    return 0
+
+
+def _watch(args: argparse.Namespace, home: Home) -> int:
+    from rich.live import Live  # noqa: PLC0415 - a heavy library for this command alone
+
+    from tawny.cli.board import board  # noqa: PLC0415
+
+    lookup: str | None = args.lookup
+    gateway = remote.find(home)
+    with contextlib.suppress(KeyboardInterrupt), Live(refresh_per_second=8) as live:
+        shown, over = ledger.read(home, lambda tx: board(tx, lookup))
+        live.update(shown)
+        if gateway is None or over:
+            return 0
+        last = 0.0
+        for _ in gateway.stream(ledger.read(home, events.last_seq)):
+            if time.monotonic() - last < 1 / 8:
+                continue
+            last = time.monotonic()
+            shown, over = ledger.read(home, lambda tx: board(tx, lookup))
+            live.update(shown)
+            if over:
+                break
+    return 0
