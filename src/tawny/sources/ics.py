@@ -1,0 +1,205 @@
+"""iCalendar bytes to instances of events: recurrence, exceptions, moved instances, zones. Runs in the child."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, time, timedelta
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import recurring_ical_events  # pyright: ignore[reportMissingTypeStubs]
+from icalendar import Calendar
+
+from tawny.clock import from_datetime, to_datetime
+from tawny.domain.calendar import CalendarEvent, is_within
+from tawny.errors import PermanentError
+from tawny.sources.place import CalendarQuery, Place, Reading
+
+_MOST_INSTANCES = 5_000
+_MOST_PROBLEMS = 20
+_TEXT = 4_000
+
+
+def events(data: Iterable[bytes], query: CalendarQuery, place: Place) -> Reading[CalendarEvent]:
+    """The instances within the query's span out of iCalendar texts; what cannot be read becomes a problem.
+
+    Raises:
+        PermanentError: a text is no iCalendar at all.
+    """
+    zone = ZoneInfo(place.zone)
+    start = to_datetime(query.start, zone) - timedelta(days=1)
+    end = to_datetime(query.end, zone) + timedelta(days=1)
+    found: list[CalendarEvent] = []
+    problems: list[str] = []
+    for text in data:
+        for calendar in calendars(text, place, problems):
+            for series in _by_uid(calendar):
+                found.extend(_instances(series, start, end, place, problems))
+    chosen = [event for event in found if is_within(event, query.start, query.end)]
+    chosen.sort(key=lambda event: (event.start, event.end, event.title))
+    return Reading(place.name, tuple(chosen[:_MOST_INSTANCES]), tuple(problems[:_MOST_PROBLEMS]))
+
+
+def calendars(text: bytes, place: Place, problems: list[str]) -> list[Calendar]:
+    """The calendars in a text: whole where it is sound, else what can be saved of it, component by component.
+
+    Raises:
+        PermanentError: it is no iCalendar.
+    """
+    if b"BEGIN:VCALENDAR" not in text.upper():
+        raise PermanentError(
+            f"{place.label}: this is no iCalendar file (it has no BEGIN:VCALENDAR)",
+            hint="export the calendar as .ics, or correct the source's url",
+        )
+    try:
+        found = Calendar.from_ical(text, multiple=True)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        found = []
+    if len(found) < text.upper().count(b"BEGIN:VCALENDAR"):
+        # A component that never ends swallows what follows it.
+        return [_salvage(text.decode("utf-8", "replace"), place, problems)]
+    for calendar in found:
+        for part in calendar.subcomponents:
+            for name, why in getattr(part, "errors", ()):
+                title = str(part.get("SUMMARY", "") or part.get("UID", "without a title"))
+                problems.append(f"{place.label}: {title!r} has a {name or 'line'} that cannot be read: {why}")
+    return found
+
+
+_BLOCK = re.compile(
+    r"^BEGIN:(VEVENT|VTODO|VTIMEZONE)\r?$.*?^END:\1\r?$", re.MULTILINE | re.DOTALL | re.IGNORECASE
+)
+_OPEN = re.compile(r"^BEGIN:(VEVENT|VTODO)\r?$", re.MULTILINE | re.IGNORECASE)
+
+
+def _salvage(text: str, place: Place, problems: list[str]) -> Calendar:
+    """Every component that can be read on its own; a problem with its line for each that cannot."""
+    saved = Calendar()
+    closed: set[int] = set()
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        block = match.group(0)
+        closed.add(match.start())
+        # An event that never ends swallows the next one's beginning: what stands last is whole.
+        inner = block.upper().rfind(f"BEGIN:{match.group(1).upper()}")
+        if inner > 0:
+            closed.add(match.start() + inner)
+            problems.append(f"{place.label}: line {line}: {match.group(1)} has no END and is left out")
+            block = block[inner:]
+        try:
+            wrapped = Calendar.from_ical(f"BEGIN:VCALENDAR\r\n{block}\r\nEND:VCALENDAR\r\n")
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            problems.append(
+                f"{place.label}: line {line}: {match.group(1)} left out: {error}; correct it there"
+            )
+            continue
+        for part in wrapped.subcomponents:
+            saved.add_component(part)
+    for match in _OPEN.finditer(text):
+        if match.start() not in closed and not any(
+            b.start() <= match.start() < b.end() for b in _BLOCK.finditer(text)
+        ):
+            line = text.count("\n", 0, match.start()) + 1
+            problems.append(f"{place.label}: line {line}: {match.group(1)} has no END and is left out")
+    return saved
+
+
+def _by_uid(calendar: Calendar) -> Iterator[Calendar]:
+    """One calendar for each series, so that a bad one costs itself alone; zones go with each."""
+    groups: dict[str, list[Any]] = {}
+    zones: list[Any] = []
+    for number, part in enumerate(calendar.subcomponents):
+        if part.name == "VTIMEZONE":
+            zones.append(part)
+        elif part.name == "VEVENT":
+            groups.setdefault(str(part.get("UID") or f"#{number}"), []).append(part)
+    for parts in groups.values():
+        single = Calendar()
+        for name in ("X-WR-TIMEZONE",):
+            if name in calendar:
+                single[name] = calendar[name]
+        for part in (*zones, *parts):
+            single.add_component(part)
+        yield single
+
+
+def _instances(
+    series: Calendar, start: datetime, end: datetime, place: Place, problems: list[str]
+) -> Iterator[CalendarEvent]:
+    zone = ZoneInfo(place.zone)
+    parts = [part for part in series.subcomponents if part.name == "VEVENT"]
+    title = str(parts[0].get("SUMMARY", "") or parts[0].get("UID", "an event without a title"))
+    for part in parts:
+        frequency = _frequency(part)
+        if frequency in ("SECONDLY", "MINUTELY"):
+            problems.append(f"{place.label}: {title!r} recurs {frequency.lower()}, which is left out")
+            return
+    try:
+        query = recurring_ical_events.of(series)
+        for part in query.between(start, end):
+            if event := _event(part, zone, place):
+                yield event
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as error:
+        problems.append(f"{place.label}: {title!r} cannot be read: {error}; correct it in the calendar")
+
+
+def _frequency(part: Any) -> str:
+    """The frequency that no sane calendar has, empty for all others."""
+    for rule in _listed(part.get("RRULE", [])):
+        for value in _listed(rule.get("FREQ", [])):
+            if str(value).upper() in ("SECONDLY", "MINUTELY"):
+                return str(value).upper()
+    return ""
+
+
+def _listed(value: Any) -> list[Any]:
+    """What is given once or several times, as a list."""
+    return cast(list[Any], value) if isinstance(value, list) else [value]
+
+
+def _event(part: Any, zone: ZoneInfo, place: Place) -> CalendarEvent | None:
+    begin = part.get("DTSTART")
+    if begin is None:
+        return None
+    first: date | datetime = begin.dt
+    last = _end(part, first)
+    status = str(part.get("STATUS", "CONFIRMED")).lower()
+    if status == "cancelled":
+        return None
+    return CalendarEvent(
+        uid=str(part.get("UID", "")),
+        title=_text(part, "SUMMARY", 500) or "(no title)",
+        start=_instant(first, zone),
+        end=_instant(last, zone),
+        all_day=not isinstance(first, datetime),
+        location=_text(part, "LOCATION", 500),
+        description=_text(part, "DESCRIPTION", _TEXT),
+        organizer=str(part.get("ORGANIZER", "")).removeprefix("mailto:").removeprefix("MAILTO:"),
+        attendees=tuple(_attendees(part)),
+        status=status,
+        url=str(part.get("URL", "")),
+        calendar=place.name,
+    )
+
+
+def _end(part: Any, first: date | datetime) -> date | datetime:
+    if (end := part.get("DTEND")) is not None:
+        return end.dt
+    if (duration := part.get("DURATION")) is not None:
+        return first + duration.dt
+    return first if isinstance(first, datetime) else first + timedelta(days=1)
+
+
+def _instant(value: date | datetime, zone: ZoneInfo) -> int:
+    """A day begins at the owner's midnight; a time without a zone is the owner's."""
+    if not isinstance(value, datetime):
+        value = datetime.combine(value, time.min)
+    return from_datetime(value if value.tzinfo is not None else value.replace(tzinfo=zone))
+
+
+def _text(part: Any, name: str, limit: int) -> str:
+    return str(part.get(name, "")).strip()[:limit]
+
+
+def _attendees(part: Any) -> Iterator[str]:
+    for one in _listed(part.get("ATTENDEE", [])):
+        yield str(one).removeprefix("mailto:").removeprefix("MAILTO:").lower()

@@ -1,0 +1,242 @@
+"""Mail: maildir, mbox, and IMAP. Runs in the child process; nothing is ever marked as read."""
+
+import imaplib
+import ipaddress
+import re
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from urllib.parse import SplitResult, unquote
+
+from imap_tools import AND, BaseMailBox, MailBox, MailBoxStartTls, MailBoxUnencrypted
+from imap_tools.errors import ImapToolsError
+
+from tawny.clock import Instant, to_datetime
+from tawny.domain.mail import Mail
+from tawny.errors import PermanentError, TemporaryError
+from tawny.sources.fetch import TIMEOUT, path_of
+from tawny.sources.mime import mail_of
+from tawny.sources.place import MailQuery, Place, Reading, credentials, split
+
+_READ_BYTES = 512 * 1024
+_MBOX_TAIL = 32 * 1024 * 1024
+_BATCH = 20
+_MOST_LOOKED_AT = 500
+
+
+class _Raw(NamedTuple):
+    data: bytes
+    unread: bool = True
+    flagged: bool = False
+    answered: bool = False
+
+
+def read(place: Place, query: MailQuery) -> Reading[Mail]:
+    """The newest messages that fit, newest first.
+
+    Raises:
+        TawnyError: the mailbox is not there, does not answer, or does not let us in.
+    """
+    parts = split(place)
+    reader = _READERS.get(parts.scheme)
+    if reader is None:
+        raise PermanentError(
+            f"{place.label}: {parts.scheme}:// is no mailbox",
+            hint="use imaps://user@host, maildir:///path or mbox:///path",
+        )
+    problems: list[str] = []
+    found: list[Mail] = []
+    for raw in reader(place, parts, query):
+        try:
+            mail = mail_of(
+                raw.data,
+                account=place.name,
+                folder=query.folder or _folder(parts),
+                unread=raw.unread,
+                flagged=raw.flagged,
+                answered=raw.answered,
+            )
+        except Exception as error:  # noqa: BLE001 - the mail package on a stranger's bytes: one message costs itself
+            problems.append(f"{place.label}: one message cannot be read ({type(error).__name__})")
+            continue
+        if _fits(mail, query):
+            found.append(mail)
+        if len(found) >= query.limit * 2:
+            break
+    found.sort(key=lambda mail: mail.time or 0, reverse=True)
+    return Reading(place.name, tuple(found[: query.limit]), tuple(problems[:20]))
+
+
+def _fits(mail: Mail, query: MailQuery) -> bool:
+    if query.unread and not mail.unread:
+        return False
+    if query.since is not None and mail.time is not None and mail.time < query.since:
+        return False
+    if query.text:
+        wanted = query.text.casefold()
+        return any(
+            wanted in part.casefold()
+            for part in (mail.subject, mail.sender.name, mail.sender.address, mail.text)
+        )
+    return True
+
+
+def _folder(parts: SplitResult) -> str:
+    return unquote(parts.path.strip("/")) or "INBOX" if parts.scheme.startswith("imap") else "INBOX"
+
+
+# --- maildir ---
+
+
+def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
+    root = path_of(place, parts)
+    if not any((root / name).is_dir() for name in ("cur", "new")):
+        raise PermanentError(
+            f"{place.label}: {root} is no maildir (it has neither cur nor new)",
+            hint=f"correct url in [[sources.{place.noun}]]",
+        )
+    files: list[tuple[float, Path, bool]] = []
+    for name in ("new", "cur"):
+        folder = root / name
+        if folder.is_dir():
+            files.extend(
+                (file.stat().st_mtime, file, name == "new") for file in folder.iterdir() if file.is_file()
+            )
+    files.sort(key=lambda entry: (entry[0], entry[1].name), reverse=True)
+    for _, file, is_new in files[:_MOST_LOOKED_AT]:
+        flags = file.name.rpartition(":2,")[2] if ":2," in file.name else ""
+        if query.unread and "S" in flags:
+            continue
+        with file.open("rb") as stream:
+            data = stream.read(_READ_BYTES)
+        yield _Raw(data, is_new or "S" not in flags, "F" in flags, "R" in flags)
+
+
+# --- mbox ---
+
+_FROM_LINE = re.compile(rb"^From [^\n]*\d{4}[^\n]*\r?\n", re.MULTILINE)
+
+
+def _mbox(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
+    path = path_of(place, parts)
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(0, size - _MBOX_TAIL))
+            data = stream.read()
+    except OSError as error:
+        raise PermanentError(
+            f"{place.label}: {path} cannot be read: {error.strerror or error}",
+            hint=f"correct url in [[sources.{place.noun}]]",
+        ) from error
+    starts = list(_FROM_LINE.finditer(data))
+    if data.strip() and not starts:
+        raise PermanentError(
+            f"{place.label}: {path} is no mbox file (no line begins with 'From ')",
+            hint="export the folder as mbox",
+        )
+    ends = [match.start() for match in starts[1:]] + [len(data)]
+    for match, end in reversed(list(zip(starts, ends, strict=True))[-_MOST_LOOKED_AT:]):
+        body = data[match.end() : min(end, match.end() + _READ_BYTES)].replace(b"\n>From ", b"\nFrom ")
+        head = re.split(rb"\r?\n\r?\n", body, maxsplit=1)[0]
+        status = b"".join(re.findall(rb"(?im)^(?:X-)?Status:[ \t]*(\w*)", head))
+        raw = _Raw(body, b"R" not in status, b"F" in status, b"A" in status)
+        if raw.unread or not query.unread:
+            yield raw
+
+
+# --- IMAP ---
+
+
+def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
+    host = parts.hostname or ""
+    user, password = credentials(place, parts)
+    try:
+        box = _open_box(place, parts)
+        with box.login(user, password, initial_folder=query.folder or _folder(parts)):
+            yield from _newest(box, query)
+    except ImapToolsError as error:
+        if "login" in type(error).__name__.lower():
+            raise PermanentError(
+                f"{place.label}: {host} does not let {user or 'us'} in",
+                hint="check user and password of the source",
+            ) from error
+        raise PermanentError(
+            f"{place.label}: {host} answers: {_line(error)}", hint="check the folder's name"
+        ) from error
+    except (imaplib.IMAP4.error, OSError) as error:
+        raise TemporaryError(
+            f"{place.label}: {host} does not answer as an IMAP server does: {_line(error)}",
+            hint="check the address and the network",
+        ) from error
+
+
+def _open_box(place: Place, parts: SplitResult) -> BaseMailBox:
+    """TLS for imaps; for imap STARTTLS, and in the clear only to a private address."""
+    host = parts.hostname or ""
+    if parts.scheme == "imaps":
+        return MailBox(host, parts.port or 993, timeout=TIMEOUT)
+    port = parts.port or 143
+    plain = MailBoxUnencrypted(host, port, timeout=TIMEOUT)
+    capabilities = {str(name).upper() for name in plain.client.capabilities}
+    private = _is_private(plain.client.sock)
+    if private and ("STARTTLS" not in capabilities or "LOGINDISABLED" not in capabilities):
+        return plain
+    plain.client.shutdown()
+    if "STARTTLS" not in capabilities:
+        raise PermanentError(
+            f"{place.label}: {host} offers no encryption",
+            hint="use imaps://, the password would go in the clear",
+        )
+    return MailBoxStartTls(host, port, timeout=TIMEOUT)
+
+
+def _is_private(connection: socket.socket) -> bool:
+    return not ipaddress.ip_address(str(connection.getpeername()[0])).is_global
+
+
+def _newest(box: BaseMailBox, query: MailQuery) -> Iterator[_Raw]:
+    criteria: list[Any] = []
+    if query.since is not None:
+        # SINCE compares days in the server's zone: a day earlier misses nothing, `_fits` is exact.
+        criteria.append(AND(date_gte=_day(query.since)))
+    if query.unread:
+        criteria.append(AND(seen=False))
+    if query.text and query.text.isascii():
+        criteria.append(AND(text=query.text))
+    uids = box.uids(AND(*criteria) if criteria else "ALL")
+    newest = [uid for uid in reversed(uids) if uid][:_MOST_LOOKED_AT]
+    for first in range(0, len(newest), _BATCH):
+        batch = ",".join(newest[first : first + _BATCH])
+        kind, answer = box.client.uid("fetch", batch, f"(UID FLAGS BODY.PEEK[]<0.{_READ_BYTES}>)")
+        if kind != "OK":
+            raise imaplib.IMAP4.error(f"FETCH was answered {kind}")
+        yield from reversed(list(_answers(answer)))
+
+
+def _answers(answer: list[Any]) -> Iterator[_Raw]:
+    """Pairs of (head, body), and what follows each: flags may stand before or after."""
+    for position, item in enumerate(answer):
+        if isinstance(item, tuple):
+            first, body = cast(tuple[bytes, bytes], item)[:2]
+            after = answer[position + 1] if position + 1 < len(answer) else b""
+            flags = (first + (after if isinstance(after, bytes) else b"")).upper()
+            yield _Raw(body, b"\\SEEN" not in flags, b"\\FLAGGED" in flags, b"\\ANSWERED" in flags)
+
+
+def _day(since: Instant) -> Any:
+    return (to_datetime(since) - timedelta(days=1)).date()
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+_READERS: dict[str, Callable[[Place, SplitResult, MailQuery], Iterator[_Raw]]] = {
+    "maildir": _maildir,
+    "mbox": _mbox,
+    "imap": _imap,
+    "imaps": _imap,
+}

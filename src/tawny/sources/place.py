@@ -1,0 +1,134 @@
+"""Where something is read, what was asked for, and what came of it: the values that cross to the child process."""
+
+from datetime import date
+from typing import Generic, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+
+from tawny.clock import Instant
+from tawny.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured source, its secret resolved. `zone` is the owner's; `root` resolves relative paths."""
+
+    noun: str
+    name: str
+    url: str
+    password: str = msgspec.field(default="")
+    zone: str = "UTC"
+    root: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Place({self.noun}:{self.name})"
+
+    @property
+    def label(self) -> str:
+        """What errors call it: `calendar "work"`."""
+        return f'{self.noun} "{self.name}"'
+
+
+class Reading(msgspec.Struct, Generic[T], frozen=True):
+    """What a source gave. `problems` name, one line each, what could not be read and how to mend it."""
+
+    source: str
+    items: tuple[T, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class CalendarQuery(msgspec.Struct, frozen=True):
+    """The span [start, end)."""
+
+    start: Instant
+    end: Instant
+
+
+class TodoQuery(msgspec.Struct, frozen=True):
+    """Open to-dos; the finished ones too where asked."""
+
+    done: bool = False
+
+
+class MailQuery(msgspec.Struct, frozen=True):
+    """The newest `limit` messages since `since`; `text` must stand in sender, subject or body."""
+
+    since: Instant | None = None
+    unread: bool = False
+    text: str = ""
+    folder: str = ""
+    limit: int = 100
+
+
+class FeedQuery(msgspec.Struct, frozen=True):
+    """The newest `limit` entries since `since`; entries without a date count as new."""
+
+    since: Instant | None = None
+    limit: int = 20
+
+
+class WeatherQuery(msgspec.Struct, frozen=True):
+    """The forecast for one day."""
+
+    day: date
+
+
+class ContactQuery(msgspec.Struct, frozen=True):
+    """All contacts."""
+
+
+class DocumentQuery(msgspec.Struct, frozen=True):
+    """A document's text, at most `limit` characters of it."""
+
+    limit: int = 2_000_000
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event to be written. `uid` is the same for every attempt, so that writing it twice makes one."""
+
+    uid: str
+    title: str
+    start: Instant
+    end: Instant
+    all_day: bool = False
+    location: str = ""
+    description: str = ""
+
+
+class NewTodo(msgspec.Struct, frozen=True, kw_only=True):
+    """A to-do to be written. `uid` is the same for every attempt; `created` a day in the owner's zone."""
+
+    uid: str
+    title: str
+    due: date | None = None
+    priority: str = ""
+    created: date | None = None
+
+
+def split(place: Place) -> SplitResult:
+    """The parts of the place's address; a bare path counts as a file.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    url = place.url
+    if "://" not in url:
+        return SplitResult("file", "", url, "", "")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(
+            f"{place.label}: {url!r} is no address: {error}",
+            hint="write it like file:///path or https://host/path",
+        ) from error
+    return parts
+
+
+def credentials(place: Place, parts: SplitResult) -> tuple[str, str]:
+    """The user in the address and the password that belongs to the place; empty where there is none."""
+    return unquote(parts.username or ""), place.password or unquote(parts.password or "")

@@ -1,0 +1,249 @@
+"""The door to everything that is read: one method per noun; identical reads in flight are one read."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from tawny import config
+from tawny.clock import DAY, Instant
+from tawny.domain.calendar import CalendarEvent, within
+from tawny.domain.contacts import Contact
+from tawny.domain.feeds import FeedEntry
+from tawny.domain.mail import Mail
+from tawny.domain.todos import Todo
+from tawny.domain.weather import Weather
+from tawny.errors import NotFound
+from tawny.sources import smtp
+from tawny.sources.place import (
+    CalendarQuery,
+    ContactQuery,
+    DocumentQuery,
+    FeedQuery,
+    MailQuery,
+    NewEvent,
+    NewTodo,
+    Place,
+    Reading,
+    TodoQuery,
+    WeatherQuery,
+)
+from tawny.sources.smtp import NewMail
+from tawny.sources.workers import Workers
+
+T = TypeVar("T")
+NOUNS = ("calendar", "todo", "mail", "feed", "weather", "contacts")
+
+_GATHER = 0.05
+"""Seconds a calendar read waits for others, so that today, tomorrow and this week become one request."""
+_WIDEST = 62 * DAY
+
+
+class Shelf:
+    """The configured sources by noun and name.
+
+    Args:
+        settings: the `[[sources.*]]` tables.
+        zone: the name of the owner's time zone.
+        root: what relative paths start from (the home).
+        secret: turns a reference such as `env:NAME` into the secret.
+    """
+
+    def __init__(
+        self,
+        settings: config.Sources,
+        *,
+        zone: str = "UTC",
+        root: Path | None = None,
+        secret: Callable[[str], str] = str,
+        workers: Workers | None = None,
+    ) -> None:
+        self._zone = zone
+        self._root = str(root or "")
+        self._secret = secret
+        self._workers = workers or Workers()
+        self._settings: dict[str, Mapping[str, config.Source]] = {
+            noun: _named(noun, getattr(settings, noun)) for noun in NOUNS
+        }
+        self._flights: dict[tuple[str, str, bytes], asyncio.Future[Any]] = {}
+        self._spans: dict[str, _Span] = {}
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The owner's time zone."""
+        return ZoneInfo(self._zone)
+
+    def names(self, noun: str) -> tuple[str, ...]:
+        """The names of the sources of a noun, in the order of the configuration."""
+        return tuple(self._settings[noun])
+
+    async def calendar(self, name: str, start: Instant, end: Instant) -> Reading[CalendarEvent]:
+        """The events of a calendar that touch [start, end). Reads that come together become one wider read.
+
+        Raises:
+            TawnyError: the source does not answer, or cannot be read.
+        """
+        span = self._spans.get(name)
+        if span is None or not span.take(start, end):
+            span = _Span(start, end)
+            self._spans[name] = span
+            span.result = self._fly(
+                ("calendar", name, b"span%d" % id(span)), lambda: self._read_span(name, span)
+            )
+        whole = await asyncio.shield(span.result)
+        return msgspec.structs.replace(whole, items=within(whole.items, start, end))
+
+    async def _read_span(self, name: str, span: "_Span") -> Reading[CalendarEvent]:
+        try:
+            await asyncio.sleep(_GATHER)
+            span.open = False
+            query = CalendarQuery(span.start, span.end)
+            answer = await self._workers.ask("calendar.read", self._place("calendar", name), query)
+            return msgspec.convert(answer, Reading[CalendarEvent])
+        finally:
+            if self._spans.get(name) is span:
+                del self._spans[name]
+
+    async def todos(self, name: str, *, done: bool = False) -> Reading[Todo]:
+        """The open to-dos of a list, the finished ones too where asked."""
+        return await self._read("todo", name, TodoQuery(done), Reading[Todo])
+
+    async def mail(self, name: str, query: MailQuery) -> Reading[Mail]:
+        """The newest messages of an account that fit."""
+        return await self._read("mail", name, query, Reading[Mail])
+
+    async def feed(self, name: str, query: FeedQuery) -> Reading[FeedEntry]:
+        """The newest entries of a feed."""
+        return await self._read("feed", name, query, Reading[FeedEntry])
+
+    async def weather(self, name: str, day: date) -> Reading[Weather]:
+        """The forecast for a day: one item."""
+        return await self._read("weather", name, WeatherQuery(day), Reading[Weather])
+
+    async def contacts(self, name: str) -> Reading[Contact]:
+        """All contacts of an address book."""
+        return await self._read("contacts", name, ContactQuery(), Reading[Contact])
+
+    async def document(self, path: Path, *, limit: int = 2_000_000) -> str:
+        """The text of a document file.
+
+        Raises:
+            PermanentError: it cannot be read; says why and what would help.
+        """
+        place = Place(noun="document", name=path.name, url=str(path), zone=self._zone, root=self._root)
+        text: str = await self._workers.ask("document.read", place, DocumentQuery(limit))
+        return text
+
+    async def add_event(self, new: NewEvent, *, name: str = "") -> str:
+        """Write an event into the named calendar, else the first; the same uid replaces. Returns the uid."""
+        place = self._place("calendar", name or self._first("calendar"))
+        uid: str = await self._workers.ask("calendar.add", place, new, again=False)
+        return uid
+
+    async def add_todo(self, new: NewTodo, *, name: str = "") -> str:
+        """Write a to-do into the named list, else the first; the same uid does not make a second. Returns the uid."""
+        place = self._place("todo", name or self._first("todo"))
+        uid: str = await self._workers.ask("todo.add", place, new, again=False)
+        return uid
+
+    async def send_mail(self, new: NewMail, *, name: str = "") -> str:
+        """Send a mail from the named account, else the first that has `smtp`. Returns the Message-ID.
+
+        Raises:
+            TemporaryError: certainly not sent, trying again may help.
+            PermanentError: certainly not sent, and never will be.
+            smtp.Uncertain: nobody can know.
+        """
+        accounts = {key: source for key, source in self._settings["mail"].items() if source.smtp}
+        chosen = accounts.get(name) if name else next(iter(accounts.values()), None)
+        if chosen is None:
+            raise NotFound(
+                f"no mail account {name!r} can send" if name else "no mail account can send",
+                hint='add smtp = "smtps://user@host" to [[sources.mail]]',
+            )
+        return await smtp.send(
+            new, chosen.smtp, password=self._secret(chosen.password) if chosen.password else ""
+        )
+
+    async def close(self) -> None:
+        """End the children."""
+        await self._workers.close()
+
+    async def _read(self, noun: str, name: str, query: msgspec.Struct, shape: type[T]) -> T:
+        async def read() -> T:
+            answer = await self._workers.ask(f"{noun}.read", self._place(noun, name), query)
+            return msgspec.convert(answer, shape)
+
+        return await asyncio.shield(self._fly((noun, name, msgspec.json.encode(query)), read))
+
+    def _fly(self, key: tuple[str, str, bytes], read: Callable[[], Awaitable[T]]) -> "asyncio.Future[T]":
+        """The read under way for the key, else a new one. It outlives a caller who gives up: others may share it."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.ensure_future(read())  # noqa: TID251 - owned by `_flights`, ended by the workers' limits
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        return flight
+
+    def _landed(self, key: tuple[str, str, bytes], done: "asyncio.Future[Any]") -> None:
+        self._flights.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # looked at, so that nobody having waited is no warning
+
+    def _place(self, noun: str, name: str) -> Place:
+        source = self._settings[noun].get(name)
+        if source is None:
+            known = ", ".join(self._settings[noun]) or "none"
+            raise NotFound(f"there is no {noun} {name!r}", hint=f"configured: {known}")
+        return Place(
+            noun=noun,
+            name=name,
+            url=source.url,
+            password=self._secret(source.password) if source.password else "",
+            zone=self._zone,
+            root=self._root,
+            latitude=source.latitude,
+            longitude=source.longitude,
+        )
+
+    def _first(self, noun: str) -> str:
+        name = next(iter(self._settings[noun]), None)
+        if name is None:
+            raise NotFound(f"no {noun} is configured", hint=f"add [[sources.{noun}]] to config.toml")
+        return name
+
+
+class _Span:
+    """One read of a calendar under way, and the range it covers; it may grow until the request goes out."""
+
+    def __init__(self, start: Instant, end: Instant) -> None:
+        self.start = start
+        self.end = end
+        self.open = True
+        self.result: asyncio.Future[Reading[CalendarEvent]]
+
+    def take(self, start: Instant, end: Instant) -> bool:
+        """Whether this read answers [start, end) too, grown where it still may."""
+        first, last = min(self.start, start), max(self.end, end)
+        if (first, last) == (self.start, self.end):
+            return True
+        if not self.open or last - first > _WIDEST:
+            return False
+        self.start, self.end = first, last
+        return True
+
+
+def _named(noun: str, sources: Iterable[config.Source]) -> Mapping[str, config.Source]:
+    """By name: the one given, else the noun, numbered from the second on."""
+    named: dict[str, config.Source] = {}
+    for source in sources:
+        base = source.name or noun
+        name, number = base, 2
+        while name in named:
+            name, number = f"{base}-{number}", number + 1
+        named[name] = source
+    return named

@@ -1,0 +1,299 @@
+"""Real servers for tests, each on a free port of this machine, each ended with its test."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], *, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"the server ended at once with {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"nothing answers on port {port} after {seconds} s")
+
+
+@contextlib.contextmanager
+def running(argv: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_port(port, process)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Dav:
+    """A Radicale with the user `ann`, password `pw`."""
+
+    port: int
+    root: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def request(self, method: str, path: str, body: str = "", **headers: str) -> int:
+        import httpx
+
+        with httpx.Client(trust_env=False, auth=("ann", "pw")) as http:
+            names = {name.replace("_", "-"): value for name, value in headers.items()}
+            return http.request(method, self.url + path, content=body.encode(), headers=names).status_code
+
+    def make_calendar(self, name: str = "work") -> str:
+        body = (
+            '<?xml version="1.0"?><c:mkcalendar xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:set>'
+            f"<d:prop><d:displayname>{name}</d:displayname></d:prop></d:set></c:mkcalendar>"
+        )
+        assert self.request("MKCALENDAR", f"/ann/{name}/", body) == 201
+        return f"caldav://ann@127.0.0.1:{self.port}/ann/{name}/"
+
+    def make_addressbook(self, name: str = "people") -> str:
+        body = (
+            '<?xml version="1.0"?><d:mkcol xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav"><d:set><d:prop>'
+            "<d:resourcetype><d:collection/><c:addressbook/></d:resourcetype></d:prop></d:set></d:mkcol>"
+        )
+        assert self.request("MKCOL", f"/ann/{name}/", body) == 201
+        return f"carddav://ann@127.0.0.1:{self.port}/ann/{name}/"
+
+    def put(self, path: str, body: str, kind: str = "text/calendar") -> None:
+        assert self.request("PUT", path, body, content_type=kind) in (201, 204)
+
+
+@contextlib.contextmanager
+def radicale(folder: Path) -> Iterator[Dav]:
+    pytest.importorskip("radicale", reason="Radicale is not installed (uv sync installs it)")
+    port = free_port()
+    users = folder / "users"
+    users.write_text("ann:pw\n")
+    argv = [sys.executable, "-m", "radicale", "--config", "", "--server-hosts", f"127.0.0.1:{port}"]
+    argv += ["--auth-type", "htpasswd", "--auth-htpasswd-filename", str(users)]
+    argv += ["--auth-htpasswd-encryption", "plain", "--auth-delay", "0"]
+    argv += ["--storage-filesystem-folder", str(folder / "dav")]
+    with running(argv, port):
+        yield Dav(port, folder / "dav")
+
+
+@dataclass
+class Imap:
+    """A Dovecot with the user `ann`, password `pw`, mail in `maildir`."""
+
+    port: int
+    maildir: Path
+
+    @property
+    def url(self) -> str:
+        return f"imap://ann@127.0.0.1:{self.port}"
+
+    def deliver(self, message: bytes, *, name: str, seen: bool = False) -> None:
+        folder = self.maildir / ("cur" if seen else "new")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / (f"{name}:2,S" if seen else name)).write_bytes(message)
+        if os.geteuid() == 0:
+            for path in (self.maildir, folder, *folder.iterdir()):
+                os.chown(path, _MAIL_UID, _MAIL_GID)
+
+
+_MAIL_UID, _MAIL_GID = 65534, 65534
+
+
+@contextlib.contextmanager
+def dovecot(folder: Path) -> Iterator[Imap]:
+    program = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
+    if program is None:
+        pytest.skip("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
+    port = free_port()
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    root = os.geteuid() == 0
+    if root:
+        # Dovecot refuses to serve mail as root: it serves as nobody, who must reach the folder.
+        for parent in (folder, *folder.parents):
+            if parent in (Path("/"), Path("/tmp")):
+                break
+            parent.chmod(parent.stat().st_mode | 0o011)
+    maildir = folder / "ann"
+    for name in ("cur", "new", "tmp"):
+        (maildir / name).mkdir(parents=True)
+    run = folder / "run"
+    run.mkdir()
+    run.chmod(0o755)
+    (folder / "users").write_text("ann:{PLAIN}pw\n")
+    (folder / "users").chmod(0o644)
+    login = "nobody" if root else me
+    uid, gid = (_MAIL_UID, _MAIL_GID) if root else (os.geteuid(), os.getegid())
+    if root:
+        for path in (maildir, *maildir.iterdir()):
+            os.chown(path, uid, gid)
+    (folder / "dovecot.conf").write_text(f"""
+base_dir = {run}
+log_path = {folder}/dovecot.log
+protocols = imap
+listen = 127.0.0.1
+ssl = no
+disable_plaintext_auth = no
+default_internal_user = {"dovecot" if root else me}
+default_internal_group = {"dovecot" if root else "root" if me == "root" else me}
+default_login_user = {"dovenull" if root else login}
+first_valid_uid = 1
+mail_location = maildir:{maildir}
+mail_uid = {uid}
+mail_gid = {gid}
+service imap-login {{
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = 0
+  }}
+  chroot =
+}}
+service anvil {{
+  chroot =
+}}
+passdb {{
+  driver = passwd-file
+  args = {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={maildir}
+}}
+""")
+    with running([program, "-F", "-c", str(folder / "dovecot.conf")], port):
+        yield Imap(port, maildir)
+
+
+@dataclass
+class Site:
+    """A small web server: what it serves by path, and what it was asked."""
+
+    port: int
+    pages: dict[str, bytes | Callable[[], bytes] | tuple[int, dict[str, str], bytes]] = field(
+        default_factory=dict[str, Any]
+    )
+    asked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    bodies: list[bytes] = field(default_factory=list[bytes])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def website() -> Iterator[Site]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            site.asked.append((self.command, self.path))
+            site.bodies.append(self.rfile.read(int(self.headers.get("content-length") or 0)))
+            page = site.pages.get(self.path.partition("?")[0], (404, {}, b"not here"))
+            page = page() if callable(page) else page
+            status, headers, body = page if isinstance(page, tuple) else (200, {}, page)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        do_GET = do_POST = do_PROPFIND = do_REPORT = _answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    site = Site(server.server_address[1])
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass
+class Counting:
+    """A proxy in front of a web server that counts requests by method."""
+
+    port: int
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@contextlib.contextmanager
+def counting(target: int) -> Iterator[Counting]:
+    import http.client
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            seen.counts[self.command] = seen.counts.get(self.command, 0) + 1
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            upstream = http.client.HTTPConnection("127.0.0.1", target, timeout=10)
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
+            upstream.request(self.command, self.path, body, headers)
+            answer = upstream.getresponse()
+            data = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if (
+                    name.lower()
+                    not in (
+                        "content-length",
+                        "transfer-encoding",
+                        "connection",
+                        "content-encoding",
+                    )
+                    or name.lower() == "content-encoding"
+                ):
+                    self.send_header(name, value)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+            upstream.close()
+
+        do_GET = do_PUT = do_OPTIONS = do_PROPFIND = do_REPORT = _answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    seen = Counting(server.server_address[1])
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,136 @@
+"""todo.txt, vCard, feeds, HTML: the smaller formats."""
+
+from datetime import date
+
+import pytest
+
+from tawny.clock import iso
+from tawny.errors import PermanentError
+from tawny.sources import feeds, todotxt, vcard
+from tawny.sources.markup import text_of
+from tawny.sources.place import NewTodo, Place
+
+TODO = Place(noun="todo", name="list", url="todo.txt")
+CARDS = Place(noun="contacts", name="people", url="people.vcf")
+FEED = Place(noun="feed", name="news", url="feed.xml")
+
+
+def todos(text: str):
+    problems: list[str] = []
+    return list(todotxt.parse(text.encode(), TODO, problems)), problems
+
+
+def contacts(text: str):
+    problems: list[str] = []
+    return list(vcard.parse(text.encode(), CARDS, problems)), problems
+
+
+def test_todo_line_is_taken_apart():
+    (todo,), _ = todos("(A) 2026-03-01 Submit monthly report +work @office due:2026-03-02 rec:1m\n")
+    assert (todo.title, todo.priority, todo.due) == ("Submit monthly report", "A", date(2026, 3, 2))
+    assert (todo.projects, todo.contexts) == (("work",), ("office",))
+
+
+def test_finished_todo_is_known_as_done():
+    (todo,), _ = todos("x 2026-03-02 2026-03-01 Call Ann pri:B")
+    assert todo.done
+    assert (todo.title, todo.priority) == ("Call Ann", "B")
+
+
+def test_impossible_due_date_is_named_with_its_line():
+    (first, second), problems = todos("Fine due:2026-03-02\nOdd due:2026-02-30\n")
+    assert first.due == date(2026, 3, 2)
+    assert (second.title, second.due) == ("Odd", None)
+    assert problems == ['todo "list": line 2: due:2026-02-30 is no date; write it like due:2026-03-31']
+
+
+def test_addresses_and_times_in_a_title_stay():
+    (todo,), _ = todos("Read https://example.org/a at 10:30 mail:ann@b.c")
+    assert todo.title == "Read https://example.org/a at 10:30 mail:ann@b.c"
+
+
+def test_written_line_is_read_back():
+    new = NewTodo(uid="t1", title="Buy\nmilk", due=date(2026, 3, 2), priority="B", created=date(2026, 3, 1))
+    (todo,), _ = todos(todotxt.line(new))
+    assert (todo.uid, todo.title, todo.due, todo.priority) == ("t1", "Buy milk", date(2026, 3, 2), "B")
+
+
+def test_card_of_version_three_and_four_are_read():
+    (three, four), _ = contacts(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nN:Zhang;Wei;;;\r\nFN:Zhang Wei\r\nORG:Example\\, Inc.;Board\r\n"
+        "item1.EMAIL;TYPE=INTERNET:CEO@example.org\r\nTEL;TYPE=cell:+49 30 1\r\nEND:VCARD\r\n"
+        "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Ann\r\n  Lee\r\nEMAIL;PREF=1:ann@example.org\r\n"
+        'TEL;VALUE=uri;TYPE="voice,home":tel:+49-30-2\r\nEND:VCARD\r\n'
+    )
+    assert (three.name, three.emails, three.organisation) == (
+        "Zhang Wei",
+        ("ceo@example.org",),
+        "Example, Inc.",
+    )
+    assert (four.name, four.phones) == ("Ann Lee", ("+49-30-2",))
+
+
+def test_quoted_printable_card_is_read():
+    (card,), _ = contacts(
+        "BEGIN:VCARD\nVERSION:2.1\nFN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=E5=BC=A0=\n=E6=80=BB\nEND:VCARD"
+    )
+    assert card.name == "张总"
+
+
+def test_card_without_end_costs_only_itself():
+    found, problems = contacts("BEGIN:VCARD\nFN:Lost\nBEGIN:VCARD\nFN:Kept\nEND:VCARD\n")
+    assert [card.name for card in found] == ["Kept"]
+    assert "line 1" in problems[0]
+
+
+def test_file_without_a_card_is_refused_with_the_mend():
+    with pytest.raises(PermanentError, match="no vCard file"):
+        contacts("hello")
+
+
+RSS = b"""<?xml version="1.0"?><rss version="2.0"><channel><title>News &amp; more</title>
+<item><title>One</title><link>https://e.org/1</link><guid>g1</guid><pubDate>Mon, 02 Mar 2026 07:00:00 GMT</pubDate>
+<description>&lt;p&gt;Hello &lt;b&gt;you&lt;/b&gt;&lt;/p&gt;</description></item>
+<item><title>Two</title><link>https://e.org/2</link></item></channel></rss>"""
+
+
+def test_feed_entries_are_read():
+    title, (one, two), problems = feeds.parse(RSS, FEED)
+    assert (title, problems) == ("News & more", [])
+    assert (one.id, one.title, one.summary, iso(one.time or 0)) == (
+        "g1",
+        "One",
+        "Hello you",
+        "2026-03-02T07:00:00.000Z",
+    )
+    assert (two.id, two.time) == ("https://e.org/2", None)
+
+
+def test_atom_feed_is_read():
+    atom = b"""<feed xmlns="http://www.w3.org/2005/Atom"><title>A</title><entry><id>i</id><title>E</title>
+    <link href="https://e.org/e"/><updated>2026-03-02T08:00:00+01:00</updated></entry></feed>"""
+    _, (entry,), _ = feeds.parse(atom, FEED)
+    assert (entry.id, entry.link, iso(entry.time or 0)) == (
+        "i",
+        "https://e.org/e",
+        "2026-03-02T07:00:00.000Z",
+    )
+
+
+def test_broken_feed_is_read_as_far_as_it_goes():
+    _, entries, problems = feeds.parse(
+        RSS[: RSS.index(b"<item><title>Two")] + b"<item><title>T & T</tit", FEED
+    )
+    assert entries[0].title == "One"
+    assert isinstance(problems, list)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html><body>sign in</body></html>", b"\x00\x01", b"{}"])
+def test_page_that_is_no_feed_is_refused(data: bytes):
+    with pytest.raises(PermanentError, match="no RSS or Atom feed"):
+        feeds.parse(data, FEED)
+
+
+def test_html_becomes_readable_text():
+    html = "<head><title>x</title></head><h2>Risks</h2><p>A&nbsp;b<br>c</p><ul><li>one<li>two</ul><script>no()</script>"
+    assert text_of(html) == "## Risks\n\nA b\nc\n\n- one\n- two"

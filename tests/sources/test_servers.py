@@ -1,0 +1,341 @@
+"""The sources against real servers: Radicale, Dovecot, aiosmtpd, a web server."""
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from aiosmtpd.controller import Controller
+
+import servers
+from tawny.clock import from_datetime, to_datetime
+from tawny.config import Source
+from tawny.domain.calendar import day_span
+from tawny.errors import NotFound, PermanentError, Refused, TemporaryError
+from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewTodo
+from tawny.sources.smtp import NewMail, Uncertain
+
+ZONE = ZoneInfo("Europe/Berlin")
+WEEKLY = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//x//y//EN
+BEGIN:VEVENT
+UID:weekly
+SUMMARY:Product weekly
+DTSTAMP:20260301T000000Z
+DTSTART;TZID=Europe/Berlin:20260302T090000
+DTEND;TZID=Europe/Berlin:20260302T100000
+RRULE:FREQ=WEEKLY;BYDAY=MO
+EXDATE;TZID=Europe/Berlin:20260309T090000
+END:VEVENT
+BEGIN:VEVENT
+UID:weekly
+SUMMARY:Product weekly (moved)
+DTSTAMP:20260301T000000Z
+RECURRENCE-ID;TZID=Europe/Berlin:20260316T090000
+DTSTART;TZID=Europe/Berlin:20260317T150000
+DTEND;TZID=Europe/Berlin:20260317T160000
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def day(text: str, days: int = 1) -> tuple[int, int]:
+    return day_span(date.fromisoformat(text), ZONE, days=days)
+
+
+async def test_calendar_on_a_caldav_server_is_read_with_recurrence_and_exceptions(
+    dav: servers.Dav, shelf: Any
+):
+    url = dav.make_calendar()
+    dav.put("/ann/work/weekly.ics", WEEKLY)
+    reader = shelf(calendar=[Source(name="work", url=url, password="pw")])
+    reading = await reader.calendar("work", *day("2026-03-02", 21))
+    shown = [f"{to_datetime(event.start, ZONE):%m-%d %H:%M} {event.title}" for event in reading.items]
+    assert shown == ["03-02 09:00 Product weekly", "03-17 15:00 Product weekly (moved)"]
+
+
+async def test_address_of_the_user_stands_for_all_calendars(dav: servers.Dav, shelf: Any):
+    dav.make_calendar("work")
+    dav.make_calendar("private")
+    dav.put("/ann/work/a.ics", WEEKLY)
+    dav.put("/ann/private/b.ics", WEEKLY.replace("UID:weekly", "UID:b").replace("Product weekly", "Yoga"))
+    reader = shelf(
+        calendar=[Source(name="all", url=f"caldav://ann@127.0.0.1:{dav.port}/ann/", password="pw")]
+    )
+    reading = await reader.calendar("all", *day("2026-03-02"))
+    assert sorted(event.title for event in reading.items) == ["Product weekly", "Yoga"]
+
+
+async def test_event_written_twice_to_a_caldav_server_is_there_once(dav: servers.Dav, shelf: Any):
+    reader = shelf(calendar=[Source(name="work", url=dav.make_calendar(), password="pw")])
+    start = from_datetime(datetime(2026, 3, 2, 13, tzinfo=UTC))
+    new = NewEvent(
+        uid="tawny-1", title="Client demo", start=start, end=start + 3_600_000_000, location="Room A"
+    )
+    assert await reader.add_event(new) == "tawny-1"
+    assert await reader.add_event(new) == "tawny-1"
+    reading = await reader.calendar("work", *day("2026-03-02"))
+    assert [(event.title, event.location, event.start) for event in reading.items] == [
+        ("Client demo", "Room A", start)
+    ]
+
+
+async def test_todos_on_a_caldav_server_are_read_and_written(dav: servers.Dav, shelf: Any):
+    reader = shelf(todo=[Source(name="list", url=dav.make_calendar(), password="pw")])
+    new = NewTodo(
+        uid="t-1", title="Submit report", due=date(2026, 3, 2), priority="A", created=date(2026, 3, 1)
+    )
+    await reader.add_todo(new)
+    await reader.add_todo(new)
+    reading = await reader.todos("list")
+    assert [(todo.title, todo.due, todo.priority) for todo in reading.items] == [
+        ("Submit report", date(2026, 3, 2), "A")
+    ]
+
+
+async def test_wrong_password_names_the_source_and_the_mend(dav: servers.Dav, shelf: Any):
+    reader = shelf(calendar=[Source(name="work", url=dav.make_calendar(), password="wrong")])
+    with pytest.raises(PermanentError, match=r'calendar "work": 127\.0\.0\.1 does not let us in') as caught:
+        await reader.calendar("work", *day("2026-03-02"))
+    assert "password" in caught.value.hint
+
+
+async def test_today_tomorrow_and_this_week_are_one_calendar_request(dav: servers.Dav, shelf: Any):
+    dav.make_calendar()
+    dav.put("/ann/work/weekly.ics", WEEKLY)
+    with servers.counting(dav.port) as proxy:
+        url = f"caldav://ann@127.0.0.1:{proxy.port}/ann/work/"
+        reader = shelf(calendar=[Source(name="work", url=url, password="pw")])
+        today, tomorrow, week = await asyncio.gather(
+            reader.calendar("work", *day("2026-03-16")),
+            reader.calendar("work", *day("2026-03-17")),
+            reader.calendar("work", *day("2026-03-16", 7)),
+        )
+        assert proxy.counts["REPORT"] == 1
+    assert [len(answer.items) for answer in (today, tomorrow, week)] == [0, 1, 1]
+
+
+async def test_reader_who_gives_up_does_not_cost_the_others_their_answer(dav: servers.Dav, shelf: Any):
+    reader = shelf(calendar=[Source(name="work", url=dav.make_calendar(), password="pw")])
+    first = asyncio.ensure_future(reader.calendar("work", *day("2026-03-16")))
+    second = asyncio.ensure_future(reader.calendar("work", *day("2026-03-16")))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).items == ()
+
+
+async def test_contacts_on_a_carddav_server_are_read(dav: servers.Dav, shelf: Any):
+    url = dav.make_addressbook()
+    card = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:c1\r\nFN:张总\r\nN:张;总;;;\r\nEMAIL:ceo@example.org\r\nEND:VCARD\r\n"
+    dav.put("/ann/people/c1.vcf", card, "text/vcard")
+    for address in (url, f"carddav://ann@127.0.0.1:{dav.port}/"):
+        reader = shelf(contacts=[Source(name="people", url=address, password="pw")])
+        (contact,) = (await reader.contacts("people")).items
+        assert (contact.name, contact.emails) == ("张总", ("ceo@example.org",))
+
+
+def letter(
+    subject: str, *, sender: str = "Ann <ann@example.org>", extra: str = "", body: str = "Hi"
+) -> bytes:
+    head = f"From: {sender}\r\nTo: me@example.org\r\nSubject: {subject}\r\nDate: Mon, 2 Mar 2026 07:00:00 +0000\r\n"
+    return (head + extra + "\r\n" + body + "\r\n").encode()
+
+
+async def test_mail_on_an_imap_server_is_read_and_stays_unread(imap: servers.Imap, shelf: Any):
+    imap.deliver(letter("=?utf-8?B?6aKE566X5a6h5om5?="), name="1.a.x")
+    imap.deliver(letter("Old news"), name="2.b.x", seen=True)
+    imap.deliver(b"\xff\xfe\x00 garbage without headers", name="3.c.x")
+    reader = shelf(mail=[Source(name="me", url=imap.url, password="pw")])
+    for _ in range(2):
+        reading = await reader.mail("me", MailQuery())
+        assert {(mail.subject, mail.unread) for mail in reading.items} == {
+            ("预算审批", True),
+            ("Old news", False),
+            ("(no subject)", True),
+        }
+    unread = await reader.mail("me", MailQuery(unread=True, since=day("2026-03-01")[0]))
+    assert "Old news" not in {mail.subject for mail in unread.items}
+    assert [mail.subject for mail in (await reader.mail("me", MailQuery(text="news"))).items] == ["Old news"]
+
+
+async def test_wrong_imap_password_names_the_account(imap: servers.Imap, shelf: Any):
+    reader = shelf(mail=[Source(name="me", url=imap.url, password="no")])
+    with pytest.raises(PermanentError, match=r'mail "me": 127\.0\.0\.1 does not let ann in'):
+        await reader.mail("me", MailQuery())
+
+
+async def test_missing_imap_folder_is_named(imap: servers.Imap, shelf: Any):
+    reader = shelf(mail=[Source(name="me", url=imap.url, password="pw")])
+    with pytest.raises(PermanentError, match=r"Nowhere|folder") as caught:
+        await reader.mail("me", MailQuery(folder="Nowhere"))
+    assert "folder" in caught.value.hint
+
+
+async def test_server_that_is_not_there_is_a_temporary_error(shelf: Any):
+    port = servers.free_port()
+    reader = shelf(
+        mail=[Source(name="me", url=f"imap://ann@127.0.0.1:{port}", password="pw")],
+        calendar=[Source(name="work", url=f"caldav://ann@127.0.0.1:{port}/x/", password="pw")],
+        feed=[Source(name="news", url=f"http://127.0.0.1:{port}/feed")],
+        contacts=[Source(name="people", url=f"carddav://ann@127.0.0.1:{port}/")],
+    )
+    for read in (
+        reader.mail("me", MailQuery()),
+        reader.calendar("work", *day("2026-03-02")),
+        reader.feed("news", FeedQuery()),
+        reader.contacts("people"),
+    ):
+        with pytest.raises(TemporaryError, match=r"127\.0\.0\.1 does not answer"):
+            await read
+
+
+class Sink:
+    def __init__(self, answer: str = "250 OK") -> None:
+        self.answer = answer
+        self.seen: list[tuple[list[str], bytes]] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802
+        self.seen.append((envelope.rcpt_tos, envelope.content))
+        return self.answer
+
+
+@pytest.fixture
+def smtp():
+    started: list[Controller] = []
+
+    def start(sink: Any) -> int:
+        controller = Controller(sink, hostname="127.0.0.1", port=servers.free_port())
+        controller.start()
+        started.append(controller)
+        return controller.port
+
+    yield start
+    for controller in started:
+        controller.stop()
+
+
+MAIL = NewMail(
+    message_id="m1@tawny",
+    sender="",
+    to=("ann@example.org",),
+    subject="预算 Q2",
+    body="Dear Ann\n.\nBye",
+    time=datetime(2026, 3, 2, 8, tzinfo=UTC),
+)
+
+
+async def test_mail_is_sent_with_its_own_id(smtp: Any, shelf: Any):
+    sink = Sink()
+    port = smtp(sink)
+    reader = shelf(
+        mail=[Source(name="me", url="maildir:///x", smtp=f"smtp://me%40example.org@127.0.0.1:{port}")]
+    )
+    assert await reader.send_mail(MAIL) == "m1@tawny"
+    ((to, content),) = sink.seen
+    assert to == ["ann@example.org"]
+    assert b"Message-ID: <m1@tawny>" in content
+    assert b"From: me@example.org" in content
+
+
+@pytest.mark.parametrize(("answer", "error"), [("451 later", TemporaryError), ("554 no", PermanentError)])
+async def test_refused_mail_says_whether_trying_again_helps(
+    smtp: Any, shelf: Any, answer: str, error: type[Exception]
+):
+    port = smtp(Sink(answer))
+    reader = shelf(mail=[Source(name="me", url="maildir:///x", smtp=f"smtp://me@127.0.0.1:{port}")])
+    with pytest.raises(error, match=answer[:3]):
+        await reader.send_mail(MAIL)
+
+
+async def test_connection_that_breaks_after_the_message_went_out_is_uncertain(smtp: Any, shelf: Any):
+    class Breaks(Sink):
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802
+            server.transport.abort()
+            return "250 OK"
+
+    port = smtp(Breaks())
+    reader = shelf(mail=[Source(name="me", url="maildir:///x", smtp=f"smtp://me@127.0.0.1:{port}")])
+    with pytest.raises(Uncertain):
+        await reader.send_mail(MAIL)
+
+
+async def test_no_account_that_can_send_is_said(shelf: Any):
+    with pytest.raises(NotFound, match="no mail account can send"):
+        await shelf().send_mail(MAIL)
+
+
+FORECAST = b"""{"daily": {"time": ["2026-03-02"], "weather_code": [61], "temperature_2m_max": [9.4],
+"temperature_2m_min": [3.1], "precipitation_probability_max": [80], "precipitation_sum": [2.0],
+"wind_speed_10m_max": [20.1]}}"""
+
+
+async def test_weather_is_asked_for_the_place_and_day(site: servers.Site, shelf: Any):
+    site.pages["/v1/forecast"] = FORECAST
+    reader = shelf(
+        weather=[Source(name="Berlin", url=f"{site.url}/v1/forecast", latitude=52.52, longitude=13.41)]
+    )
+    (weather,) = (await reader.weather("Berlin", date(2026, 3, 2))).items
+    assert (weather.code, weather.high, weather.rain_chance) == (61, 9.4, 80)
+    assert "latitude=52.52" in site.asked[0][1]
+    assert "timezone=Europe%2FBerlin" in site.asked[0][1]
+
+
+@pytest.mark.parametrize(
+    "page", [b"", b"[]", b'{"daily": {}}', b'{"error": true}', b"<html>", FORECAST.replace(b"61", b'"x"')]
+)
+async def test_answer_that_is_no_forecast_names_the_source(site: servers.Site, shelf: Any, page: bytes):
+    site.pages["/f"] = page
+    reader = shelf(weather=[Source(name="Berlin", url=f"{site.url}/f", latitude=1, longitude=2)])
+    with pytest.raises(PermanentError, match='weather "Berlin"'):
+        await reader.weather("Berlin", date(2026, 3, 2))
+
+
+async def test_web_server_errors_say_whether_trying_again_helps(site: servers.Site, shelf: Any):
+    site.pages["/busy"] = (503, {"retry-after": "7"}, b"")
+    reader = shelf(feed=[Source(name="a", url=f"{site.url}/busy"), Source(name="b", url=f"{site.url}/gone")])
+    with pytest.raises(TemporaryError) as caught:
+        await reader.feed("a", FeedQuery())
+    assert caught.value.retry_after == 7
+    with pytest.raises(PermanentError, match="404"):
+        await reader.feed("b", FeedQuery())
+
+
+async def test_redirect_is_followed_without_the_password(site: servers.Site, shelf: Any):
+    site.pages["/a"] = (302, {"location": "/b"}, b"")
+    site.pages["/b"] = (
+        b'<rss version="2.0"><channel><title>T</title><item><title>One</title></item></channel></rss>'
+    )
+    reader = shelf(feed=[Source(name="a", url=f"{site.url}/a")])
+    assert [entry.title for entry in (await reader.feed("a", FeedQuery())).items] == ["One"]
+
+
+async def test_redirect_to_another_private_address_is_refused(site: servers.Site, shelf: Any):
+    site.pages["/a"] = (302, {"location": "http://169.254.169.254/latest"}, b"")
+    with pytest.raises(Refused, match="private address"):
+        await shelf(feed=[Source(name="a", url=f"{site.url}/a")]).feed("a", FeedQuery())
+
+
+async def test_endless_redirect_ends(site: servers.Site, shelf: Any):
+    site.pages["/a"] = (302, {"location": "/a"}, b"")
+    with pytest.raises(PermanentError, match="more than 5 redirects"):
+        await shelf(feed=[Source(name="a", url=f"{site.url}/a")]).feed("a", FeedQuery())
+
+
+async def test_identical_reads_in_flight_are_one_request(site: servers.Site, shelf: Any):
+    site.pages["/a"] = (
+        b'<rss version="2.0"><channel><title>T</title><item><title>One</title></item></channel></rss>'
+    )
+    reader = shelf(feed=[Source(name="a", url=f"{site.url}/a")])
+    answers = await asyncio.gather(*(reader.feed("a", FeedQuery()) for _ in range(5)))
+    assert len(site.asked) == 1
+    assert all(answer == answers[0] for answer in answers)
+
+
+async def test_unknown_name_lists_what_is_configured(shelf: Any):
+    reader = shelf(feed=[Source(url="a.xml"), Source(url="b.xml"), Source(name="c", url="c.xml")])
+    assert reader.names("feed") == ("feed", "feed-2", "c")
+    with pytest.raises(NotFound) as caught:
+        await reader.feed("d", FeedQuery())
+    assert "feed, feed-2, c" in caught.value.hint
