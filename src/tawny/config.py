@@ -23,8 +23,11 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where it listens. `allowed_hosts` are further names it answers to, such as a tailnet's or a TLS proxy's."""
+
     host: str = "127.0.0.1"
     port: Port = 8765
+    allowed_hosts: tuple[str, ...] = ()
 
 
 class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,95 @@
+"""The gateway as one part of the house: its keyring, its feed, its application, and the time it serves."""
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from tawny.clock import Clock
+from tawny.config import Config, Home
+from tawny.engine.kinds import Kind
+from tawny.gateway import routes, server
+from tawny.gateway.application import application
+from tawny.gateway.auth import Keyring
+from tawny.gateway.feed import Feed
+from tawny.gateway.guard import Hosts
+from tawny.gateway.panel import Panel
+from tawny.gateway.signin import SignInEndpoint, SignOutEndpoint
+from tawny.gateway.site import Site
+from tawny.gateway.socket import SocketEndpoint
+from tawny.gateway.stream import StreamEndpoint
+from tawny.ledger.database import Ledger
+
+
+class Gateway:
+    """Built once by the composition root. `run` follows the ledger; `serving` opens the door."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        config: Config,
+        ledger: Ledger,
+        clock: Clock,
+        kinds: Mapping[str, Kind],
+        **parts: Any,
+    ) -> None:
+        self.site = Site(
+            home=home,
+            config=config,
+            ledger=ledger,
+            clock=clock,
+            kinds=kinds,
+            keyring=Keyring(ledger, clock, token_file=home.token_file),
+            feed=Feed(ledger, clock),
+            started_at=clock.now(),
+            **parts,
+        )
+        self._port = config.gateway.port
+        panel = Panel()
+        site = self.site
+        endpoints: dict[str, ASGIApp] = {
+            "stream": StreamEndpoint(site),
+            "signin": SignInEndpoint(site),
+            "signout": SignOutEndpoint(site),
+        }
+        self.app = application(
+            site,
+            routes.OPERATIONS,
+            endpoints=endpoints,
+            extra=[Route(path, panel, methods=["GET"]) for path in panel.files],
+            sockets=SocketEndpoint(site, routes.METHODS),
+            hosts=Hosts(
+                host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts
+            ),
+            open_paths=panel.files,
+        )
+
+    async def load(self) -> None:
+        """Read who may come in, and where the log ends."""
+        await self.site.keyring.load()
+        await self.site.feed.load()
+
+    async def run(self) -> None:
+        """Follow the log and the grants until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.site.feed.run(), name="gateway-feed")
+            group.create_task(self.site.keyring.run(), name="gateway-keyring")
+
+    @asynccontextmanager
+    async def serving(self, listener: socket.socket) -> AsyncGenerator[str]:
+        """Answer on the socket; yields `http://HOST:PORT`."""
+        name = listener.getsockname()
+        host, self._port = name[0], name[1]
+        self.site.address = f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        async with server.serving(self.app, listener):
+            self.site.ready = True
+            try:
+                yield self.site.address
+            finally:
+                self.site.ready = False
+                self.site.feed.stop()

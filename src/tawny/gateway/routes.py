@@ -1,0 +1,17 @@
+"""Every operation of the gateway, in one list: what HTTP, WebSocket, MCP, `openapi.json` and the docs are made of."""
+
+from tawny.gateway import health, signin, stream, wake
+from tawny.gateway.operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *health.OPERATIONS,
+    signin.SIGNIN,
+    signin.SIGNOUT,
+    stream.OPERATION,
+    wake.OPERATION,
+)
+
+ONLY_HTTP = frozenset({"stream", "signin", "signout", "healthz"})
+"""Operations that are no methods of the WebSocket: they answer with something else than a document."""
+
+METHODS = {entry.name: entry for entry in OPERATIONS if entry.name not in ONLY_HTTP}

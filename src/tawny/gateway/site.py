@@ -1,0 +1,45 @@
+"""What the routes work on: the parts the composition root has built, and nothing global."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tawny.clock import Clock
+from tawny.config import Config, Home
+from tawny.engine.kinds import Kind
+from tawny.gateway.auth import Keyring
+from tawny.gateway.feed import Feed
+from tawny.ledger.database import Ledger
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """The parts behind the gateway. `config` is replaced as a whole when the configuration is read again."""
+
+    home: Home
+    config: Config
+    ledger: Ledger
+    clock: Clock
+    keyring: Keyring
+    feed: Feed
+    kinds: Mapping[str, Kind]
+    address: str = ""
+    """`http://HOST:PORT` once it listens."""
+    started_at: int = 0
+    ready: bool = False
+    _busy: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict[str, Any])
+
+    @asynccontextmanager
+    async def doing(self, what: str) -> AsyncGenerator[None]:
+        """Keep a second request of the same key waiting until the first is done."""
+        lock, users = self._busy.get(what, (asyncio.Lock(), 0))
+        self._busy[what] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._busy.pop(what)
+            if users > 1:
+                self._busy[what] = (lock, users - 1)

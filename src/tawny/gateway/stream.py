@@ -1,0 +1,106 @@
+"""`GET /v1/stream`: the feed as server-sent events."""
+
+import asyncio
+import contextlib
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from tawny.clock import stopwatch
+from tawny.errors import InvalidInput
+from tawny.gateway.endpoint import header, query_of
+from tawny.gateway.feed import HEARTBEAT, Device, filter_of
+from tawny.gateway.operation import Call, Nothing, Operation
+from tawny.gateway.principal import READ
+from tawny.gateway.site import Site
+
+_SEND_SECONDS = 30.0
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to go on, and what is wanted."""
+
+    after: int | None = None
+    topics: str = ""
+    task_id: str = ""
+
+
+async def _never(_: Call[Stream, Nothing]) -> None:
+    raise AssertionError("the stream is served by its own endpoint")
+
+
+OPERATION = Operation(
+    name="stream",
+    method="GET",
+    path="/v1/stream",
+    scope=READ,
+    summary="Events as they happen (text/event-stream); resumes by Last-Event-ID, or after=SEQ",
+    query=Stream,
+    answer=str,
+    act=_never,
+)
+
+
+class StreamEndpoint:
+    """One device listening."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        principal = scope["tawny.principal"]
+        query: Stream = query_of(scope, Stream)
+        after = query.after
+        if (last := header(scope, b"last-event-id")) and last.strip():
+            if not last.strip().isdecimal() or len(last) > 18:
+                raise InvalidInput("Last-Event-ID: a sequence number is expected")
+            after = int(last)
+        if after is not None and after < 0:
+            raise InvalidInput("after: a sequence number is expected")
+        filter = filter_of(query.topics, query.task_id)
+        async with self._site.feed.device(after=after, filter=filter) as device:
+            detach = self._site.keyring.attach(principal, device.close)
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+                await self._serve(device, receive, send)
+            finally:
+                detach()
+
+    async def _serve(self, device: Device, receive: Receive, send: Send) -> None:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(_watch(receive, device))
+            await send(_body(b"retry: 1000\n: connected\n\n"))
+            quiet = stopwatch()
+            while not device.closed:
+                lump = await device.lump()
+                if device.closed:
+                    break
+                if not lump:
+                    if quiet() < HEARTBEAT * 0.9:
+                        continue
+                    lump = b": still here\n\n"
+                quiet = stopwatch()
+                try:
+                    async with asyncio.timeout(_SEND_SECONDS):
+                        await send(_body(lump))
+                except TimeoutError:
+                    device.close()  # it reads nothing at all; it may come back and go on where it was
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            watching.cancel()
+
+
+async def _watch(receive: Receive, device: Device) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    device.close()
+
+
+def _body(lump: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": lump, "more_body": True}

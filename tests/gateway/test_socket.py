@@ -1,0 +1,189 @@
+"""The WebSocket: challenge, connect, hello; requests and events."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tawny.ledger import credentials
+
+from .conftest import Door
+
+
+class Client:
+    def __init__(self, raw: ClientConnection) -> None:
+        self.raw = raw
+        self._id = 0
+
+    async def frame(self) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            return msgspec.json.decode(await self.raw.recv())
+
+    async def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a request; its answer, events in between thrown away."""
+        self._id += 1
+        await self.raw.send(
+            msgspec.json.encode(
+                {"type": "req", "id": str(self._id), "method": method, "params": params}
+            ).decode()
+        )
+        while (frame := await self.frame())["type"] != "res":
+            pass
+        assert frame["id"] == str(self._id)
+        return frame
+
+
+@asynccontextmanager
+async def socket(address: str, **headers: str) -> AsyncGenerator[Client]:
+    url = address.replace("http", "ws", 1) + "/ws"
+    async with connect(url, additional_headers=headers, compression=None) as raw:
+        client = Client(raw)
+        first = await client.frame()
+        assert first["event"] == "connect.challenge"
+        assert len(first["payload"]["nonce"]) >= 32
+        yield client
+
+
+async def test_connect_is_answered_with_hello(door: Door) -> None:
+    async with door.listening() as address, socket(address) as client:
+        answer = await client.ask("connect", client={"id": "test"}, auth={"token": door.token})
+        assert answer["ok"] is True
+        hello = answer["payload"]
+        assert hello["type"] == "hello"
+        assert hello["scopes"] == ["admin", "approvals", "pairing", "read", "write"]
+        assert "readyz" in hello["methods"]
+        assert (await client.ask("readyz"))["payload"]["status"] == "ready"
+
+
+async def test_claims_of_role_and_scope_only_make_it_less(door: Door) -> None:
+    _, secret = await door.token_with("read")
+    async with door.listening() as address:
+        async with socket(address) as client:
+            answer = await client.ask(
+                "connect", auth={"token": secret}, role="owner", scopes=["admin", "read", "write"]
+            )
+            assert answer["payload"]["role"] == "guest"
+            assert answer["payload"]["scopes"] == ["read"]
+            refused = await client.ask("wake")
+            assert refused["ok"] is False
+            assert refused["error"]["code"] == "missing_scope"
+        async with socket(address) as client:
+            answer = await client.ask("connect", auth={"token": door.token}, scopes=["read"])
+            assert answer["payload"]["scopes"] == ["read"]
+            assert (await client.ask("wake"))["ok"] is False
+
+
+async def test_nothing_but_connect_comes_first(door: Door) -> None:
+    async with door.listening() as address, socket(address) as client:
+        refused = await client.ask("readyz")
+        assert refused["error"]["code"] == "unauthenticated"
+        with pytest.raises(ConnectionClosed):
+            await client.frame()
+
+
+@pytest.mark.parametrize("auth", [{}, {"token": "wrong"}, {"device_id": "dev_x", "signature": "x"}])
+async def test_wrong_credentials_are_closed(door: Door, auth: dict[str, str]) -> None:
+    async with door.listening() as address, socket(address) as client:
+        assert (await client.ask("connect", auth=auth))["error"]["code"] == "unauthenticated"
+        with pytest.raises(ConnectionClosed):
+            await client.frame()
+
+
+async def test_foreign_pages_get_no_socket(door: Door) -> None:
+    async with door.listening() as address:
+        for origin in ("https://evil.test", "null", "http://localhost.evil.test"):
+            with pytest.raises(InvalidStatus) as refused:
+                async with socket(address, Origin=origin, Authorization=f"Bearer {door.token}"):
+                    pass
+            assert refused.value.response.status_code == 403
+
+
+async def test_events_follow_the_place_given(door: Door) -> None:
+    await door.append("task.queued", "task.started")
+    async with door.listening() as address, socket(address) as client:
+        hello = await client.ask("connect", auth={"token": door.token}, after=1)
+        assert hello["payload"]["seq"] == 1
+        await door.append("task.progress", "task.succeeded")
+        frames = [await client.frame() for _ in range(3)]
+        assert [(frame["event"], frame["seq"]) for frame in frames] == [
+            ("task.started", 2),
+            ("task.progress", 3),
+            ("task.succeeded", 4),
+        ]
+        assert frames[0]["payload"]["seq"] == 2
+
+
+async def test_reader_without_scope_gets_no_events(door: Door) -> None:
+    _, secret = await door.token_with("write")
+    async with door.listening() as address, socket(address) as client:
+        await client.ask("connect", auth={"token": secret}, after=0)
+        await door.append("task.queued")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await client.raw.recv()
+        assert (await client.ask("subscribe", after=0))["error"]["code"] == "missing_scope"
+
+
+async def test_subscribing_again_moves_the_place(door: Door) -> None:
+    await door.append("task.queued", "approval.requested", "task.started")
+    async with door.listening() as address, socket(address) as client:
+        await client.ask("connect", auth={"token": door.token})
+        assert (await client.ask("subscribe", after=0, topics="approval"))["ok"]
+        assert (await client.frame())["seq"] == 2
+
+
+async def test_revoked_device_is_put_out_within_a_second(door: Door) -> None:
+    credential_id, secret = await door.token_with("read")
+    async with door.listening() as address, socket(address) as client:
+        await client.ask("connect", auth={"token": secret})
+        await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(1):
+                await client.raw.recv()
+
+
+async def test_malformed_frames_are_refused_and_then_the_sender(door: Door) -> None:
+    async with door.listening() as address, socket(address) as client:
+        await client.ask("connect", auth={"token": door.token})
+        for bad in ("{", "[]", '{"type": "req"}', '{"type":"req","id":{},"method":"x"}'):
+            await client.raw.send(bad)
+            assert (await client.frame())["ok"] is False
+        assert (await client.ask("readyz"))["ok"] is True
+        assert (await client.ask("nonsense"))["error"]["code"] == "unknown_method"
+        assert (await client.ask("readyz", bogus=1))["error"]["code"] == "invalid"
+        for _ in range(6):
+            await client.raw.send("{")
+        frames = 0
+        with contextlib.suppress(ConnectionClosed):
+            while await client.frame():
+                frames += 1
+        assert frames <= 6
+
+
+async def test_large_first_frame_is_refused(door: Door) -> None:
+    async with door.listening() as address, socket(address) as client:
+        await client.raw.send("x" * 70_000)
+        with pytest.raises(ConnectionClosed):
+            await client.frame()
+
+
+async def test_silent_client_is_sent_away(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tawny.gateway.socket._CONNECT_SECONDS", 0.1)
+    async with door.listening() as address, socket(address) as client:
+        with pytest.raises(ConnectionClosed):
+            await client.frame()
+
+
+async def test_cookie_of_the_panel_needs_no_token_in_the_frame(door: Door) -> None:
+    async with door.listening() as address:
+        async with door.browser(origin=address, address=address) as browser:
+            signed = await browser.post("/v1/signin", json={"token": door.token})
+            cookie = signed.headers["set-cookie"].split(";")[0]
+        async with socket(address, Origin=address, Cookie=cookie) as client:
+            assert (await client.ask("connect"))["payload"]["role"] == "owner"

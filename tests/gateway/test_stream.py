@@ -1,0 +1,178 @@
+"""Events on every device: in order, once, without a gap, whatever the device does."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+
+from .conftest import Door
+
+Got = list[tuple[int | None, bytes]]
+
+
+@asynccontextmanager
+async def stream(address: str, token: str, *, last: str = "", **query: str) -> AsyncGenerator["Listener"]:
+    headers = {"authorization": f"Bearer {token}"} | ({"last-event-id": last} if last else {})
+    async with (
+        httpx.AsyncClient(base_url=address, headers=headers, timeout=10) as client,
+        client.stream("GET", "/v1/stream", params=query) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield Listener(response)
+
+
+class Listener:
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.aiter_lines()
+
+    async def take(self, count: int) -> Got:
+        """The next events as (id, data)."""
+        got: Got = []
+        id: int | None = None
+        async with asyncio.timeout(10):
+            async for line in self._lines:
+                if line.startswith("id: "):
+                    id = int(line[4:])
+                elif line.startswith("data: "):
+                    got.append((id, line[6:].encode()))
+                    id = None
+                    if len(got) == count:
+                        return got
+        return got
+
+
+async def test_stream_follows_from_where_it_is_told(door: Door) -> None:
+    await door.append("task.queued", "task.started", "task.progress")
+    async with door.listening() as address, stream(address, door.token, after="1") as listener:
+        got = await listener.take(2)
+        assert [seq for seq, _ in got] == [2, 3]
+        await door.append("task.succeeded")
+        ((seq, data),) = await listener.take(1)
+        assert seq == 4
+        assert msgspec.json.decode(data)["type"] == "task.succeeded"
+
+
+async def test_stream_without_a_place_begins_now(door: Door) -> None:
+    await door.append("task.queued")
+    async with door.listening() as address, stream(address, door.token) as listener:
+        await door.append("task.started")
+        assert [seq for seq, _ in await listener.take(1)] == [2]
+
+
+async def test_last_event_id_wins_and_replays_the_same_bytes(door: Door) -> None:
+    await door.append(*["task.progress"] * 5, current=1, text="é")
+    async with door.listening() as address:
+        async with stream(address, door.token, after="0") as first:
+            whole = await first.take(5)
+        async with stream(address, door.token, last="2", after="0") as again:
+            assert await again.take(3) == whole[2:]
+
+
+async def test_restart_in_the_middle_costs_nothing(door: Door) -> None:
+    seen: Got = []
+    async with door.listening() as address, stream(address, door.token, after="0") as listener:
+        await door.append(*["task.progress"] * 10)
+        seen += await listener.take(10)
+    await door.append(*["task.progress"] * 10)  # while nobody answers
+    door.site.feed.stopped = False
+    async with (
+        door.listening() as address,
+        stream(address, door.token, last=str(seen[-1][0])) as listener,
+    ):
+        await door.append(*["task.progress"] * 10)
+        seen += await listener.take(20)
+    assert [seq for seq, _ in seen] == list(range(1, 31))
+
+
+async def test_topics_choose_and_ids_stay_true(door: Door) -> None:
+    async with (
+        door.listening() as address,
+        stream(address, door.token, topics="approval,task.succeeded") as listener,
+    ):
+        await door.append("task.progress", "approval.requested", "task.succeeded", "delivery.sent")
+        await door.append("approval.answered")
+        got = await listener.take(3)
+        assert [seq for seq, _ in got] == [2, 3, 5]
+
+
+async def test_far_behind_reads_everything_from_the_ledger(door: Door) -> None:
+    door.site.feed._window = type(door.site.feed._window)(maxlen=16)
+    for _ in range(20):
+        await door.append(*["task.progress"] * 60)
+    async with door.listening() as address, stream(address, door.token, after="0") as listener:
+        got = await listener.take(1200)
+        assert [seq for seq, _ in got] == list(range(1, 1201))
+
+
+async def test_slow_reader_is_held_in_no_memory_and_misses_nothing(door: Door) -> None:
+    door.site.feed._window = type(door.site.feed._window)(maxlen=16)
+    async with door.listening() as address, stream(address, door.token, after="0") as slow:
+        for _ in range(40):
+            await door.append(*["task.progress"] * 50, text="x" * 1000)
+        got = await slow.take(2000)
+        assert [seq for seq, _ in got] == list(range(1, 2001))
+
+
+async def test_whispers_are_live_only_and_have_no_id(door: Door) -> None:
+    async with door.listening() as address:
+        async with stream(address, door.token) as listener:
+            door.site.feed.whisper("message.delta", {"text": "Hel"}, session="main")
+            ((seq, data),) = await listener.take(1)
+            assert seq is None
+            assert msgspec.json.decode(data)["data"] == {"text": "Hel"}
+            assert msgspec.json.decode(data)["seq"] is None
+        await door.append("message.sent")
+        async with stream(address, door.token, after="0") as listener:
+            assert [seq for seq, _ in await listener.take(1)] == [1]
+
+
+async def test_place_the_log_has_forgotten_gets_a_snapshot(door: Door) -> None:
+    await door.append(*["task.progress"] * 10)
+    await door.site.ledger.write(lambda tx: tx.execute("DELETE FROM events WHERE seq < 5"))
+    await door.site.feed.load()
+    door.site.feed._window.clear()
+    async with door.listening() as address, stream(address, door.token, after="1") as listener:
+        ((seq, data),) = await listener.take(1)
+        assert seq is None
+        assert msgspec.json.decode(data)["type"] == "system.snapshot"
+        assert msgspec.json.decode(data)["seq"] == 10
+        await door.append("task.succeeded")
+        assert [seq for seq, _ in await listener.take(1)] == [11]
+
+
+async def test_place_from_the_future_gets_a_snapshot(door: Door) -> None:
+    async with door.listening() as address, stream(address, door.token, after="99") as listener:
+        ((_, data),) = await listener.take(1)
+        assert msgspec.json.decode(data)["type"] == "system.snapshot"
+
+
+async def test_stream_ends_when_its_token_is_revoked(door: Door) -> None:
+    from tawny.ledger import credentials
+
+    credential_id, secret = await door.token_with("read")
+    async with door.listening() as address, stream(address, secret) as listener:
+        await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
+        async with asyncio.timeout(1):
+            assert await listener.take(1) == []
+
+
+async def test_wrong_places_are_refused(door: Door) -> None:
+    for query in ("after=x", "after=-1", "bogus=1"):
+        assert (await door.client.get(f"/v1/stream?{query}")).status_code == 422
+    for last in ("x", "-1", "1" * 30):
+        answer = await door.client.get("/v1/stream", headers={"last-event-id": last})
+        assert answer.status_code == 422
+
+
+async def test_devices_leave_nothing_behind(door: Door) -> None:
+    async with door.listening() as address:
+        async with stream(address, door.token) as listener:
+            await door.append("task.queued")
+            await listener.take(1)
+            assert door.site.feed.devices == 1
+        async with asyncio.timeout(2):
+            while door.site.feed.devices:
+                await asyncio.sleep(0.01)
