@@ -12,11 +12,13 @@ import pytest
 from tawny.config import Config, Home
 from tawny.gateway import server
 from tawny.gateway.auth import owner_token
+from tawny.gateway.feed import Feed
 from tawny.gateway.gateway import Gateway
 from tawny.ledger import credentials, events
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.submission import Limits
 from tawny.testing import FakeClock
 
 ADDRESS = "http://127.0.0.1:8765"
@@ -64,7 +66,10 @@ class Door:
 
 @asynccontextmanager
 async def open_door(home: Home, ledger: Ledger, clock: Any) -> AsyncGenerator[Door]:
-    gateway = Gateway(home=home, config=Config(), ledger=ledger, clock=clock, kinds={})
+    feed = Feed(ledger, clock)
+    gateway = Gateway(
+        home=home, config=Config(), ledger=ledger, clock=clock, kinds={}, limits=Limits(), feed=feed
+    )
     await gateway.load()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(gateway.run())

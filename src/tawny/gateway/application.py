@@ -8,13 +8,27 @@ from starlette.routing import Router as _Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tawny.gateway.auth import COOKIE
-from tawny.gateway.endpoint import Endpoint, bearer_of, client_address, cookie_of
+from tawny.gateway.endpoint import Endpoint, bearer_of, client_address, cookie_of, principal_of
+from tawny.gateway.errors import forbidden
 from tawny.gateway.guard import Guard, Hosts
 from tawny.gateway.operation import Operation
 from tawny.gateway.principal import Principal
 from tawny.gateway.site import Site
 
 NOBODY = Principal("", "nobody", "none", frozenset(), kind="nobody")
+
+
+class Scoped:
+    """Lets only those pass to an endpoint who were granted its scope."""
+
+    def __init__(self, app: ASGIApp, needed: str | None) -> None:
+        self._app = app
+        self._needed = needed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._needed is not None and self._needed not in principal_of(scope).scopes:
+            raise forbidden(self._needed)
+        await self._app(scope, receive, send)
 
 
 class Doorkeeper:
@@ -58,7 +72,8 @@ def application(
     open_now = set(open_paths)
     prefixes: list[str] = []
     for operation in operations:
-        endpoint = endpoints.get(operation.name) or Endpoint(operation, site)
+        special = endpoints.get(operation.name)
+        endpoint = Endpoint(operation, site) if special is None else Scoped(special, operation.scope)
         routes.append(Route(operation.path, endpoint, methods=[operation.method], name=operation.name))
         if operation.scope is None:
             head, brace, _ = operation.path.partition("{")

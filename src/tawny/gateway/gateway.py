@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -14,6 +13,7 @@ from tawny.config import Config, Home
 from tawny.engine.kinds import Kind
 from tawny.gateway import routes, server
 from tawny.gateway.application import application
+from tawny.gateway.artifacts import ArtifactEndpoint
 from tawny.gateway.auth import Keyring
 from tawny.gateway.feed import Feed
 from tawny.gateway.guard import Hosts
@@ -23,6 +23,7 @@ from tawny.gateway.site import Site
 from tawny.gateway.socket import SocketEndpoint
 from tawny.gateway.stream import StreamEndpoint
 from tawny.ledger.database import Ledger
+from tawny.ledger.submission import Limits
 
 
 class Gateway:
@@ -36,7 +37,8 @@ class Gateway:
         ledger: Ledger,
         clock: Clock,
         kinds: Mapping[str, Kind],
-        **parts: Any,
+        limits: Limits,
+        feed: Feed,
     ) -> None:
         self.site = Site(
             home=home,
@@ -45,9 +47,9 @@ class Gateway:
             clock=clock,
             kinds=kinds,
             keyring=Keyring(ledger, clock, token_file=home.token_file),
-            feed=Feed(ledger, clock),
+            limits=limits,
+            feed=feed,
             started_at=clock.now(),
-            **parts,
         )
         self._port = config.gateway.port
         panel = Panel()
@@ -56,6 +58,7 @@ class Gateway:
             "stream": StreamEndpoint(site),
             "signin": SignInEndpoint(site),
             "signout": SignOutEndpoint(site),
+            "artifacts.get": ArtifactEndpoint(site),
         }
         self.app = application(
             site,

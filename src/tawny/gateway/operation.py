@@ -61,6 +61,8 @@ class Operation:
     summary: str
     query: type[msgspec.Struct] = Nothing
     body: type[Any] = Nothing
+    described_by: Any = None
+    """The body's shape for the description, where the ledger's own parser does the checking."""
     answer: Any = dict[str, Any]
     status: int = 200
     errors: tuple[int, ...] = ()

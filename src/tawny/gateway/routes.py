@@ -1,6 +1,6 @@
 """Every operation of the gateway, in one list: what HTTP, WebSocket, MCP, `openapi.json` and the docs are made of."""
 
-from tawny.gateway import health, signin, stream, wake
+from tawny.gateway import artifacts, health, signin, stream, tasks, wake
 from tawny.gateway.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -9,9 +9,11 @@ OPERATIONS: tuple[Operation, ...] = (
     signin.SIGNOUT,
     stream.OPERATION,
     wake.OPERATION,
+    *tasks.OPERATIONS,
+    artifacts.OPERATION,
 )
 
-ONLY_HTTP = frozenset({"stream", "signin", "signout", "healthz"})
+ONLY_HTTP = frozenset({"stream", "signin", "signout", "healthz", "artifacts.get"})
 """Operations that are no methods of the WebSocket: they answer with something else than a document."""
 
 METHODS = {entry.name: entry for entry in OPERATIONS if entry.name not in ONLY_HTTP}

@@ -12,6 +12,7 @@ from tawny.engine.kinds import Kind
 from tawny.gateway.auth import Keyring
 from tawny.gateway.feed import Feed
 from tawny.ledger.database import Ledger
+from tawny.ledger.submission import Limits
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +26,7 @@ class Site:
     keyring: Keyring
     feed: Feed
     kinds: Mapping[str, Kind]
+    limits: Limits
     address: str = ""
     """`http://HOST:PORT` once it listens."""
     started_at: int = 0

@@ -1,0 +1,73 @@
+"""`GET /v1/artifacts/{id}`: the bytes of a file a task made, never shown in the page's own name."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.types import Receive, Scope, Send
+
+from tawny.errors import NotFound
+from tawny.gateway.endpoint import path_of
+from tawny.gateway.operation import Call, Nothing, Operation
+from tawny.gateway.principal import READ
+from tawny.gateway.site import Site
+from tawny.ledger import artifacts
+
+_CHUNK = 256 * 1024
+
+
+async def _elsewhere(_: Call[Nothing, Nothing]) -> None:
+    raise AssertionError("artifacts are served by their own endpoint")
+
+
+OPERATION = Operation(
+    name="artifacts.get",
+    method="GET",
+    path="/v1/artifacts/{id}",
+    scope=READ,
+    summary="The bytes of an artifact",
+    answer=bytes,
+    errors=(404,),
+    act=_elsewhere,
+)
+
+
+class ArtifactEndpoint:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        artifact_id = path_of(scope)["id"]
+        entry = await self._site.ledger.read(lambda tx: artifacts.get(tx, artifact_id))
+        path = (self._site.home.artifacts / entry.path).resolve()
+        if not path.is_relative_to(self._site.home.artifacts.resolve()) or not path.is_file():
+            raise NotFound(f"the file of {artifact_id} is gone")
+        size = path.stat().st_size
+        name = quote(Path(entry.name).name, safe="")
+        headers = [
+            (b"content-type", _plain(entry.media_type)),
+            (b"content-length", str(size).encode()),
+            (b"content-disposition", f"attachment; filename*=UTF-8''{name}".encode()),
+            (b"etag", f'"{entry.sha256}"'.encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        chunks = _chunks(path, size)
+        while chunk := await asyncio.to_thread(next, chunks, b""):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _plain(media_type: str) -> bytes:
+    """The media type, where it is one that can stand in a header."""
+    if media_type.isascii() and media_type.isprintable() and "/" in media_type:
+        return media_type.encode()
+    return b"application/octet-stream"
+
+
+def _chunks(path: Path, size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while size > 0 and (chunk := file.read(min(_CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
