@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from tawny.clock import Clock, SystemClock, iso
 from tawny.config import Config, Home
@@ -18,6 +18,7 @@ from tawny.engine.execution import Hooks
 from tawny.engine.kinds import Kind, Question
 from tawny.engine.timers import Timers
 from tawny.errors import Conflict, PermanentError
+from tawny.gateway.feed import Feed
 from tawny.ids import new_id
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate, outdated
@@ -27,6 +28,9 @@ from tawny.ledger.submission import Limits
 from tawny.log import Log
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
+
+if TYPE_CHECKING:
+    from tawny.gateway.gateway import Gateway
 
 _log = Log("app")
 
@@ -43,6 +47,7 @@ class App:
     dispatcher: Dispatcher
     timers: Timers
     limits: Limits
+    feed: Feed
 
 
 def bundled_kinds(home: Home, config: Config) -> dict[str, Kind]:
@@ -176,4 +181,28 @@ def _build(home: Home, config: Config, clock: Clock, ledger: Ledger, kinds: Mapp
         dispatcher=dispatcher,
         timers=timers,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
+        feed=Feed(ledger, clock),
     )
+
+
+@asynccontextmanager
+async def open_gateway(app: App) -> AsyncGenerator["Gateway"]:
+    """The gateway of an open app, following the ledger; `Gateway.serving` opens its door."""
+    from tawny.gateway.gateway import Gateway  # noqa: PLC0415 - the web server; only the always-on process needs it
+
+    gateway = Gateway(
+        home=app.home,
+        config=app.config,
+        ledger=app.ledger,
+        clock=app.clock,
+        kinds=app.kinds,
+        limits=app.limits,
+        feed=app.feed,
+    )
+    await gateway.load()
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(gateway.run())
+        try:
+            yield gateway
+        finally:
+            following.cancel()

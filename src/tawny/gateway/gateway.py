@@ -86,8 +86,7 @@ class Gateway:
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncGenerator[str]:
         """Answer on the socket; yields `http://HOST:PORT`."""
-        name = listener.getsockname()
-        host, self._port = name[0], name[1]
+        host, self._port = listener.getsockname()[:2]
         self.site.address = f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
         async with server.serving(self.app, listener):
             self.site.ready = True

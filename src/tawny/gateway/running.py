@@ -11,10 +11,11 @@ from tawny.config import Home
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A gateway's process and its `http://HOST:PORT`."""
+    """A gateway's process, and where this machine reaches it."""
 
     pid: int
-    address: str
+    host: str
+    port: int
 
 
 def running(home: Home) -> Running | None:
@@ -26,11 +27,12 @@ def running(home: Home) -> Running | None:
 
 
 @contextmanager
-def announced(home: Home, address: str) -> Generator[None]:
-    """Have it written down until left."""
+def announced(home: Home, host: str, port: int) -> Generator[None]:
+    """Have it written down until left. A gateway on all addresses is reached by loopback."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     file = _file(home)
     fresh = file.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(Running(os.getpid(), address)))
+    fresh.write_bytes(msgspec.json.encode(Running(os.getpid(), near, port)))
     fresh.replace(file)
     try:
         yield

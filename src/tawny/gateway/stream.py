@@ -27,7 +27,7 @@ class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     after: int | None = None
     topics: str = ""
-    task_id: str = ""
+    task: str = ""
 
 
 async def _never(_: Call[Stream, Nothing]) -> None:
@@ -62,7 +62,7 @@ class StreamEndpoint:
             after = int(last)
         if after is not None and after < 0:
             raise InvalidInput("after: a sequence number is expected")
-        filter = filter_of(query.topics, query.task_id)
+        filter = filter_of(query.topics, query.task)
         async with self._site.feed.device(after=after, filter=filter) as device:
             detach = self._site.keyring.attach(principal, device.close)
             try:

@@ -18,7 +18,7 @@ CREATE TABLE credentials (
 );
 CREATE UNIQUE INDEX credentials_hash ON credentials (hash);
 
-CREATE TABLE pairings (
+CREATE TABLE device_codes (
     pairing_id TEXT PRIMARY KEY,
     code_hash TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE pairings (
     attempts INTEGER NOT NULL DEFAULT 0,
     used_at BIGINT
 );
-CREATE UNIQUE INDEX pairings_code ON pairings (code_hash);
+CREATE UNIQUE INDEX device_codes_code ON device_codes (code_hash);
 
 CREATE TABLE push_subscriptions (
     endpoint TEXT PRIMARY KEY,
