@@ -1,0 +1,215 @@
+/** The frame around every page: navigation, connection, messages. */
+
+import type { ComponentType } from "preact";
+import { effect, signal } from "@preact/signals";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { signedIn, signOut } from "./api";
+import { t } from "./i18n";
+import type { Key } from "./i18n/en";
+import { relative } from "./format";
+import { place } from "./router";
+import { connection, loaded, lostAt, now, onEvent, reconnect, stop } from "./store/live";
+import { pendingApprovals } from "./store/lists";
+import { board, taskSignal } from "./store/tasks";
+import { Board } from "./pages/board";
+import { SignIn } from "./pages/signin";
+import { Icon, Mark, type IconName } from "./ui/icon";
+import { NewTask, newTask } from "./ui/newtask";
+import { Button, Dialog, Empty, Loading, Page, Toasts } from "./ui/parts";
+import { Preferences } from "./ui/preferences";
+
+type PageOf = ComponentType<{ id: string; rest: string[] }>;
+type Load = () => Promise<{ default: PageOf }>;
+
+interface Route { name: string; label: Key; icon: IconName; group?: Key; page?: PageOf; load?: Load }
+
+const HomePage: PageOf = () => <Board />;
+
+export const ROUTES: Route[] = [
+  { name: "", label: "nav.board", icon: "board", page: HomePage },
+  { name: "chat", label: "nav.chat", icon: "chat", load: () => import("./pages/chat") },
+  { name: "approvals", label: "nav.approvals", icon: "hand", load: () => import("./pages/approvals") },
+  { name: "automations", label: "nav.automations", icon: "repeat", load: () => import("./pages/automations") },
+  { name: "calendar", label: "nav.calendar", icon: "calendar", load: () => import("./pages/calendar") },
+  { name: "metrics", label: "nav.metrics", icon: "chart", group: "nav.group.watch", load: () => import("./pages/metrics") },
+  { name: "audit", label: "nav.audit", icon: "audit", group: "nav.group.watch", load: () => import("./pages/audit") },
+  { name: "sessions", label: "nav.sessions", icon: "people", group: "nav.group.assistant", load: () => import("./pages/sessions") },
+  { name: "knowledge", label: "nav.knowledge", icon: "book", group: "nav.group.assistant", load: () => import("./pages/knowledge") },
+  { name: "channels", label: "nav.channels", icon: "send", group: "nav.group.setup", load: () => import("./pages/channels") },
+  { name: "devices", label: "nav.devices", icon: "device", group: "nav.group.setup", load: () => import("./pages/devices") },
+  { name: "settings", label: "nav.settings", icon: "settings", group: "nav.group.setup", load: () => import("./pages/settings") },
+];
+const HIDDEN: Route[] = [{ name: "tasks", label: "nav.board", icon: "board", load: () => import("./pages/task") }];
+const TABS = ["", "approvals", "chat", "automations"];
+
+const pages = signal<Record<string, PageOf>>({});
+
+/** The page of a route, once its code is here. */
+function pageOf(route: Route): PageOf | null {
+  if (route.page) return route.page;
+  const ready = pages.value[route.name];
+  if (!ready) route.load?.().then((module) => {
+    pages.value = { ...pages.peek(), [route.name]: module.default };
+  }, () => setTimeout(() => location.reload(), 1500));
+  return ready ?? null;
+}
+
+function NavLink({ route, current }: { route: Route; current: string }) {
+  const chosen = route.name === current || (route.name === "" && current === "tasks");
+  const count = route.name === "approvals" ? pendingApprovals.value.length : 0;
+  return (
+    <a class="nav-link" href={`#/${route.name === "chat" ? "chat/main" : route.name}`} aria-current={chosen ? "page" : undefined}>
+      <Icon name={route.icon} /><span>{t(route.label)}</span>
+      {count > 0 && <span class="badge">{count}</span>}
+    </a>
+  );
+}
+
+function ConnectionDot() {
+  return <span class={`connection c-${connection.value}`} role="status"><i aria-hidden="true" />{t(`live.${connection.value}`)}</span>;
+}
+
+function Sidebar({ current }: { current: string }) {
+  const groups = [undefined, ...new Set(ROUTES.map((route) => route.group).filter(Boolean))];
+  return (
+    <aside class="sidebar">
+      <a class="brand" href="#/"><Mark /><span>Tawny</span></a>
+      <nav aria-label={t("nav")}>
+        {groups.map((group) => (
+          <div class="nav-group" key={group ?? "first"}>
+            {group && <h2>{t(group)}</h2>}
+            {ROUTES.filter((route) => route.group === group).map((route) => <NavLink key={route.name} route={route} current={current} />)}
+          </div>
+        ))}
+      </nav>
+      <footer>
+        <ConnectionDot />
+        <Preferences />
+        <Button kind="quiet" small icon="out" onClick={async () => {
+          stop();
+          await signOut();
+        }}>{t("nav.sign_out")}</Button>
+      </footer>
+    </aside>
+  );
+}
+
+function TabBar({ current, onMore }: { current: string; onMore: () => void }) {
+  const shown = ROUTES.filter((route) => TABS.includes(route.name)).sort((a, b) => TABS.indexOf(a.name) - TABS.indexOf(b.name));
+  return (
+    <nav class="tabbar" aria-label={t("nav")}>
+      {shown.map((route) => <NavLink key={route.name} route={route} current={current} />)}
+      <button type="button" class="nav-link" onClick={onMore} aria-current={!TABS.includes(current) && current !== "tasks" ? "page" : undefined}><Icon name="menu" /><span>{t("nav.more")}</span></button>
+    </nav>
+  );
+}
+
+function MoreSheet({ open, current, onClose }: { open: boolean; current: string; onClose: () => void }) {
+  return (
+    <Dialog title={t("nav.more")} open={open} onClose={onClose}>
+      <nav class="more-sheet" aria-label={t("nav.more")} onClick={(event) => (event.target as Element).closest("a") && onClose()}>
+        {ROUTES.filter((route) => !TABS.includes(route.name)).map((route) => <NavLink key={route.name} route={route} current={current} />)}
+      </nav>
+      <div class="more-foot"><ConnectionDot /><Preferences />
+        <Button kind="quiet" small icon="out" onClick={async () => {
+          stop();
+          await signOut();
+        }}>{t("nav.sign_out")}</Button>
+      </div>
+    </Dialog>
+  );
+}
+
+function OfflineBanner() {
+  if (connection.value !== "offline") return null;
+  const since = lostAt.value === null ? "" : relative(new Date(lostAt.value).toISOString(), Date.now() + (now.value ? 0 : 0));
+  return (
+    <div class="banner" role="alert">
+      <Icon name="alert" size={18} />
+      <span>{loaded.value ? t("live.banner", { time: since }) : t("live.banner_first")}</span>
+      <Button small onClick={reconnect}>{t("live.retry")}</Button>
+    </div>
+  );
+}
+
+const announced = signal("");
+
+/** Says aloud what matters and only that: an end, a failure, a question. */
+function Announcer() {
+  useEffect(() => onEvent((event) => {
+    const title = (event.task_id && taskSignal(event.task_id)?.peek().title) || event.task_id || "";
+    if (event.type === "task.succeeded") announced.value = t("announce.succeeded", { title });
+    else if (event.type === "task.failed" || event.type === "task.timed_out") announced.value = t("announce.failed", { title });
+    else if (event.type === "approval.requested") announced.value = t("announce.approval", { title: String(event.data.tool ?? title) });
+  }), []);
+  return <div class="visually-hidden" aria-live="polite" data-announcer>{announced.value}</div>;
+}
+
+effect(() => {
+  const waiting = board.value.needs_you.length;
+  const badge = navigator as Navigator & { setAppBadge?: (n: number) => Promise<void>; clearAppBadge?: () => Promise<void> };
+  (waiting ? badge.setAppBadge?.(waiting) : badge.clearAppBadge?.())?.catch(() => {});
+});
+
+function useShortcuts() {
+  useEffect(() => {
+    let before = "";
+    const press = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog")) return;
+      if (event.key === "/") {
+        const search = document.querySelector<HTMLInputElement>("input[type=search]");
+        if (search) {
+          event.preventDefault();
+          search.focus();
+        }
+      } else if (event.key === "n") newTask();
+      else if (before === "g") {
+        const goal = { b: "", c: "chat/main", a: "approvals", u: "automations", m: "metrics", s: "settings" }[event.key];
+        if (goal !== undefined) location.hash = `#/${goal}`;
+      }
+      before = event.key;
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+}
+
+export function App({ problem }: { problem: string | null }) {
+  const [more, setMore] = useState(false);
+  const [name = "", id = "", ...rest] = place.value.path;
+  const main = useRef<HTMLElement>(null);
+  const first = useRef(true);
+  useShortcuts();
+  useEffect(() => {
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    scrollTo(0, 0);
+    main.current?.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true });
+  }, [name, id]);
+  if (signedIn.value === false) return <><SignIn problem={problem} /><Toasts /></>;
+  const route = [...ROUTES, ...HIDDEN].find((one) => one.name === name);
+  const Chosen = route ? pageOf(route) : null;
+  return (
+    <div class="app">
+      <a class="skip" href="#main" onClick={(event) => {
+        event.preventDefault();
+        main.current?.querySelector<HTMLElement>("h1")?.focus();
+      }}>{t("skip")}</a>
+      <Sidebar current={name} />
+      <div class="content">
+        <OfflineBanner />
+        <main id="main" ref={main}>
+          {Chosen ? <Chosen key={`${name}/${id}`} id={id} rest={rest} /> : route ? <Loading /> : <Page title="404"><Empty icon="search" title={t("error.missing")} action={<a class="button plain" href="#/">{t("nav.board")}</a>} /></Page>}
+        </main>
+      </div>
+      <TabBar current={name} onMore={() => setMore(true)} />
+      <MoreSheet open={more} current={name} onClose={() => setMore(false)} />
+      <NewTask />
+      <Announcer />
+      <Toasts />
+    </div>
+  );
+}

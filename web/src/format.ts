@@ -1,0 +1,122 @@
+/** Times, amounts and sizes, in the reader's language. */
+
+import { language, t } from "./i18n";
+
+const cache = new Map<string, unknown>();
+function intl<T>(name: string, make: () => T): T {
+  const key = `${language.value}:${name}`;
+  if (!cache.has(key)) cache.set(key, make());
+  return cache.get(key) as T;
+}
+
+/** Seconds as a person says them: `45 s`, `3 min`, `2 h 5 min`, `4 d`. */
+export function duration(seconds: number): string {
+  const s = Math.max(0, seconds);
+  if (s < 1) return s === 0 ? t("unit.s", { n: 0 }) : t("unit.ms", { n: Math.max(1, Math.round(s * 1000)) });
+  if (s < 10) return t("unit.s", { n: Math.round(s * 10) / 10 });
+  if (s < 60) return t("unit.s", { n: Math.round(s) });
+  if (s < 3600) {
+    const minutes = Math.floor(s / 60);
+    const rest = Math.round(s % 60);
+    return minutes < 5 && rest ? `${t("unit.min", { n: minutes })} ${t("unit.s", { n: rest })}` : t("unit.min", { n: Math.round(s / 60) });
+  }
+  if (s < 86_400) {
+    const hours = Math.floor(s / 3600);
+    const minutes = Math.round((s % 3600) / 60);
+    return minutes ? `${t("unit.h", { n: hours })} ${t("unit.min", { n: minutes })}` : t("unit.h", { n: hours });
+  }
+  const days = Math.floor(s / 86_400);
+  const hours = Math.round((s % 86_400) / 3600);
+  return hours && days < 3 ? `${t("unit.d", { n: days })} ${t("unit.h", { n: hours })}` : t("unit.d", { n: days });
+}
+
+/** How far a time is from `now`: `in 5 min`, `3 h ago`, `just now`. */
+export function relative(time: string | null | undefined, now: number): string {
+  if (!time) return "";
+  const seconds = (Date.parse(time) - now) / 1000;
+  const size = Math.abs(seconds);
+  if (Number.isNaN(size)) return time;
+  if (size < 5) return t("time.now");
+  const format = intl("relative", () => new Intl.RelativeTimeFormat(language.value, { numeric: "auto", style: "short" }));
+  const steps: [number, number, Intl.RelativeTimeFormatUnit][] = [[60, 1, "second"], [3600, 60, "minute"], [86_400, 3600, "hour"], [2_592_000, 86_400, "day"], [31_536_000, 2_592_000, "month"]];
+  for (const [below, unit, name] of steps) if (size < below) return format.format(Math.round(seconds / unit), name);
+  return format.format(Math.round(seconds / 31_536_000), "year");
+}
+
+export function clock(time: string | null | undefined, seconds = false): string {
+  if (!time) return "";
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  return intl(`clock${seconds}`, () => new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hourCycle: "h23" })).format(date);
+}
+
+/** Day and time, the day left out when it is today. */
+export function moment(time: string | null | undefined, now: number): string {
+  if (!time) return "";
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  const today = new Date(now);
+  if (date.toDateString() === today.toDateString()) return clock(time);
+  const sameYear = date.getFullYear() === today.getFullYear();
+  return intl(`moment${sameYear}`, () => new Intl.DateTimeFormat(language.value, { weekday: "short", day: "numeric", month: "short", year: sameYear ? undefined : "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" })).format(date);
+}
+
+export function fullTime(time: string | null | undefined): string {
+  if (!time) return "";
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  return intl("full", () => new Intl.DateTimeFormat(language.value, { dateStyle: "full", timeStyle: "long" })).format(date);
+}
+
+export function day(date: Date, style: "short" | "long" = "short"): string {
+  return intl(`day${style}`, () => new Intl.DateTimeFormat(language.value, style === "short" ? { weekday: "short", day: "numeric" } : { day: "numeric", month: "long", year: "numeric" })).format(date);
+}
+
+export function number(value: number, digits = 0): string {
+  return intl(`number${digits}`, () => new Intl.NumberFormat(language.value, { maximumFractionDigits: digits })).format(value);
+}
+
+export function compact(value: number): string {
+  return intl("compact", () => new Intl.NumberFormat(language.value, { notation: "compact", maximumFractionDigits: 1 })).format(value);
+}
+
+export function money(value: number | null | undefined): string {
+  if (value === null || value === undefined) return t("usage.unknown_price");
+  const digits = value !== 0 && Math.abs(value) < 0.1 ? 4 : 2;
+  return intl(`money${digits}`, () => new Intl.NumberFormat(language.value, { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: digits })).format(value);
+}
+
+export function percent(share: number): string {
+  return intl("percent", () => new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 1 })).format(share);
+}
+
+export function bytes(size: number | null | undefined): string {
+  if (size === null || size === undefined) return "";
+  if (size < 1000) return `${size} B`;
+  if (size < 1e6) return `${number(size / 1e3, 1)} kB`;
+  if (size < 1e9) return `${number(size / 1e6, 1)} MB`;
+  return `${number(size / 1e9, 1)} GB`;
+}
+
+/** The part of an id that tells two apart at a glance. */
+export const shortId = (id: string): string => id.replace(/^([a-z]+)_.*?(.{6})$/, "$1_…$2");
+
+const NAMES: Record<string, string> = { "\u0000": "NUL", "\u001b": "ESC", "\u007f": "DEL", "\u200b": "ZWSP", "\u200e": "LRM", "\u200f": "RLM", "\u202a": "LRE", "\u202b": "RLE", "\u202c": "PDF", "\u202d": "LRO", "\u202e": "RLO", "\u2066": "LRI", "\u2067": "RLI", "\u2068": "FSI", "\u2069": "PDI", "\ufeff": "BOM" };
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|\udb40[\udc00-\udfff]/g;
+
+/**
+ * Text cut into visible pieces and characters that would hide or reorder it. What a person is asked to approve is shown
+ * as it is, so a control character appears by its name instead of doing its work.
+ */
+export function revealed(text: string): { text: string; hidden: boolean }[] {
+  const pieces: { text: string; hidden: boolean }[] = [];
+  let last = 0;
+  for (const match of text.matchAll(HIDDEN)) {
+    if (match.index > last) pieces.push({ text: text.slice(last, match.index), hidden: false });
+    const char = match[0];
+    pieces.push({ text: NAMES[char] ?? `U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0")}`, hidden: true });
+    last = match.index + char.length;
+  }
+  if (last < text.length) pieces.push({ text: text.slice(last), hidden: false });
+  return pieces;
+}

@@ -1,0 +1,38 @@
+/** What the panel says, in the reader's language. English is built in; other catalogues load when chosen. */
+
+import { signal } from "@preact/signals";
+import { en, type Catalogue, type Key } from "./en";
+
+export const LANGUAGES: Record<string, string> = { en: "English", zh: "中文" };
+
+export const language = signal("en");
+const catalogue = signal<Catalogue>(en);
+
+/** `{name}` is replaced by a parameter; `one|many` chooses by the parameter `n`. */
+export function t(key: Key, values?: Record<string, string | number>): string {
+  let text: string = catalogue.value[key] ?? en[key] ?? key;
+  if (text.includes("|") && values && "n" in values) {
+    const [one = "", many] = text.split("|");
+    text = values.n === 1 ? one : (many ?? one);
+  }
+  return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole)) : text;
+}
+
+/** A word of the wire (a status, a kind of wait) in the reader's language, or as it is where we have none. */
+export function word(group: string, value: string | null | undefined): string {
+  if (!value) return "";
+  const key = `${group}.${value}`;
+  return key in en ? t(key as Key) : value.replace(/_/g, " ");
+}
+
+export async function setLanguage(name: string): Promise<void> {
+  if (name === "zh") catalogue.value = (await import("./zh")).zh;
+  else catalogue.value = en;
+  language.value = name === "zh" ? "zh" : "en";
+  document.documentElement.lang = language.value === "zh" ? "zh-Hans" : "en";
+}
+
+export function preferredLanguage(stored: string | null): string {
+  if (stored && stored in LANGUAGES) return stored;
+  return navigator.languages.some((one) => one.toLowerCase().startsWith("zh")) && !navigator.languages[0]?.toLowerCase().startsWith("en") ? "zh" : "en";
+}

@@ -1,0 +1,61 @@
+/** The short lists that every page may need: approvals and automations. */
+
+import { computed, signal } from "@preact/signals";
+import { get, optional } from "../api";
+import type { Approval, Automation, Page } from "../types";
+import { onEvent, onSnapshot } from "./live";
+
+export const approvals = signal<Approval[]>([]);
+export const pendingApprovals = computed(() => approvals.value.filter((one) => one.status === "pending"));
+export const automations = signal<Automation[]>([]);
+
+const none = { items: [], next_cursor: null };
+
+export async function loadApprovals(): Promise<void> {
+  approvals.value = (await optional(get<Page<Approval>>("/v1/approvals", { limit: 200 }), none)).items;
+}
+
+export async function loadAutomations(): Promise<void> {
+  automations.value = (await optional(get<Page<Automation>>("/v1/automations", { limit: 500 }), none)).items.map(withId);
+}
+
+/** The document may call its id `task_id` or `automation_id`. */
+export function withId(document: Automation): Automation {
+  const any = document as unknown as Record<string, string>;
+  return { ...document, id: document.id ?? any.automation_id ?? any.task_id };
+}
+
+export function putApproval(approval: Approval): void {
+  const others = approvals.value.filter((one) => one.approval_id !== approval.approval_id);
+  approvals.value = [approval, ...others].sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+}
+
+/** Run `job` once, `delay` milliseconds after the first of several calls. */
+export function soon(job: () => Promise<unknown>, delay = 80): () => void {
+  let timer: number | null = null;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      job().catch(() => {});
+    }, delay) as unknown as number;
+  };
+}
+
+export function connectLists(): void {
+  const approvalsSoon = soon(loadApprovals);
+  const automationsSoon = soon(loadAutomations, 200);
+  onSnapshot(loadApprovals);
+  onSnapshot(loadAutomations);
+  onEvent((event) => {
+    if (event.type.startsWith("approval.")) {
+      const id = event.data.approval_id;
+      const status = event.type === "approval.expired" ? "expired" : event.data.status;
+      if (status === "approved" || status === "denied" || status === "expired") {
+        approvals.value = approvals.value.map((one) =>
+          one.approval_id === id ? { ...one, status, answered_by: String(event.data.by ?? event.data.answered_by ?? "") || null } : one);
+      }
+      approvalsSoon();
+    }
+    if (event.type.startsWith("automation.")) automationsSoon();
+  });
+}

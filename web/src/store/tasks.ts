@@ -1,0 +1,212 @@
+/** The tasks we know, each a signal of its own, so that a moving bar redraws one row and nothing else. */
+
+import { computed, signal, type Signal } from "@preact/signals";
+import { get, optional, post } from "../api";
+import { TERMINAL, type Page, type Progress, type Status, type Task, type WireEvent } from "../types";
+import { onEvent, onSnapshot } from "./live";
+
+export type Column = "needs_you" | "running" | "queued" | "scheduled" | "done";
+export const COLUMNS: Column[] = ["needs_you", "running", "queued", "scheduled", "done"];
+
+const known = new Map<string, Signal<Task>>();
+/** Changes when a task appears, goes, or may have moved to another column. */
+const arrangement = signal(0);
+/** Where the next page of finished tasks begins. */
+export const doneCursor = signal<string | null>(null);
+const KEEP_DONE = 400;
+
+/** Which column of the board a task stands in. */
+export function columnOf(task: Task): Column {
+  if (TERMINAL.has(task.status)) return "done";
+  const kind = task.status === "waiting" ? task.waiting_for?.kind : undefined;
+  if (kind === "approval" || kind === "budget" || kind === "reconcile") return "needs_you";
+  if (kind === "timer" || kind === "event") return "scheduled";
+  if (task.status === "running" || kind === "child") return "running";
+  if (task.status === "queued" && (task.next_attempt_at ?? task.not_before)) return "scheduled";
+  return "queued";
+}
+
+export function taskSignal(id: string): Signal<Task> | undefined {
+  arrangement.value;
+  return known.get(id);
+}
+
+/** Every known task, by column, in the order of the board. */
+export const board = computed<Record<Column, Signal<Task>[]>>(() => {
+  arrangement.value;
+  const columns: Record<Column, Signal<Task>[]> = { needs_you: [], running: [], queued: [], scheduled: [], done: [] };
+  for (const task of known.values()) columns[columnOf(task.peek())].push(task);
+  const by = (key: (task: Task) => string | null | undefined, direction: 1 | -1) => (a: Signal<Task>, b: Signal<Task>) => {
+    const left = key(a.peek()) ?? "";
+    const right = key(b.peek()) ?? "";
+    return left === right ? (a.peek().task_id < b.peek().task_id ? -direction : direction) : left < right ? -direction : direction;
+  };
+  columns.needs_you.sort(by((task) => task.created_at, 1));
+  columns.running.sort(by((task) => task.started_at ?? task.created_at, -1));
+  columns.queued.sort(by((task) => task.created_at, 1));
+  columns.scheduled.sort(by((task) => task.waiting_for?.until ?? task.next_attempt_at ?? task.not_before ?? task.created_at, 1));
+  columns.done.sort(by((task) => task.ended_at, -1));
+  return columns;
+});
+
+const shape = (task: Task): string =>
+  [task.status, task.waiting_for?.kind, task.next_attempt_at, task.not_before, task.ended_at, task.title, task.kind, task.session].join("|");
+
+/** Take in a task's document. What ended stays ended: an older answer that arrives late changes nothing. */
+export function put(task: Task & { detached?: boolean }): void {
+  if (task.detached === false) {
+    if (known.delete(task.task_id)) arrangement.value += 1;
+    return;
+  }
+  const present = known.get(task.task_id);
+  if (!present) {
+    known.set(task.task_id, signal(task));
+    arrangement.value += 1;
+    return;
+  }
+  const before = present.peek();
+  if (TERMINAL.has(before.status) && !TERMINAL.has(task.status)) return;
+  if (task.attempt < before.attempt) return;
+  present.value = task;
+  if (shape(before) !== shape(task)) arrangement.value += 1;
+}
+
+export function forget(): void {
+  known.clear();
+  arrangement.value += 1;
+}
+
+const STATUS_AFTER: Record<string, Status> = {
+  "task.queued": "queued", "task.started": "running", "task.waiting": "waiting", "task.paused": "paused",
+  "task.resumed": "queued", "task.retry_scheduled": "queued", "task.succeeded": "succeeded", "task.failed": "failed",
+  "task.timed_out": "timed_out", "task.cancelled": "cancelled", "task.lost": "lost",
+};
+
+function progressIn(data: Record<string, unknown>): Partial<Progress> {
+  const inner = data.progress;
+  const source = (inner && typeof inner === "object" ? inner : data) as Record<string, unknown>;
+  const found: Partial<Progress> = {};
+  for (const name of ["current", "total", "percentage", "unit", "message"] as const) {
+    if (name in source) (found as Record<string, unknown>)[name] = source[name];
+  }
+  return found;
+}
+
+/** Apply what an event says at once; the full document follows by itself where more than progress changed. */
+export function applyEvent(event: WireEvent): void {
+  const id = event.task_id;
+  if (!id || !event.type.startsWith("task.") || event.data.detached === false) return;
+  const present = known.get(id);
+  if (event.type === "task.progress") {
+    if (!present) return refresh(id);
+    const task = present.peek();
+    if (TERMINAL.has(task.status)) return;
+    present.value = {
+      ...task,
+      progress: { current: 0, total: null, percentage: null, unit: null, message: null, ...task.progress, ...progressIn(event.data) },
+      estimated_completion: (event.data.estimated_completion as string | undefined) ?? task.estimated_completion,
+    };
+    return;
+  }
+  const status = STATUS_AFTER[event.type];
+  if (present && status && !TERMINAL.has(present.peek().status)) {
+    const task = present.peek();
+    const ended = TERMINAL.has(status) ? { ended_at: event.time, estimated_completion: null, waiting_for: null } : {};
+    put({ ...task, status, ...ended, waiting_for: status === "waiting" ? task.waiting_for : null });
+  }
+  refresh(id);
+}
+
+const wanted = new Set<string>();
+let flushing: number | null = null;
+
+/** Read a task again soon; many at once become one reading of the lists. */
+export function refresh(id: string): void {
+  wanted.add(id);
+  flushing ??= setTimeout(flush, wanted.size > 12 ? 600 : 40) as unknown as number;
+}
+
+async function flush(): Promise<void> {
+  const ids = [...wanted];
+  wanted.clear();
+  try {
+    if (ids.length > 12) await loadTasks();
+    else await Promise.all(ids.map(async (id) => {
+      const task = await optional(get<Task>(`/v1/tasks/${id}`), null);
+      if (task) put(task);
+    }));
+  } catch {
+    // The connection is watched elsewhere; after it returns everything is read anew or replayed.
+  } finally {
+    flushing = wanted.size ? (setTimeout(flush, 250) as unknown as number) : null;
+  }
+}
+
+const ENDED = [...TERMINAL].join(",");
+
+async function page(status: string, limit: number, cursor?: string | null): Promise<Page<Task>> {
+  return get<Page<Task>>("/v1/tasks", { status, limit, cursor });
+}
+
+export async function loadTasks(): Promise<void> {
+  const pages = await Promise.all([page("running,waiting,paused", 200), page("queued", 100), page(ENDED, 50)]);
+  const listed = new Set<string>();
+  for (const one of pages) for (const task of one.items) {
+    listed.add(task.task_id);
+    put(task);
+  }
+  doneCursor.value = pages[2].next_cursor;
+  // What we believed to be open and no list holds has ended meanwhile, or is beyond the first page of the queue.
+  for (const [id, task] of known) if (!listed.has(id) && !TERMINAL.has(task.peek().status) && !(task.peek().status === "queued" && pages[1].next_cursor)) refresh(id);
+  prune();
+}
+
+function prune(): void {
+  const done = board.peek().done;
+  for (const task of done.slice(KEEP_DONE)) known.delete(task.peek().task_id);
+}
+
+/** Read the next page of what has ended. */
+export async function moreDone(): Promise<void> {
+  const next = await page(ENDED, 50, doneCursor.value);
+  next.items.forEach(put);
+  doneCursor.value = next.next_cursor;
+}
+
+export type Command = "cancel" | "pause" | "resume" | "retry";
+
+/** Carry out a person's command and take in the task the server answers with. */
+export async function command(id: string, verb: Command): Promise<Task> {
+  const task = await post<Task>(`/v1/tasks/${id}/${verb}`);
+  if (task?.task_id) put(task);
+  else refresh(id);
+  return task;
+}
+
+export const RECONCILIATIONS = ["done", "redo", "give_up"] as const;
+
+/** Say what became of an effect that was cut off in the middle. */
+export async function reconcile(id: string, answer: (typeof RECONCILIATIONS)[number]): Promise<void> {
+  const task = await post<Task>(`/v1/tasks/${id}/reconcile`, { answer });
+  if (task?.task_id) put(task);
+  else refresh(id);
+}
+
+/** Which commands make sense for a task now. */
+export function commandsFor(task: Task): Command[] {
+  switch (task.status) {
+    case "running": case "waiting": case "queued":
+      return ["pause", "cancel"];
+    case "paused":
+      return ["resume", "cancel"];
+    case "failed": case "timed_out": case "cancelled": case "lost":
+      return ["retry"];
+    default:
+      return [];
+  }
+}
+
+export function connectTasks(): void {
+  onEvent(applyEvent);
+  onSnapshot(loadTasks);
+}

@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { duration, revealed } from "../src/format";
+import { en } from "../src/i18n/en";
+import { zh } from "../src/i18n/zh";
+import { language, setLanguage, t } from "../src/i18n";
+import { parse, takeSecret } from "../src/router";
+
+describe("catalogues", () => {
+  it("say the same things in every language", () => {
+    expect(Object.keys(zh).sort()).toEqual(Object.keys(en).sort());
+  });
+  it("fill in the same values", () => {
+    const holes = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
+    for (const key of Object.keys(en) as (keyof typeof en)[]) expect(holes(zh[key]), key).toEqual(holes(en[key]));
+  });
+  it("choose between one and many", () => {
+    expect([t("column.count", { n: 1 }), t("column.count", { n: 2 })]).toEqual(["1 entry", "2 entries"]);
+  });
+  it("change while the page stands", async () => {
+    await setLanguage("zh");
+    expect([t("nav.board"), language.value, document.documentElement.lang]).toEqual(["看板", "zh", "zh-Hans"]);
+    await setLanguage("en");
+  });
+});
+
+describe("text that a person approves", () => {
+  it("names the characters that would hide or reorder it", () => {
+    expect(revealed("rm\u202e x\u0000\u200b")).toEqual([
+      { text: "rm", hidden: false }, { text: "RLO", hidden: true }, { text: " x", hidden: false }, { text: "NUL", hidden: true }, { text: "ZWSP", hidden: true },
+    ]);
+  });
+  it("keeps line breaks and tabs as they are", () => {
+    expect(revealed("a\n\tb")).toEqual([{ text: "a\n\tb", hidden: false }]);
+  });
+});
+
+describe("durations", () => {
+  it("are said as people say them", () => {
+    expect([0.25, 9.96, 59, 61, 3600, 90_000].map(duration)).toEqual(["250 ms", "10 s", "59 s", "1 min 1 s", "1 h", "1 d 1 h"]);
+  });
+});
+
+describe("the address", () => {
+  it("tells page and filters", () => {
+    const place = parse("#/tasks/task_1?status=failed&q=a%20b");
+    expect([place.path, place.query.get("status"), place.query.get("q")]).toEqual([["tasks", "task_1"], "failed", "a b"]);
+  });
+  it("loses the token at once", () => {
+    location.hash = "#token=secret-1";
+    expect(takeSecret()).toEqual({ token: "secret-1", pair: undefined });
+    expect(location.href).not.toContain("secret-1");
+  });
+  it("never names a server to talk to", () => {
+    location.hash = "#token=t&server=https://evil.example&gateway=wss://evil.example";
+    expect(takeSecret()).toEqual({ token: "t", pair: undefined });
+    expect(location.href).not.toContain("evil");
+  });
+});

@@ -1,0 +1,46 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { defineConfig, type Plugin } from "vite";
+
+const out = "../src/tawny/gateway/panel";
+
+/** Writes `sw.js` from its source, with the list of built files and a version that follows their content. */
+function serviceWorker(): Plugin {
+  return {
+    name: "tawny-service-worker",
+    apply: "build",
+    generateBundle(_options, bundle) {
+      const files = Object.keys(bundle).filter((name) => !name.endsWith(".map")).sort();
+      const source = readFileSync(new URL("./src/sw.js", import.meta.url), "utf8");
+      const digest = createHash("sha256").update(source);
+      for (const name of files) {
+        const item = bundle[name]!;
+        digest.update(name).update(item.type === "chunk" ? item.code : item.source);
+      }
+      const version = digest.digest("hex").slice(0, 12);
+      const shell = ["/", ...files.filter((name) => name !== "index.html").map((name) => `/${name}`), "/manifest.webmanifest", "/icon.svg"];
+      this.emitFile({
+        type: "asset",
+        fileName: "sw.js",
+        source: source.replace("__VERSION__", version).replace('"__SHELL__"', JSON.stringify(shell)),
+      });
+    },
+  };
+}
+
+const gateway = process.env.TAWNY_URL ?? "http://127.0.0.1:8799";
+
+export default defineConfig({
+  esbuild: { jsx: "automatic", jsxImportSource: "preact", legalComments: "none" },
+  build: {
+    outDir: out,
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    reportCompressedSize: true,
+    cssCodeSplit: false,
+  },
+  plugins: [serviceWorker()],
+  server: { port: 5173, proxy: { "/v1": { target: gateway, changeOrigin: true, headers: { origin: gateway } }, "/healthz": gateway } },
+});
