@@ -1,7 +1,8 @@
 """Real parts: SQLite in a temporary file, the real engine, a clock under the test's hand."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tawny.app import App, open_app
 from tawny.clock import SystemClock
 from tawny.config import Config, Home, Limits
 from tawny.domain.tasks import Status, Task
+from tawny.engine.kinds import Kind
 from tawny.engine.submit import parse_request
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
@@ -64,6 +66,17 @@ class Engine:
                 changed.clear()
         return task
 
+    async def play(self, task_id: str, *, deadline: float = 20.0) -> Task:
+        """Move the clock from due time to due time until the task has ended."""
+        assert isinstance(self.clock, FakeClock)
+        async with asyncio.timeout(deadline):
+            while not (task := await self.task(task_id)).status.is_terminal:
+                await self.clock.settle()
+                due = self.clock.next_due()
+                if due is not None and await self.task(task_id) == task:
+                    self.clock.set(due)
+        return task
+
     async def done(self, task_id: str, *, deadline: float = 10.0) -> Task:
         return await self.until(
             task_id,
@@ -76,20 +89,50 @@ class Engine:
         )
 
 
-OpenEngine = Callable[..., Awaitable[Engine]]
+@pytest.fixture
+def kinds() -> dict[str, Kind]:
+    """More kinds for the engine; a test module overrides this."""
+    return {}
+
+
+CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
 
 
 @pytest.fixture
-async def engine(home: Home, clock: FakeClock) -> AsyncGenerator[Engine]:
+async def engine(home: Home, clock: FakeClock, kinds: dict[str, Kind]) -> AsyncGenerator[Engine]:
     """The real engine on a clock that stands still until it is moved."""
-    config = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
-    async with open_app(home, config, clock=clock) as app:
+    async with open_app(home, CONFIG, clock=clock, kinds=kinds) as app:
         yield Engine(app, clock)
 
 
 @pytest.fixture
-async def live(home: Home) -> AsyncGenerator[Engine]:
+async def live(home: Home, kinds: dict[str, Kind]) -> AsyncGenerator[Engine]:
     """The real engine on the machine's clock."""
-    config = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
-    async with open_app(home, config) as app:
+    async with open_app(home, CONFIG, kinds=kinds) as app:
         yield Engine(app, SystemClock())
+
+
+class Crash(Exception):
+    """Leaves an engine as a killed process would: nothing is released, nothing is told."""
+
+
+OpenEngine = Callable[..., AbstractAsyncContextManager[Engine]]
+
+
+@pytest.fixture
+def open_engine(home: Home, clock: FakeClock, kinds: dict[str, Kind]) -> OpenEngine:
+    """Opens the engine on the same home, again and again; raising `Crash` inside leaves it as a kill would."""
+
+    @asynccontextmanager
+    async def opened(config: Config = CONFIG) -> AsyncGenerator[Engine]:
+        try:
+            async with open_app(home, config, clock=clock, kinds=kinds) as app:
+                yield Engine(app, clock)
+        except BaseExceptionGroup as group:
+            _, rest = group.split(Crash)
+            if rest is not None:
+                raise
+        except Crash:
+            return
+
+    return opened

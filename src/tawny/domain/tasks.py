@@ -56,6 +56,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
         {
             Status.QUEUED,
             Status.PAUSED,
+            Status.SUCCEEDED,
             Status.FAILED,
             Status.CANCELLED,
             Status.TIMED_OUT,

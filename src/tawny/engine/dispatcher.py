@@ -61,6 +61,8 @@ class Dispatcher:
         self._alarm = asyncio.Event()
         self._queue = ledger.bell.subscribe("queue")
         self._intents = ledger.bell.subscribe("intents")
+        self._ended = asyncio.Event()
+        self._draining = False
         self.idle = asyncio.Event()
 
     async def run(self) -> None:
@@ -75,10 +77,12 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Release what runs, at once: no work depends on a slow goodbye."""
+        self._draining = True
         for execution in list(self._running.values()):
             execution.stop("shutdown")
         while self._running:
-            await asyncio.sleep(0.005)
+            self._ended.clear()
+            await self._ended.wait()
 
     async def recover(self) -> recovery.Recovered:
         """At start: release what a process that is gone had claimed."""
@@ -112,7 +116,7 @@ class Dispatcher:
     async def _claim(self) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
         background = self.capacity.background - self._detached
         interactive = self.capacity.interactive - (len(self._running) - self._detached)
-        if background <= 0 and interactive <= 0:
+        if self._draining or (background <= 0 and interactive <= 0):
             return [], False
         if not await self._ledger.read(queue.has_runnable):
             return [], False
@@ -162,11 +166,12 @@ class Dispatcher:
         task = execution.task
         try:
             await execution.run()
-        except StorageError as error:
-            _log.error("execution lost its database", task_id=task.task_id, error=error.message)
+        except Exception as error:  # noqa: BLE001 - one broken execution must not stop the others
+            _log.error("execution could not report", exc=error, task_id=task.task_id, attempt=task.attempt)
         finally:
             if self._running.pop(task.task_id, None) is not None:
                 self._detached -= task.detached
+            self._ended.set()
             self._queue.set()
 
     async def _watch_intents(self) -> None:

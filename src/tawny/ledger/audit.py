@@ -25,8 +25,8 @@ def append(
 
     Nothing secret may be in `detail`: give names and hashes of what was used, not the thing.
     """
-    seq = int(tx.value("UPDATE counters SET value = value + 1 WHERE name = 'audit' RETURNING value"))
-    previous = GENESIS if seq == 1 else tx.value("SELECT hash FROM audit WHERE seq = :seq", seq=seq - 1)
+    last, head = tx.numbers.take("audit")
+    seq, previous = last + 1, head or GENESIS
     row: dict[str, Any] = {
         "seq": seq,
         "time": tx.now,
@@ -39,6 +39,7 @@ def append(
         "previous": previous,
     }
     row["hash"] = digest(row)
+    tx.numbers.put("audit", seq, row["hash"])
     tx.execute(
         "INSERT INTO audit (seq, time, actor, action, task_id, detail, usage, decision, hash, previous)"
         " VALUES (:seq, :time, :actor, :action, :task_id, :detail, :usage, :decision, :hash, :previous)",

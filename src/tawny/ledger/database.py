@@ -57,11 +57,54 @@ class Store(Protocol):
         ...
 
 
+class Numbers:
+    """Running numbers and the texts that go with them, taken once a group and written back before the commit.
+
+    PostgreSQL's row lock, or SQLite's one writer, keeps others from the same number meanwhile, so there are no gaps.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._taken: dict[str, tuple[int, str]] = {}
+        self._written: dict[str, tuple[int, str]] = {}
+
+    def take(self, name: str) -> tuple[int, str]:
+        """The last number and text under a name."""
+        known = self._taken.get(name)
+        if known is None:
+            lock = "" if self._connection.dialect == "sqlite" else " FOR UPDATE"
+            row = self._connection.fetch(
+                f"SELECT value, note FROM counters WHERE name = :name{lock}", {"name": name}
+            )[0]
+            known = self._taken[name] = self._written[name] = (int(row["value"]), row["note"])
+        return known
+
+    def put(self, name: str, value: int, note: str = "") -> None:
+        """The new last number and text."""
+        self._taken[name] = (value, note)
+
+    def snapshot(self) -> dict[str, tuple[int, str]]:
+        return dict(self._taken)
+
+    def restore(self, snapshot: dict[str, tuple[int, str]]) -> None:
+        """Forget what a function took that has failed."""
+        self._taken = {name: snapshot.get(name, self._written[name]) for name in self._taken}
+
+    def write_back(self) -> None:
+        for name, (value, note) in self._taken.items():
+            if self._written[name] != (value, note):
+                self._connection.execute(
+                    "UPDATE counters SET value = :value, note = :note WHERE name = :name",
+                    {"value": value, "note": note, "name": name},
+                )
+
+
 class Tx:
     """One transaction: SQL with `:name` parameters, the time it happens at, and wake-ups for after the commit."""
 
-    def __init__(self, connection: Connection, now: Instant) -> None:
+    def __init__(self, connection: Connection, now: Instant, numbers: Numbers | None = None) -> None:
         self._connection = connection
+        self.numbers = numbers or Numbers(connection)
         self.now = now
         self.dialect = connection.dialect
         self.topics: set[str] = set()
@@ -214,8 +257,10 @@ class Ledger:
         now = self.clock.now()
         try:
             connection.begin()
+            numbers = Numbers(connection)
             for job in group:
-                tx = Tx(connection, now)
+                tx = Tx(connection, now, numbers)
+                taken = numbers.snapshot()
                 try:
                     if len(group) == 1:
                         job.result = job.fn(tx)
@@ -226,11 +271,13 @@ class Ledger:
                     raise
                 except Exception as error:  # noqa: BLE001 - the caller's function; its error goes back to the caller
                     job.error = error
+                    numbers.restore(taken)
                     if len(group) == 1:
                         connection.rollback()
                         return topics
                 else:
                     topics |= tx.topics
+            numbers.write_back()
             connection.commit()
             self.commits += 1
         except StorageError as error:
@@ -263,6 +310,7 @@ def write_now(store: Store, clock: Clock, fn: Callable[[Tx], T]) -> T:
         except TawnyError:
             connection.rollback()
             raise
+        tx.numbers.write_back()
         connection.commit()
         if tx.topics:
             store.notify(tx.topics)

@@ -42,7 +42,8 @@ def append(
     session: str | None = None,
 ) -> int:
     """Append a fact and ring `events`; its sequence number."""
-    seq = tx.value("UPDATE counters SET value = value + 1 WHERE name = 'event' RETURNING value")
+    seq = tx.numbers.take("event")[0] + 1
+    tx.numbers.put("event", seq)
     tx.execute(
         "INSERT INTO events (seq, time, type, task_id, session, data)"
         " VALUES (:seq, :time, :type, :task_id, :session, :data)",

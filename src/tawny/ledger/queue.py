@@ -8,7 +8,6 @@ from tawny.clock import Instant
 from tawny.domain.tasks import Task
 from tawny.domain.windows import next_opening
 from tawny.ledger.database import Row, Tx
-from tawny.ledger.tasks import from_row
 from tawny.ledger.transitions import start, wake
 
 _SCAN = 1000
@@ -58,7 +57,7 @@ def _claim_class(
         row = queues[owner].pop(0)
         if not _may_start(tx, row, slots):
             continue
-        claimed.append(start(tx, from_row(row), worker=worker, lease_until=lease_until))
+        claimed.append(start(tx, row["task_id"], row["attempt"], worker=worker, lease_until=lease_until))
         running[owner] += 1
     return claimed
 
@@ -84,11 +83,12 @@ def _candidates(tx: Tx, owner: str, slots: Slots, *, detached: bool) -> list[Row
     low = "" if slots.low else " AND (priority NOT IN ('low', 'idle') OR queue_rank <= :now)"
     return list(
         tx.all(
-            "SELECT * FROM tasks WHERE status = 'queued' AND runnable = 1 AND detached = :detached AND owner = :owner"
+            "SELECT task_id, attempt, kind, lane, queue_rank, time_window, deadline FROM tasks"
+            " WHERE status = 'queued' AND runnable = 1 AND detached = :detached AND owner = :owner"
             f"{low} ORDER BY queue_rank, task_id LIMIT :limit",
             detached=int(detached),
             owner=owner,
-            limit=min(_SCAN, 4 * max(slots.background, slots.interactive) + 16),
+            limit=min(_SCAN, 2 * (slots.background if detached else slots.interactive) + 50),
             **({} if slots.low else {"now": tx.now}),
         )
     )

@@ -27,6 +27,10 @@ from tawny.ledger.database import Tx
 from tawny.ledger.tasks import from_row, get, to_json
 
 _NEEDS_A_PERSON = frozenset({Status.FAILED, Status.TIMED_OUT, Status.LOST})
+_RELEASE = (
+    ", ran_for = ran_for + (:now - COALESCE(run_started_at, :now)), run_started_at = NULL,"
+    " lease_owner = NULL, lease_until = NULL"
+)
 ACTIVE = "('queued', 'running', 'waiting', 'paused')"
 
 
@@ -42,6 +46,8 @@ def advance(
     if not may_become(task.status, to):
         raise Conflict(f"{task.task_id} is {task.status} and cannot become {to}")
     assignments = "".join(f", {name} = :{name}" for name in columns)
+    if task.status is Status.RUNNING:
+        assignments += _RELEASE
     rows = tx.all(
         f"UPDATE tasks SET status = :to, updated_at = :now{assignments}"
         " WHERE task_id = :task_id AND status = :before AND attempt = :fence RETURNING *",
@@ -80,7 +86,9 @@ def record(tx: Tx, task: Task, event: str, data: dict[str, Any] | None = None) -
 
 def _tell(tx: Tx, task: Task) -> None:
     """Owe the news of an ended task to whom its policy names; a failure needs a person, so it is in the inbox too."""
-    status = outbox.announce(tx, task, f"task.{task.status}", task_document(task))
+    status = task.delivery_status
+    if task.notify is not Notify.SILENT or task.automation_id is not None:
+        status = outbox.announce(tx, task, f"task.{task.status}", task_document(task))
     if status != task.delivery_status:
         tx.execute(
             "UPDATE tasks SET delivery_status = :status WHERE task_id = :id", status=status, id=task.task_id
@@ -98,7 +106,7 @@ def _tell(tx: Tx, task: Task) -> None:
         )
 
 
-def start(tx: Tx, task: Task, *, worker: str, lease_until: Instant) -> Task:
+def start(tx: Tx, task_id: str, attempt: int, *, worker: str, lease_until: Instant) -> Task:
     """Claim a queued task for a worker: the attempt grows, the lease begins."""
     execution_id = new_id("exec", tx.now)
     rows = tx.all(
@@ -110,28 +118,28 @@ def start(tx: Tx, task: Task, *, worker: str, lease_until: Instant) -> Task:
         worker=worker,
         lease_until=lease_until,
         now=tx.now,
-        task_id=task.task_id,
-        fence=task.attempt,
+        task_id=task_id,
+        fence=attempt,
     )
     if not rows:
-        raise Fenced(f"{task.task_id} is no longer queued")
+        raise Fenced(f"{task_id} is no longer queued")
     claimed = from_row(rows[0])
     tx.execute(
         "INSERT INTO executions (execution_id, task_id, attempt, worker, started_at)"
         " VALUES (:execution_id, :task_id, :attempt, :worker, :now)",
         execution_id=execution_id,
-        task_id=task.task_id,
+        task_id=task_id,
         attempt=claimed.attempt,
         worker=worker,
         now=tx.now,
     )
     record(tx, claimed, "started", {"execution_id": execution_id})
-    audit.append(tx, "task.run", actor="engine", task_id=task.task_id, detail={"attempt": claimed.attempt})
+    audit.append(tx, "task.run", actor="engine", task_id=task_id, detail={"attempt": claimed.attempt})
     return claimed
 
 
 def end_execution(tx: Tx, task: Task, outcome: str, error: Failure | None = None) -> None:
-    """Close the running execution's record and add its time to the task's."""
+    """Close the running execution's record."""
     tx.execute(
         "UPDATE executions SET ended_at = :now, outcome = :outcome, error = :error"
         " WHERE execution_id = :execution_id AND ended_at IS NULL",
@@ -139,12 +147,6 @@ def end_execution(tx: Tx, task: Task, outcome: str, error: Failure | None = None
         outcome=outcome,
         error=None if error is None else to_json(error),
         execution_id=task.execution_id,
-    )
-    tx.execute(
-        "UPDATE tasks SET ran_for = ran_for + (:now - COALESCE(run_started_at, :now)), run_started_at = NULL,"
-        " lease_owner = NULL, lease_until = NULL WHERE task_id = :task_id",
-        now=tx.now,
-        task_id=task.task_id,
     )
 
 
@@ -242,8 +244,6 @@ def finish(
         "wake_at": None,
         "estimated_completion": None,
         "runnable": 0,
-        "lease_owner": None,
-        "lease_until": None,
         "next_attempt_at": None,
     }
     if result is not None:

@@ -1,7 +1,7 @@
 -- Tasks, their executions and steps, the event log, the outbox, the audit trail.
 -- Times are microseconds since the epoch, durations microseconds, documents JSON texts. The same on SQLite and PostgreSQL.
 
-CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL, note TEXT NOT NULL DEFAULT '');
 INSERT INTO counters (name, value) VALUES ('event', 0), ('audit', 0);
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -1,0 +1,488 @@
+"""What a task may count on: steps once, retries on time, pause, cancel and timeout as promised."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import pytest
+from tests.conftest import Crash, Engine
+
+from tawny.clock import SECOND
+from tawny.domain.tasks import Effect, Status, Submission
+from tawny.engine import commands
+from tawny.engine.kinds import Context, Kind
+from tawny.errors import Conflict, PermanentError, QueueFull, TemporaryError
+from tawny.ledger import audit, events, steps, transitions
+from tawny.ledger import tasks as ledger_tasks
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    n: int = 0
+
+
+class World:
+    """The world outside: counts what happened to it, and holds runs at gates."""
+
+    def __init__(self) -> None:
+        self.effects: Counter[str] = Counter()
+        self.gates: dict[str, asyncio.Event] = {}
+        self.inputs = 0
+        self.error: Exception | None = None
+
+    def gate(self, name: str) -> asyncio.Event:
+        return self.gates.setdefault(name, asyncio.Event())
+
+    async def touch(self, name: str) -> str:
+        self.effects[name] += 1
+        return f"{name} done"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def kinds(world: World) -> dict[str, Kind]:
+    async def three_steps(ctx: Context, params: Nothing) -> str:
+        for name in ("a", "b", "c"):
+            await ctx.step(name, lambda name=name: world.touch(name), input=world.inputs)
+            if name in world.gates:
+                await world.gates[name].wait()
+        return "three"
+
+    async def failing(ctx: Context, params: Nothing) -> str:
+        world.effects["run"] += 1
+        if world.error is not None:
+            raise world.error
+        return "fine"
+
+    async def risky(ctx: Context, params: Nothing) -> str:
+        async def pay() -> str:
+            world.effects["paid"] += 1
+            await world.gate("pay").wait()
+            return "receipt"
+
+        return str(await ctx.step("pay", pay, effect=Effect.AT_MOST_ONCE))
+
+    async def parent(ctx: Context, params: Nothing) -> str:
+        wanted = [Submission(kind="remind", params={"text": f"child {n}"}) for n in range(3)]
+        ended = await ctx.children("kids", wanted)
+        return ", ".join(str((child.result or {})["text"]) for child in ended)
+
+    async def draining(ctx: Context, params: Nothing) -> str:
+        await ctx.submit("late", Submission(kind="three_steps"))
+        return "interim"
+
+    async def sleeper(ctx: Context, params: Nothing) -> str:
+        await ctx.wait_until("nap", ctx.task.created_at + 3600 * SECOND)
+        world.effects["woke"] += 1
+        return "rested"
+
+    async def holding(ctx: Context, params: Nothing) -> str:
+        await ctx.artifact("half.txt", "half", partial=True)
+        world.effects["held"] += 1
+        await world.gate("hold").wait()
+        return "let go"
+
+    async def stubborn(ctx: Context, params: Nothing) -> str:
+        try:
+            await world.gate("never").wait()
+        except asyncio.CancelledError:
+            world.effects["cleaned up"] += 1
+            raise
+        return "never"
+
+    async def counting(ctx: Context, params: Nothing) -> str:
+        for n in range(1, 101):
+            await ctx.progress(n, 100, message=f"item {n}")
+        await ctx.progress(40, 100)
+        return "counted"
+
+    runs = {
+        "three_steps": three_steps,
+        "failing": failing,
+        "risky": risky,
+        "parent": parent,
+        "draining": draining,
+        "sleeper": sleeper,
+        "holding": holding,
+        "stubborn": stubborn,
+        "counting": counting,
+    }
+    return {name: Kind(name=name, params=Nothing, run=run) for name, run in runs.items()}
+
+
+async def types(engine: Engine, task_id: str) -> list[str]:
+    found = await engine.ledger.read(lambda tx: events.after(tx, 0, task_id=task_id))
+    return [event.type.removeprefix("task.") for event in found]
+
+
+async def test_a_finished_step_is_not_run_again_after_a_crash(open_engine, world):
+    world.gate("b")
+    async with open_engine() as engine:
+        task = await engine.submit("three_steps")
+        await _until(engine, lambda: _step_done(engine, task.task_id, "b"))
+        raise Crash
+    world.gates.clear()
+    async with open_engine() as engine:
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert ended.attempt == 2
+    assert world.effects == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_a_step_whose_input_changed_misses_loudly(open_engine, world):
+    world.gate("a")
+    async with open_engine() as engine:
+        task = await engine.submit("three_steps")
+        await _until(engine, lambda: _step_done(engine, task.task_id, "a"))
+        raise Crash
+    world.gates.clear()
+    world.inputs = 1
+    async with open_engine() as engine:
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.FAILED
+    assert "journaled with another input" in ended.error.message
+    assert world.effects["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "paid"),
+    [("done", "succeeded", 1), ("redo", "succeeded", 2), ("give_up", "failed", 1)],
+)
+async def test_an_uncertain_effect_waits_for_a_person(open_engine, world, answer, status, paid):
+    async with open_engine() as engine:
+        task = await engine.submit("risky")
+        await _until(engine, lambda: world.effects["paid"] == 1)
+        raise Crash
+    world.gate("pay").set()
+    async with open_engine() as engine:
+        waiting = await engine.task(task.task_id)
+        assert waiting.status is Status.WAITING
+        assert waiting.waiting_for.kind == "reconcile"
+        assert world.effects["paid"] == 1
+        await engine.ledger.write(lambda tx: commands.reconcile(tx, task.task_id, answer, result="seen"))
+        ended = await engine.done(task.task_id)
+
+    assert ended.status == status
+    assert world.effects["paid"] == paid
+
+
+async def test_a_temporary_failure_backs_off_exponentially_and_then_escalates(engine, world):
+    world.error = TemporaryError("the server is tired")
+    task = await engine.submit("failing", retry={"max": 3, "base": "2s", "factor": 2, "jitter": 0})
+    waits = []
+    for _ in range(3):
+        held = await _attempted(engine, task.task_id, world, runs=len(waits) + 1)
+        waits.append((held.next_attempt_at - engine.clock.now()) / SECOND)
+        await engine.clock.advance(waits[-1])
+    ended = await engine.done(task.task_id)
+
+    assert waits == [2, 4, 8]
+    assert world.effects["run"] == 4
+    assert ended.status is Status.FAILED
+    assert "gave up after 4 attempts" in ended.error.message
+    inbox = await engine.ledger.read(lambda tx: tx.all("SELECT message FROM outbox WHERE target = 'inbox'"))
+    assert "the server is tired" in inbox[0]["message"]
+
+
+async def test_retry_after_is_honoured(engine, world):
+    world.error = TemporaryError("slow down", retry_after=90)
+    task = await engine.submit("failing", retry={"max": 1, "jitter": 0})
+
+    held = await _attempted(engine, task.task_id, world, runs=1)
+
+    assert (held.next_attempt_at - engine.clock.now()) / SECOND == 90
+
+
+async def test_a_permanent_failure_is_not_retried(engine, world):
+    world.error = PermanentError("no such thing")
+    task = await engine.submit("failing")
+
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.FAILED
+    assert world.effects["run"] == 1
+
+
+async def test_pause_takes_effect_at_the_next_step_and_survives_a_restart(open_engine, world):
+    world.gate("a")
+    async with open_engine() as engine:
+        task = await engine.submit("three_steps")
+        await _until(engine, lambda: _step_done(engine, task.task_id, "a"))
+        await engine.ledger.write(lambda tx: commands.pause(tx, task.task_id))
+        world.gate("a").set()
+        paused = await engine.until(task.task_id, Status.PAUSED)
+        assert world.effects == {"a": 1, "b": 1}
+        assert paused.intent is None
+    async with open_engine() as engine:
+        assert (await engine.task(task.task_id)).status is Status.PAUSED
+        await engine.ledger.write(lambda tx: commands.resume(tx, task.task_id))
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert world.effects == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_paused_time_counts_for_no_timeout(open_engine, world):
+    world.gate("a")
+    async with open_engine() as engine:
+        task = await engine.submit("three_steps", timeout="10m")
+        await _until(engine, lambda: _step_done(engine, task.task_id, "a"))
+        await engine.ledger.write(lambda tx: commands.pause(tx, task.task_id))
+        world.gate("a").set()
+        await engine.until(task.task_id, Status.PAUSED)
+        await engine.clock.advance("2h")
+        await engine.ledger.write(lambda tx: commands.resume(tx, task.task_id))
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+
+
+async def test_cancel_stops_the_run_first_and_only_then_is_cancelled(engine, world):
+    task = await engine.submit("stubborn")
+    await engine.until(task.task_id, Status.RUNNING)
+
+    await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.CANCELLED
+    assert world.effects["cleaned up"] == 1
+
+
+async def test_cancelled_task_is_not_retried_and_a_late_success_changes_nothing(engine, world):
+    task = await engine.submit("holding")
+    await _until(engine, lambda: world.effects["held"] == 1)
+    running = await engine.task(task.task_id)
+    await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    ended = await engine.done(task.task_id)
+    assert ended.status is Status.CANCELLED
+
+    with pytest.raises(Conflict):
+        await engine.ledger.write(
+            lambda tx: transitions.finish(tx, ended, Status.SUCCEEDED, result={"text": "late"})
+        )
+    with pytest.raises(Conflict):
+        await engine.ledger.write(lambda tx: transitions.finish(tx, running, Status.SUCCEEDED, result={}))
+    with pytest.raises(Conflict):
+        await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    assert (await engine.task(task.task_id)).status is Status.CANCELLED
+
+
+async def test_partial_results_are_kept_when_a_task_is_cancelled(engine, world):
+    task = await engine.submit("holding")
+    await _until(engine, lambda: world.effects["held"] == 1)
+    await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    await engine.done(task.task_id)
+
+    from tawny.ledger import artifacts
+
+    kept = await engine.ledger.read(lambda tx: artifacts.of_task(tx, task.task_id))
+    assert [(artifact.name, artifact.partial) for artifact in kept] == [("half.txt", True)]
+
+
+async def test_a_timeout_is_explained(engine, world):
+    task = await engine.submit("holding", timeout="30s")
+    await _until(engine, lambda: world.effects["held"] == 1)
+
+    await engine.clock.advance("29.9s")
+    assert (await engine.task(task.task_id)).status is Status.RUNNING
+    await engine.clock.advance("0.1s")
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.TIMED_OUT
+    assert "30 s" in ended.error.message
+
+
+async def test_a_task_that_kills_its_worker_three_times_is_quarantined(open_engine, world):
+    for _ in range(3):
+        async with open_engine() as engine:
+            if _ == 0:
+                task = await engine.submit("holding")
+                other = await engine.submit("sleeper")
+            await _until(engine, lambda seen=_: world.effects["held"] == seen + 1)
+            raise Crash
+    async with open_engine() as engine:
+        ended = await engine.task(task.task_id)
+        assert ended.status is Status.FAILED
+        assert "quarantined" in ended.error.message
+        assert world.effects["held"] == 3
+        assert (await engine.until(other.task_id, Status.WAITING)).status is Status.WAITING
+
+
+async def test_a_wait_leaves_memory_survives_restarts_and_fires_at_its_time(open_engine, world):
+    async with open_engine() as engine:
+        task = await engine.submit("sleeper")
+        await engine.until(task.task_id, Status.WAITING)
+    async with open_engine() as engine:
+        await engine.clock.advance("3599s")
+        assert (await engine.task(task.task_id)).status is Status.WAITING
+        await engine.clock.advance("1s")
+        ended = await engine.done(task.task_id)
+        told = await types(engine, task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert world.effects["woke"] == 1
+    assert told == ["queued", "started", "waiting", "resumed", "started", "succeeded"]
+
+
+async def test_children_run_once_and_the_parent_gets_their_results(open_engine):
+    async with open_engine() as engine:
+        task = await engine.submit("parent")
+        ended = await engine.done(task.task_id)
+        kids = await engine.ledger.read(lambda tx: ledger_tasks.children(tx, task.task_id))
+
+    assert ended.result == {"text": "child 0, child 1, child 2"}
+    assert len(kids) == 3
+
+
+async def test_a_parent_is_done_only_when_its_children_are_and_the_last_word_is_delivered(engine, world):
+    world.gate("b")
+    task = await engine.submit("draining", delivery={"channels": ["inbox"]})
+    await _until(engine, lambda: world.effects["b"] == 1)
+    assert (await engine.task(task.task_id)).status is Status.WAITING
+
+    world.gate("b").set()
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert ended.result["text"] == "three"
+
+
+async def test_cancelling_a_parent_cancels_its_children_first(engine, world):
+    world.gate("a")
+    task = await engine.submit("draining")
+    await _until(engine, lambda: world.effects["a"] == 1)
+    (child,) = await engine.ledger.read(lambda tx: ledger_tasks.children(tx, task.task_id))
+
+    await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    ended = await engine.done(task.task_id)
+
+    kid = await engine.task(child.task_id)
+    assert (ended.status, kid.status) == (Status.CANCELLED, Status.CANCELLED)
+    assert kid.ended_at <= ended.ended_at
+
+
+async def test_dedupe_returns_the_task_that_is_there(engine, world):
+    first = await engine.submit("holding", dedupe_key="report")
+    second = await engine.submit("holding", dedupe_key="report")
+
+    assert second.task_id == first.task_id
+
+
+async def test_similar_queued_work_is_merged_and_the_result_fanned_out(engine):
+    first = await engine.submit("remind", params={"text": "one"}, merge_key="m", merge_window="5s")
+    second = await engine.submit("remind", params={"text": "two"}, merge_key="m")
+    assert second.merged_into == first.task_id
+
+    await engine.clock.advance("6s")
+    ended = [await engine.done(task.task_id) for task in (first, second)]
+
+    assert [task.status for task in ended] == ["succeeded", "succeeded"]
+    assert ended[1].attempt == 0
+
+
+async def test_a_task_follows_others_and_a_missed_condition_cancels_it(engine, world):
+    world.gate("a")
+    first = await engine.submit("three_steps")
+    good = await engine.submit("remind", params={"text": "after"}, after=[{"task": first.task_id}])
+    bad = await engine.submit(
+        "remind", params={"text": "if it fails"}, after=[{"task": first.task_id, "on": "failure"}]
+    )
+    await _until(engine, lambda: world.effects["a"] == 1)
+    assert (await engine.task(good.task_id)).status is Status.QUEUED
+
+    world.gate("a").set()
+
+    assert (await engine.done(good.task_id)).status is Status.SUCCEEDED
+    assert (await engine.done(bad.task_id)).status is Status.CANCELLED
+
+
+async def test_a_full_queue_refuses_with_position_and_writes_nothing(open_engine, home, clock):
+    from tawny.config import Config, Limits
+
+    config = Config(limits=Limits(concurrency=1, max_running_per_owner=1, max_queued_per_owner=2))
+    async with open_engine(config) as engine:
+        running = await engine.submit("holding")
+        await engine.until(running.task_id, Status.RUNNING)
+        for _ in range(2):
+            await engine.submit("holding")
+        with pytest.raises(QueueFull, match="number 3"):
+            await engine.submit("holding")
+        await engine.submit("holding", owner="somebody else")
+        counts = await engine.ledger.read(ledger_tasks.counts)
+    assert counts == {"running": 1, "queued": 3}
+
+
+async def test_percentage_never_falls_and_writes_are_coalesced(engine):
+    task = await engine.submit("counting")
+    ended = await engine.done(task.task_id)
+
+    assert ended.progress.percentage == 100
+    assert (await types(engine, task.task_id)).count("progress") <= 2
+
+
+async def test_every_task_has_its_audit_rows_in_one_chain(engine):
+    task = await engine.submit("three_steps")
+    await engine.done(task.task_id)
+
+    rows = await engine.ledger.read(lambda tx: tx.all("SELECT * FROM audit ORDER BY seq"))
+    assert [row["action"] for row in rows] == ["task.create", "task.run", "task.result"]
+    previous = audit.GENESIS
+    for row in rows:
+        assert row["previous"] == previous
+        assert audit.digest(dict(row)) == row["hash"]
+        previous = row["hash"]
+
+
+async def test_a_retry_keeps_the_finished_steps(engine, world):
+    world.error = None
+    task = await engine.submit("simulate", params={"steps": 3, "step_seconds": 0, "fail_at": 3})
+    failed = await engine.done(task.task_id)
+    assert failed.status is Status.FAILED
+
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    kept = await engine.ledger.read(lambda tx: steps.of_task(tx, again.task_id))
+
+    assert again.task_id != task.task_id
+    assert [step.key for step in kept][:2] == ["step-1", "step-2"]
+
+
+async def test_a_resting_engine_commits_nothing(engine):
+    await (await _finished(engine)).settle()
+    before = engine.ledger.commits
+    for _ in range(20):
+        await engine.clock.advance("30s")
+    assert engine.ledger.commits == before
+
+
+async def _finished(engine: Engine):
+    task = await engine.submit("remind", params={"text": "x"})
+    await engine.done(task.task_id)
+    return engine.clock
+
+
+async def _attempted(engine: Engine, task_id: str, world: World, *, runs: int):
+    await _until(engine, lambda: world.effects["run"] == runs)
+    return await engine.until(task_id, Status.QUEUED)
+
+
+async def _step_done(engine: Engine, task_id: str, key: str) -> bool:
+    step = await engine.ledger.read(lambda tx: steps.get(tx, task_id, key))
+    return step is not None and step.status == "succeeded"
+
+
+async def _until(engine: Engine, holds, *, deadline: float = 10.0) -> None:
+    async with asyncio.timeout(deadline):
+        while True:
+            value = holds()
+            if asyncio.iscoroutine(value):
+                value = await value
+            elif not isinstance(value, bool):
+                value = bool(value)
+            if value:
+                return
+            await asyncio.sleep(0.002)
