@@ -196,7 +196,7 @@ class Sink:
         self.answer = answer
         self.seen: list[tuple[list[str], bytes]] = []
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         self.seen.append((envelope.rcpt_tos, envelope.content))
         return self.answer
 
@@ -251,7 +251,7 @@ async def test_refused_mail_says_whether_trying_again_helps(
 
 async def test_connection_that_breaks_after_the_message_went_out_is_uncertain(smtp: Any, shelf: Any):
     class Breaks(Sink):
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
             server.transport.abort()
             return "250 OK"
 
