@@ -26,7 +26,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What one call would do, in the words rules are written in; a data table, see docs/reference/permissions.md.
 
     `name` is such as `mail.send` or `file.delete`; `operation` the verb rules compare (`read create update send
-    pay delete authorise execute`); `targets` are the addresses, URLs or paths it touches.
+    pay delete authorise execute`); `targets` are the addresses, URLs or paths it touches, `recipients` the people.
+    `text` is what goes out in words (addresses in it count as targets), `subjects` the titles of what is made.
+    `level` may only raise what the table in `domain/permissions.py` says.
     """
 
     name: str
@@ -36,13 +38,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     amount: float | None = None
     currency: str | None = None
     recipients: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """Something the model may call. `operation` tells, from checked parameters, what the call would do.
 
     `reads_untrusted` marks tools whose results come from outside (web, mail, documents): the run's origin then
-    counts as untrusted.
+    counts as untrusted. `origin` tells it of one result instead (mail from a known contact, say). `reads_private`
+    marks identity papers, account data and the like.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[ToolContext, Any], Awaitable[Json]]
     effect: Effect | Callable[[Any], Effect] = Effect.PURE
     reads_untrusted: bool = False
+    reads_private: bool = False
+    origin: Callable[[Any, Json], Origin | None] | None = None
 
 
 Tools = Mapping[str, Tool]

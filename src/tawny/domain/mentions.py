@@ -1,0 +1,114 @@
+"""Who and what a text names: addresses, links, people, places. Decides whether the owner's own words named a target."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+_EMAIL = re.compile(r"[\w.+%'-]+@[\w-]+(?:\.[\w-]+)+", re.UNICODE)
+# With a scheme, or anything that reads like a host: clients make links of bare hosts too.
+_LINK = re.compile(
+    r"(?:[a-z][a-z0-9+.-]{1,20}://[^\s<>\"'`]+)"
+    r"|(?:(?<![\w@.-])(?:[\w-]+\.)+[^\W\d_]{2,24}(?![\w-])(?::\d{1,5})?(?:[/?#][^\s<>\"'`]*)?)",
+    re.IGNORECASE | re.UNICODE,
+)
+_ANGLE = re.compile(r"<([^<>]+)>\s*$")
+_TRAILING = ".,;:!?)]}»”’*_"
+_PLACEHOLDER = re.compile(r"\\\{[^{}]*\\\}|\\<[^<>]*\\>|<[^<>]*>")
+_TEMPLATE = re.compile(r"[\"'“‘`](?P<text>[^\"“”`]{3,200}?)[\"'”’`](?![^\W\d_])")
+
+
+def address(text: str) -> str:
+    """A mail address or handle in the form it is compared in: `Bob <Bob@X.org>` becomes `bob@x.org`."""
+    inner = _ANGLE.search(text)
+    cleaned = (inner.group(1) if inner else text).strip().casefold()
+    return cleaned.removeprefix("mailto:").removeprefix("tel:").lstrip("@")
+
+
+def emails_in(text: str) -> list[str]:
+    return [match.group().strip(".'").casefold() for match in _EMAIL.finditer(text)]
+
+
+def links_in(text: str) -> list[str]:
+    """Everything in the text that is a link, or that a client might make one of."""
+    # An address is no link, but its host would look like one.
+    without_mail = _EMAIL.sub(" ", text)
+    return [match.group().rstrip(_TRAILING) for match in _LINK.finditer(without_mail)]
+
+
+def host_and_path(link: str) -> tuple[str, str]:
+    """Host with its port, and path with its query, of a link with or without a scheme; in small letters, without `www.`."""
+    try:
+        parts = urlsplit(link if "://" in link else f"//{link}")
+        host = (parts.hostname or "").casefold().rstrip(".")
+        port = f":{parts.port}" if parts.port not in (None, 80, 443) else ""
+    except ValueError:
+        return link.casefold(), ""
+    tail = parts.path.rstrip("/") + (f"?{parts.query}" if parts.query else "")
+    return host.removeprefix("www.") + port, tail
+
+
+class Mentions:
+    """What some texts name."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = [text for text in texts if text]
+        # "…www.our-company.com.They said": a sentence that lost its blank does not change the host before it.
+        spaced = [re.sub(r"(?<=[a-z]{2})\.(?=[A-Z][a-z]*\b)", ". ", text) for text in self._texts]
+        self._emails = {email for text in spaced for email in emails_in(text)}
+        self._links = [host_and_path(link) for text in spaced for link in links_in(text)]
+        self._folded = "\n".join(self._texts).casefold()
+        self._digits = {
+            re.sub(r"\D", "", run) for run in re.findall(r"\+?\d[\d\s()/-]{5,20}\d", self._folded)
+        }
+
+    def names(self, target: str) -> bool:
+        """Whether the texts name this address, link, number, person or place."""
+        target = target.strip()
+        if not target:
+            return False
+        if "@" in target and _EMAIL.search(target):
+            return address(target) in self._emails
+        if "://" in target or (links_in(target) and " " not in target):
+            return self.names_link(target)
+        digits = re.sub(r"\D", "", target)
+        if len(digits) >= 6 and not re.search(r"[^\W\d_]", target):
+            return digits in self._digits or self._says(target)
+        return self._says(target.lstrip("@#"))
+
+    def names_link(self, link: str) -> bool:
+        """Whether the texts name the link: this very one, one above it in the same place, or its bare host."""
+        host, path = host_and_path(link)
+        return any(
+            host == named_host and (not named_path or _is_below(path, named_path))
+            for named_host, named_path in self._links
+        )
+
+    def names_exactly(self, link: str) -> bool:
+        """Whether the texts hold this very link, so that nothing was added to it."""
+        return host_and_path(link) in self._links
+
+    def describes(self, title: str) -> bool:
+        """Whether the texts hold the title word by word, or a quoted pattern for it: `"Dinner at {restaurant}"`."""
+        if self._says(title):
+            return True
+        for text in self._texts:
+            for quoted in _TEMPLATE.finditer(text):
+                pattern = re.escape(quoted.group("text"))
+                if _PLACEHOLDER.search(pattern):
+                    whole = _PLACEHOLDER.sub("(?s:.{1,80})", pattern)
+                    if re.fullmatch(whole, title.strip(), re.IGNORECASE):
+                        return True
+        return False
+
+    def _says(self, words: str) -> bool:
+        folded = words.strip().casefold()
+        if len(folded) < 2:
+            return False
+        return re.search(rf"(?<!\w){re.escape(folded)}(?!\w)", self._folded) is not None
+
+
+def _is_below(path: str, named: str) -> bool:
+    # A named query is exact: what comes after a question mark is where data leaks.
+    if "?" in named:
+        return path == named
+    return path == named or path.startswith((f"{named}/", f"{named}?"))

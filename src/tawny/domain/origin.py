@@ -1,0 +1,174 @@
+"""Where the content of a run comes from, and what follows from it.
+
+A run starts with the origin of whoever set it going: the owner, a known contact, or something untrusted. Whatever it
+reads afterwards is merged in. Once untrusted content is among it, nobody can tell any more whose wish a call is: from
+then on the run may not reach out to what the owner's own words did not name, run commands, or change standing state,
+without a yes. Nothing here looks into the content for signs of an attack: such filters do not hold.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import msgspec
+
+from tawny.domain.mentions import Mentions, emails_in, links_in
+from tawny.domain.tasks import Json, Origin
+
+OWNER, CONTACT, UNTRUSTED = "owner", "contact", "untrusted"
+_RANK = {OWNER: 0, CONTACT: 1, UNTRUSTED: 2}
+_MOST_READ = 50
+_MOST_TEXT = 20_000
+_MOST_VOUCHED = 500
+_MOST_WORDS = 40
+_INERT = re.compile(r"[\w.#:+\-]{0,40}")
+
+
+def read_from(
+    what: str, *, trust: str = UNTRUSTED, private: bool = False, vouched: Iterable[str] = ()
+) -> Origin:
+    """The origin of something read: `what` says it for a person, such as `web page https://example.org`.
+
+    `private` marks identity papers, account data and the like. `vouched` are links and addresses that somebody
+    trusted named in it; a run may read those very links later on.
+    """
+    detail: dict[str, Json] = {"read": [{"what": what[:300], "trust": trust}]}
+    if private:
+        detail["private"] = [what[:300]]
+    if kept := list(vouched):
+        detail["vouched"] = kept[:_MOST_VOUCHED]
+    return Origin(by=trust, via="read", trusted=trust != UNTRUSTED, detail=detail)
+
+
+def from_contact(what: str, text: str, *, private: bool = False) -> Origin:
+    """The origin of something a known contact wrote, with the links and addresses it names."""
+    return read_from(what, trust=CONTACT, private=private, vouched=[*links_in(text), *emails_in(text)])
+
+
+def merge(origin: Origin, read: Origin) -> Origin:
+    """What a run's origin becomes once it has read something: it can only lose trust. Merging twice changes nothing."""
+    detail = dict(origin.detail)
+    _extend(detail, read.detail, "read", _MOST_READ)
+    _extend(detail, read.detail, "private", _MOST_READ)
+    _extend(detail, read.detail, "vouched", _MOST_VOUCHED)
+    if read.by == OWNER and read.trusted:
+        _extend(detail, read.detail, "words", _MOST_READ)
+    return msgspec.structs.replace(origin, trusted=origin.trusted and read.trusted, detail=detail)
+
+
+def inherit(origin: Origin, *, via: str | None = None) -> Origin:
+    """The origin of what a run starts: a child, or an automation it makes. Distrust is inherited, words are too."""
+    kept = {
+        key: origin.detail[key] for key in ("words", "vouched", "read", "private") if key in origin.detail
+    }
+    return msgspec.structs.replace(origin, via=via or origin.via, detail=kept)
+
+
+def trust_of(origin: Origin) -> str:
+    """`owner`, `contact` or `untrusted`: the least trusted of all that set the run going or was read by it."""
+    if not origin.trusted or origin.by in ("stranger", UNTRUSTED):
+        return UNTRUSTED
+    trusts = [str(entry.get("trust", UNTRUSTED)) for entry in readings(origin)]
+    if origin.by == CONTACT:
+        trusts.append(CONTACT)
+    return max(trusts, key=lambda trust: _RANK.get(trust, 2), default=OWNER)
+
+
+def readings(origin: Origin) -> list[dict[str, Json]]:
+    """What the run has read: `{"what", "trust"}` each."""
+    found = origin.detail.get("read", [])
+    if not isinstance(found, list):
+        return [{"what": "something", "trust": UNTRUSTED}]
+    return [
+        cast(dict[str, Json], entry)
+        if isinstance(entry, dict)
+        else {"what": str(cast(object, entry)), "trust": UNTRUSTED}
+        for entry in cast(list[Json], found)
+    ]
+
+
+def words_of(origin: Origin, params: Mapping[str, Json]) -> list[str]:
+    """The owner's own words behind a run: what was kept as such, and the parameters where the owner wrote them."""
+    kept: list[Json] = origin.detail.get("words", []) if isinstance(origin.detail.get("words"), list) else []
+    words = [text for text in kept if isinstance(text, str)]
+    if origin.by == OWNER and origin.trusted and not words:
+        words = list(_texts(params))
+    return [text[:_MOST_TEXT] for text in words]
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy knows about a run: how far its content is trusted, and what trusted people named."""
+
+    trust: str = OWNER
+    words: tuple[str, ...] = ()
+    vouched: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+
+    @property
+    def is_untrusted(self) -> bool:
+        return self.trust == UNTRUSTED
+
+    @property
+    def mentions(self) -> Mentions:
+        """What the owner's own words name."""
+        return Mentions(self.words)
+
+    @property
+    def offered(self) -> Mentions:
+        """What known contacts named."""
+        return Mentions(self.vouched)
+
+
+def standing(origin: Origin, params: Mapping[str, Json]) -> Standing:
+    """The standing of a run with this origin and these parameters."""
+    return Standing(
+        trust=trust_of(origin),
+        words=tuple(words_of(origin, params)),
+        vouched=tuple(str(text) for text in cast(list[Json], origin.detail.get("vouched") or [])),
+        read=tuple(str(entry.get("what", "")) for entry in readings(origin) if entry.get("trust") != OWNER),
+        private=tuple(str(text) for text in cast(list[Json], origin.detail.get("private") or [])),
+    )
+
+
+def is_inert(value: Json) -> bool:
+    """Whether a result is too small to carry an instruction: numbers, flags, and at most 40 single words."""
+    words = 0
+    stack: list[Json] = [value]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, str):
+            words += 1
+            if words > _MOST_WORDS or _INERT.fullmatch(current) is None:
+                return False
+        elif isinstance(current, list):
+            stack.extend(cast(list[Json], current))
+        elif isinstance(current, dict):
+            stack.extend(cast(dict[str, Json], current).values())
+        elif not (current is None or isinstance(current, bool | int | float)):
+            return False
+    return True
+
+
+def _texts(value: Json) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in cast(Mapping[str, Json], value).values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in cast(list[Json], value):
+            yield from _texts(item)
+
+
+def _extend(detail: dict[str, Json], more: Mapping[str, Json], key: str, most: int) -> None:
+    added = more.get(key)
+    if not isinstance(added, list):
+        return
+    before = detail.get(key)
+    known = list(cast(list[Json], before)) if isinstance(before, list) else []
+    known += [item for item in cast(list[Json], added) if item not in known]
+    if len(known) > most and key == "read":
+        # What is dropped from the list must not make the run look better.
+        known = [*known[: most - 1], {"what": "and more", "trust": UNTRUSTED}]
+    detail[key] = known[:most]
