@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tawny.clock import Clock, SystemClock, iso
-from tawny.config import Config, Home
+from tawny.clock import Clock, SystemClock, iso, parse_duration
+from tawny.config import Config, Home, approvers_of
 from tawny.domain.tasks import Json, Task
+from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks
-from tawny.engine.kinds import Kind, Question
+from tawny.engine.kinds import Kind
 from tawny.engine.timers import Timers
 from tawny.errors import Conflict, PermanentError
 from tawny.gateway.feed import Feed
@@ -46,6 +47,7 @@ class App:
     kinds: Mapping[str, Kind]
     dispatcher: Dispatcher
     timers: Timers
+    approvals: Approvals
     limits: Limits
     feed: Feed
 
@@ -59,12 +61,6 @@ def bundled_kinds(home: Home, config: Config) -> dict[str, Kind]:
 
 async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
     raise PermanentError(f"no way out to {url} for {key}: {len(body)} fields unsent")
-
-
-def _no_approvals(tx: Tx, task: Task, key: str, question: Question) -> None:
-    raise PermanentError(
-        f"{task.task_id} asks for a yes ({question.tool}, {key}) and nobody can answer at {tx.now}"
-    )
 
 
 def _no_events(tx: Tx, task: Task, key: str, source: str, filter: str) -> None:
@@ -143,7 +139,8 @@ async def open_app(
             if recovered.backing_gone:
                 app.timers.watch_lost()
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(app.dispatcher.run()), group.create_task(app.timers.run())]
+                parts = (app.dispatcher, app.timers, app.approvals)
+                running = [group.create_task(part.run()) for part in parts]
                 try:
                     yield app
                     await app.dispatcher.drain()
@@ -157,13 +154,16 @@ async def open_app(
 def _build(home: Home, config: Config, clock: Clock, ledger: Ledger, kinds: Mapping[str, Kind]) -> App:
     zone = config.owner.timezone or "UTC"
     limits = config.limits
+    approvals = Approvals(
+        ledger, clock, expires_in=parse_duration(config.approvals.expire), approvers=approvers_of(config)
+    )
     dispatcher = Dispatcher(
         ledger,
         clock,
         kinds,
         worker=new_id("worker", clock.now()),
         artifacts_root=home.artifacts,
-        hooks=Hooks(ask=_no_approvals, event=_no_events),
+        hooks=Hooks(ask=approvals.ask, event=_no_events),
         capacity=Capacity(
             background=limits.concurrency,
             interactive=limits.interactive,
@@ -180,6 +180,7 @@ def _build(home: Home, config: Config, clock: Clock, ledger: Ledger, kinds: Mapp
         kinds=kinds,
         dispatcher=dispatcher,
         timers=timers,
+        approvals=approvals,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),
     )

@@ -112,6 +112,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: Ledger = Ledger()
 
 
+def approvers_of(config: Config) -> tuple[str, ...]:
+    """Who may answer approvals beside the owner's own hand: `[approvals] approvers`, such as `telegram:12345678`.
+
+    Where none are listed, the one person on a channel's allow-list; of several, nobody knows which is the owner.
+    """
+    if config.approvals.approvers:
+        return config.approvals.approvers
+    found: list[str] = []
+    for kind, tables in config.channels.items():
+        for table in tables:
+            allowed: Any = table.get("allow", [])
+            if isinstance(allowed, list) and len(allowed) == 1:  # pyright: ignore[reportUnknownArgumentType]
+                found.append(f"{table.get('name') or kind}:{allowed[0]}")
+    return tuple(found)
+
+
 class Home:
     """The folder that holds everything of one owner; see the contract's table."""
 

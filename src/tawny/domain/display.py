@@ -7,7 +7,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str, *, keep_lines: bool = True) -> str:
-    """The text with control, bidirectional, zero-width and unassigned characters written as `\\x1b` or `\\u202e`."""
+    r"""The text with control, bidirectional, zero-width and unassigned characters written as `\\x1b` or `\\u202e`."""
     return "".join(
         character
         if (character in _KEEP and keep_lines) or unicodedata.category(character) not in _HIDDEN

@@ -36,7 +36,7 @@ def links_in(text: str) -> list[str]:
 
 
 def host_and_path(link: str) -> tuple[str, str]:
-    """Host with its port, and path with its query, of a link with or without a scheme; in small letters, without `www.`."""
+    """Host (small letters, no `www.`) with its port, and path with its query, of a link with or without a scheme."""
     try:
         parts = urlsplit(link if "://" in link else f"//{link}")
         host = (parts.hostname or "").casefold().rstrip(".")

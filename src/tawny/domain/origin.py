@@ -56,12 +56,26 @@ def merge(origin: Origin, read: Origin) -> Origin:
     return msgspec.structs.replace(origin, trusted=origin.trusted and read.trusted, detail=detail)
 
 
-def inherit(origin: Origin, *, via: str | None = None) -> Origin:
-    """The origin of what a run starts: a child, or an automation it makes. Distrust is inherited, words are too."""
-    kept = {
-        key: origin.detail[key] for key in ("words", "vouched", "read", "private") if key in origin.detail
+def inherit(
+    origin: Origin, params: Mapping[str, Json], *, by: str | None = None, via: str | None = None
+) -> Origin:
+    """The origin of what a run with this origin and these parameters starts, or of an automation it makes.
+
+    Distrust is inherited. So are the owner's words: what the run itself writes never becomes one of them.
+    """
+    kept: dict[str, Json] = {
+        key: origin.detail[key] for key in ("vouched", "read", "private") if key in origin.detail
     }
-    return msgspec.structs.replace(origin, via=via or origin.via, detail=kept)
+    kept["words"] = words_of(origin, params)
+    return msgspec.structs.replace(origin, by=by or origin.by, via=via or origin.via, detail=kept)
+
+
+def of_child(origin: Origin, params: Mapping[str, Json], wanted: Origin) -> Origin:
+    """The origin of a child: its parent's, and whatever else it starts with. A model's child stays a model's."""
+    by = wanted.by if wanted.by not in (OWNER, "") else None
+    via = wanted.via if wanted.via != "cli" else None
+    child = merge(inherit(origin, params, by=by, via=via), msgspec.structs.replace(wanted, by=by or "child"))
+    return msgspec.structs.replace(child, reply_to=wanted.reply_to or origin.reply_to)
 
 
 def trust_of(origin: Origin) -> str:
@@ -88,12 +102,13 @@ def readings(origin: Origin) -> list[dict[str, Json]]:
 
 
 def words_of(origin: Origin, params: Mapping[str, Json]) -> list[str]:
-    """The owner's own words behind a run: what was kept as such, and the parameters where the owner wrote them."""
-    kept: list[Json] = origin.detail.get("words", []) if isinstance(origin.detail.get("words"), list) else []
-    words = [text for text in kept if isinstance(text, str)]
-    if origin.by == OWNER and origin.trusted and not words:
-        words = list(_texts(params))
-    return [text[:_MOST_TEXT] for text in words]
+    """The owner's own words behind a run: what was kept as such, else the parameters where the owner wrote them."""
+    kept = origin.detail.get("words")
+    if isinstance(kept, list):
+        return [text[:_MOST_TEXT] for text in cast(list[Json], kept) if isinstance(text, str)]
+    if origin.by in (OWNER, "automation") and origin.trusted:
+        return [text[:_MOST_TEXT] for text in _texts(params)]
+    return []
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

@@ -74,8 +74,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 def decide(call: Call, *, rules: Rules, standing: Standing, contacts: Collection[str] = ()) -> Decision:
     """The decision about a call of a run with this standing.
 
-    A rule that allows lowers what the level asks for. It lowers what untrusted content asks for only where its condition
-    speaks of `untrusted` or `origin`, that is where the owner has thought of it; and never what changes the guards.
+    A rule that allows lowers what the level asks for. It lowers what untrusted content asks for only where its
+    condition speaks of `untrusted` or `origin`, that is where the owner has thought of it; and never what changes
+    the guards.
     """
     row = permission(call.name)
     level = _level(call, row, rules)
@@ -85,7 +86,7 @@ def decide(call: Call, *, rules: Rules, standing: Standing, contacts: Collection
     allowed = next(
         (match for match in matches if match.rule.action is Action.ALLOW and not match.error), None
     )
-    verdict, reasons, rule = by_level, [_level_reason(call, row, level)], None
+    verdict, reasons, rule = by_level, [f"{call.name} is level {level}: {row.description}"], None
     if (
         allowed is not None
         and row.sort is not Sort.GUARD
@@ -135,10 +136,6 @@ def _by_level(level: int) -> Verdict:
     return Verdict.NOTIFY if level == REACH_OUT else Verdict.RUN
 
 
-def _level_reason(call: Call, row: Permission, level: int) -> str:
-    return f"{call.name} is level {level}: {row.description}"
-
-
 def _rule_reason(match: Match) -> str:
     if match.error:
         return f"{match.rule.describe()} cannot be decided here: {match.error}"
@@ -186,35 +183,31 @@ def _held_by_origin(call: Call, row: Permission, standing: Standing) -> str:
     if not standing.is_untrusted:
         return ""
     seen = f"this run has read untrusted content ({_some(standing.read) or 'what set it going'})"
-    match row.sort:
-        case Sort.RUN:
-            return f"{seen} and wants to run something"
-        case Sort.STAND:
-            return f"{seen} and wants to change what steers later work"
-        case Sort.GUARD:
-            return f"{seen} and wants to change the guards"
+    flat = {
+        Sort.RUN: "wants to run something",
+        Sort.STAND: "wants to change what steers later work",
+        Sort.GUARD: "wants to change the guards",
+    }
+    if wish := flat.get(row.sort):
+        return f"{seen} and {wish}"
+    if row.sort is Sort.REACH and standing.private:
+        return f"{seen} and private data ({_some(standing.private)}), and wants to reach out"
+    stray, wish = _stray(call, row.sort, standing)
+    return f"{seen} and wants to {wish} {_some(stray)}, which your own words do not name" if stray else ""
+
+
+def _stray(call: Call, sort: Sort, standing: Standing) -> tuple[list[str], str]:
+    """What the call aims at that the owner did not name, and the verb for it."""
+    match sort:
         case Sort.REACH:
-            if standing.private:
-                return f"{seen} and private data ({_some(standing.private)}), and wants to reach out"
-            stray = _unnamed(call, standing)
-            return (
-                f"{seen} and wants to reach {_some(stray)}, which your own words do not name" if stray else ""
-            )
+            return _unnamed(call, standing), "reach"
         case Sort.FETCH:
-            stray = [target for target in call.targets if not _may_fetch(target, standing)]
-            return (
-                f"{seen} and wants to open {_some(stray)}, which your own words do not name" if stray else ""
-            )
+            return [target for target in call.targets if not _may_fetch(target, standing)], "open"
         case Sort.ENTER:
             mentions = standing.mentions
-            stray = [title for title in call.subjects or call.text if not mentions.describes(title)]
-            return (
-                f"{seen} and wants to enter {_some(stray)!r}, which your own words do not name"
-                if stray
-                else ""
-            )
-        case Sort.LOOK | Sort.KEEP:
-            return ""
+            return [title for title in call.subjects or call.text if not mentions.describes(title)], "enter"
+        case _:
+            return [], ""
 
 
 def _unnamed(call: Call, standing: Standing) -> list[str]:

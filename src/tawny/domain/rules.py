@@ -84,7 +84,7 @@ def load(text: str, *, file: str = "policy.yaml") -> Rules:
     """
     place = _Place(file)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = cast(yaml.Node | None, yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark.line + 1) if error.problem_mark else 1
         raise ConfigError(

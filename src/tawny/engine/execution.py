@@ -11,6 +11,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from tawny.clock import SECOND, Clock, Instant, iso, sleep
+from tawny.domain.origin import merge, of_child
 from tawny.domain.progress import Pace, advance, estimate
 from tawny.domain.retry import classify, next_attempt, retry_after
 from tawny.domain.tasks import (
@@ -92,7 +93,7 @@ class Execution:
         self._flushed_at: Instant = 0
         self._progress_dirty = False
         self._usage: Usage | None = None
-        self._origin: Origin | None = None
+        self._origin_dirty = False
         self._lines: list[tuple[Instant, str, str]] = []
         self._runner: asyncio.Task[None] | None = None
         self._flush_handle: Callable[[], None] | None = None
@@ -449,9 +450,9 @@ class Execution:
         if self._usage is not None:
             usage, self._usage = self._usage, None
             transitions.add_usage(tx, self.task, usage)
-        if self._origin is not None:
-            origin, self._origin = self._origin, None
-            transitions.set_origin(tx, self.task.task_id, origin)
+        if self._origin_dirty:
+            self._origin_dirty = False
+            transitions.set_origin(tx, self.task.task_id, self.task.origin)
 
     async def artifact(
         self, name: str, data: bytes | str | Path, *, partial: bool = False, media_type: str = ""
@@ -537,13 +538,12 @@ class Execution:
         return made
 
     def _as_child(self, wanted: Submission, *, awaited: bool) -> Submission:
-        origin = self._origin or self.task.origin
         return msgspec.structs.replace(
             wanted,
             parent_id=self.task.task_id,
             owner=self.task.owner,
             awaited=awaited,
-            origin=msgspec.structs.replace(wanted.origin, trusted=wanted.origin.trusted and origin.trusted),
+            origin=of_child(self.task.origin, self.task.params, wanted.origin),
         )
 
     def _settled(self, key: str) -> bool:
@@ -602,13 +602,10 @@ class Execution:
         )
 
     def add_origin(self, origin: Origin) -> None:
-        current = self._origin or self.task.origin
-        if current.trusted and not origin.trusted:
-            detail = {
-                **current.detail,
-                "read": [*current.detail.get("read", []), *origin.detail.get("read", [])],
-            }
-            self._origin = msgspec.structs.replace(current, trusted=False, detail=detail)
+        merged = merge(self.task.origin, origin)
+        if merged != self.task.origin:
+            self.task = msgspec.structs.replace(self.task, origin=merged)
+            self._origin_dirty = True
 
 
 async def _nothing() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tawny.clock import MINUTE, Clock, Instant
+from tawny.domain.approvals import Answer, Question
 from tawny.domain.tasks import Effect, Json, Origin, Submission, Task, Usage
 
 DEFAULT_TIMEOUT = 10 * MINUTE
@@ -78,7 +79,7 @@ class Context(Protocol):
         """Leave memory until an outside event from `source` matches; returns its data, `None` on timeout (µs)."""
         ...
 
-    async def ask(self, key: str, question: "Question") -> "Answer":
+    async def ask(self, key: str, question: Question) -> Answer:
         """Leave memory until a person has answered (an approval)."""
         ...
 
@@ -101,28 +102,6 @@ class Context(Protocol):
     def add_origin(self, origin: Origin) -> None:
         """Record that the run has read content of this origin; from then on it counts for every decision."""
         ...
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What only a person may answer. `arguments` are shown whole and may be edited before a yes."""
-
-    tool: str
-    operation: str
-    arguments: dict[str, Json]
-    level: int
-    reason: str
-    origin: Origin = Origin()
-    expires_in: int | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A settled approval: `status` is approved, denied or expired."""
-
-    status: str
-    arguments: dict[str, Json]
-    approval_id: str
-    answered_by: str | None = None
-    note: str = ""
 
 
 Run = Callable[[Context, Any], Awaitable[Result]]

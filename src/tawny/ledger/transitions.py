@@ -25,6 +25,7 @@ from tawny.ids import new_id
 from tawny.ledger import audit, events, outbox, steps
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import from_row, get, to_json
+from tawny.ledger.withdrawals import withdraw
 
 _NEEDS_A_PERSON = frozenset({Status.FAILED, Status.TIMED_OUT, Status.LOST})
 _RELEASE = (
@@ -267,6 +268,7 @@ def finish(
         usage=msgspec.to_builtins(after.usage),
     )
     _tell(tx, after)
+    withdraw(tx, task.task_id)
     _release_dependents(tx, after)
     _tell_merged(tx, after)
     if after.parent_id is not None:
