@@ -2,10 +2,11 @@
 
 from tawny.clock import Clock, Instant
 from tawny.delivery.channel import Accept, AmbiguousSend, Channel
+from tawny.domain.approvals import Answer, Question
 from tawny.domain.messages import Attachment, Button, Inbound, Outgoing, Receipt
 from tawny.domain.schedule import next_runs
 from tawny.domain.tasks import Delivery, Effect, Json, Origin, Priority, Status, Submission, Task, Usage
-from tawny.engine.kinds import Answer, Context, Kind, Question, Result
+from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import (
     ConfigError,
     InvalidInput,

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 _EMAIL = re.compile(r"[\w.+%'-]+@[\w-]+(?:\.[\w-]+)+", re.UNICODE)
-# With a scheme, or anything that reads like a host: clients make links of bare hosts too.
-_LINK = re.compile(
-    r"(?:[a-z][a-z0-9+.-]{1,20}://[^\s<>\"'`]+)"
-    r"|(?:(?<![\w@.-])(?:[\w-]+\.)+[^\W\d_]{2,24}(?![\w-])(?::\d{1,5})?(?:[/?#][^\s<>\"'`]*)?)",
+_LINK = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s<>\"'`]+", re.IGNORECASE)
+# Anything that reads like a host: clients make links of bare hosts too.
+_HOST = re.compile(
+    r"(?<![\w@.-])(?:[\w-]+\.)+[^\W\d_]{2,24}(?![\w-])(?::\d{1,5})?(?:[/?#][^\s<>\"'`]*)?",
     re.IGNORECASE | re.UNICODE,
 )
 _ANGLE = re.compile(r"<([^<>]+)>\s*$")
@@ -30,9 +30,13 @@ def emails_in(text: str) -> list[str]:
 
 def links_in(text: str) -> list[str]:
     """Everything in the text that is a link, or that a client might make one of."""
-    # An address is no link, but its host would look like one.
-    without_mail = _EMAIL.sub(" ", text)
-    return [match.group().rstrip(_TRAILING) for match in _LINK.finditer(without_mail)]
+    links = [(match.start(), match.group()) for match in _LINK.finditer(text)]
+    # An address is no link, but its host would look like one; a link's own host is seen already.
+    rest = _EMAIL.sub(
+        lambda match: " " * len(match.group()), _LINK.sub(lambda match: " " * len(match.group()), text)
+    )
+    links += [(match.start(), match.group()) for match in _HOST.finditer(rest)]
+    return [link.rstrip(_TRAILING) for _, link in sorted(links)]
 
 
 def host_and_path(link: str) -> tuple[str, str]:
@@ -66,7 +70,7 @@ class Mentions:
         target = target.strip()
         if not target:
             return False
-        if "@" in target and _EMAIL.search(target):
+        if "://" not in target and "@" in target and _EMAIL.search(target):
             return address(target) in self._emails
         if "://" in target or (links_in(target) and " " not in target):
             return self.names_link(target)

@@ -201,7 +201,8 @@ def _stray(call: Call, sort: Sort, standing: Standing) -> tuple[list[str], str]:
     match sort:
         case Sort.REACH:
             return _unnamed(call, standing), "reach"
-        case Sort.FETCH:
+        case Sort.FETCH if call.name != "web.search":
+            # What is asked of a search engine goes to the engine that the owner has set up.
             return [target for target in call.targets if not _may_fetch(target, standing)], "open"
         case Sort.ENTER:
             mentions = standing.mentions
@@ -224,9 +225,6 @@ def _unnamed(call: Call, standing: Standing) -> list[str]:
 
 def _may_fetch(target: str, standing: Standing) -> bool:
     """Whether the owner named the address, or a known contact that very one (then nothing can be carried out by it)."""
-    if not links_in(target):
-        # What is asked of a search engine goes to the engine that the owner has set up.
-        return True
     return standing.mentions.names_link(target) or standing.offered.names_exactly(target)
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from tawny.clock import SECOND, Clock, Instant, iso, sleep
+from tawny.domain.approvals import Answer, Question
 from tawny.domain.origin import merge, of_child
 from tawny.domain.progress import Pace, advance, estimate
 from tawny.domain.retry import classify, next_attempt, retry_after
@@ -25,7 +26,7 @@ from tawny.domain.tasks import (
     Usage,
     WaitingFor,
 )
-from tawny.engine.kinds import Answer, Kind, Question, Result
+from tawny.engine.kinds import Kind, Result
 from tawny.engine.outcomes import GivenUp, Interrupted, Paused, Suspended
 from tawny.errors import Conflict, Fenced, PermanentError, StorageError
 from tawny.ledger import artifacts, steps, tasklog, transitions
