@@ -1,12 +1,19 @@
 """The only module a plugin or script may import."""
 
-from tawny.clock import Clock, Instant
+from tawny.clock import Clock, Instant, from_datetime, to_datetime
 from tawny.delivery.channel import Accept, AmbiguousSend, Channel
+from tawny.domain import brief, correspondence
 from tawny.domain.approvals import Answer, Question
+from tawny.domain.calendar import CalendarEvent, day_span
+from tawny.domain.contacts import Contact
+from tawny.domain.feeds import FeedEntry
+from tawny.domain.mail import Mail
 from tawny.domain.messages import Attachment, Button, Inbound, Outgoing, Receipt
 from tawny.domain.schedule import next_runs
 from tawny.domain.tasks import Delivery, Effect, Json, Origin, Priority, Status, Submission, Task, Usage
-from tawny.engine.kinds import Context, Kind, Result
+from tawny.domain.todos import Todo, due_by
+from tawny.domain.weather import Weather
+from tawny.engine.kinds import Ask, Context, Kind, Result
 from tawny.errors import (
     ConfigError,
     InvalidInput,
@@ -16,25 +23,37 @@ from tawny.errors import (
     TawnyError,
     TemporaryError,
 )
+from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewMail, NewTodo, Reading, Uncertain
+from tawny.sources.shelf import Shelf
 from tawny.tools.registry import Operation, Tool, ToolContext
 
 __all__ = [
     "Accept",
     "AmbiguousSend",
     "Answer",
+    "Ask",
     "Attachment",
     "Button",
+    "CalendarEvent",
     "Channel",
     "Clock",
     "ConfigError",
+    "Contact",
     "Context",
     "Delivery",
     "Effect",
+    "FeedEntry",
+    "FeedQuery",
     "Inbound",
     "Instant",
     "InvalidInput",
     "Json",
     "Kind",
+    "Mail",
+    "MailQuery",
+    "NewEvent",
+    "NewMail",
+    "NewTodo",
     "NotFound",
     "Operation",
     "Origin",
@@ -42,16 +61,27 @@ __all__ = [
     "PermanentError",
     "Priority",
     "Question",
+    "Reading",
     "Receipt",
     "Refused",
     "Result",
+    "Shelf",
     "Status",
     "Submission",
     "Task",
     "TawnyError",
     "TemporaryError",
+    "Todo",
     "Tool",
     "ToolContext",
+    "Uncertain",
     "Usage",
+    "Weather",
+    "brief",
+    "correspondence",
+    "day_span",
+    "due_by",
+    "from_datetime",
     "next_runs",
+    "to_datetime",
 ]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from tawny.assistants.brief import generate_daily_brief
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of
+from tawny.config import Config, Home, approvers_of, environment, owner_zone
 from tawny.domain.tasks import Json, Task
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
@@ -29,6 +30,7 @@ from tawny.ledger.submission import Limits
 from tawny.log import Log
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
+from tawny.sources.shelf import Shelf
 
 if TYPE_CHECKING:
     from tawny.gateway.gateway import Gateway
@@ -50,12 +52,29 @@ class App:
     approvals: Approvals
     limits: Limits
     feed: Feed
+    shelf: Shelf
 
 
-def bundled_kinds(home: Home, config: Config) -> dict[str, Kind]:
+def open_shelf(home: Home, config: Config) -> Shelf:
+    """The configured sources; nothing is read until something is asked for."""
+    return Shelf(config.sources, zone=owner_zone(config), root=home.root, secret=_secret)
+
+
+def _secret(reference: str) -> str:
+    """What `env:NAME` or `file:PATH` stands for."""
+    scheme, _, rest = reference.partition(":")
+    value = environment().get(rest) if scheme == "env" else None
+    if scheme == "file" and Path(rest).expanduser().is_file():
+        value = Path(rest).expanduser().read_text(encoding="utf-8").strip()
+    if value is None:
+        raise PermanentError(f"the secret {scheme}:{rest if scheme in ('env', 'file') else '…'} is not there")
+    return value
+
+
+def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
-    del home, config
-    kinds = [simulate(_no_way_out), remind]
+    shelf = shelf or open_shelf(home, config)
+    kinds = [simulate(_no_way_out), remind, generate_daily_brief(shelf)]
     return {kind.name: kind for kind in kinds}
 
 
@@ -134,7 +153,9 @@ async def open_app(
         store = open_store(home, config)
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
-            app = _build(home, config, clock, ledger, {**bundled_kinds(home, config), **(kinds or {})})
+            shelf = open_shelf(home, config)
+            known = {**bundled_kinds(home, config, shelf), **(kinds or {})}
+            app = _build(home, config, clock, ledger, kinds=known, shelf=shelf)
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
                 app.timers.watch_lost()
@@ -147,12 +168,15 @@ async def open_app(
                 finally:
                     for task in running:
                         task.cancel()
+            await shelf.close()
     finally:
         lock.release()
 
 
-def _build(home: Home, config: Config, clock: Clock, ledger: Ledger, kinds: Mapping[str, Kind]) -> App:
-    zone = config.owner.timezone or "UTC"
+def _build(
+    home: Home, config: Config, clock: Clock, ledger: Ledger, *, kinds: Mapping[str, Kind], shelf: Shelf
+) -> App:
+    zone = owner_zone(config)
     limits = config.limits
     approvals = Approvals(
         ledger, clock, expires_in=parse_duration(config.approvals.expire), approvers=approvers_of(config)
@@ -183,6 +207,7 @@ def _build(home: Home, config: Config, clock: Clock, ledger: Ledger, kinds: Mapp
         approvals=approvals,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),
+        shelf=shelf,
     )
 
 

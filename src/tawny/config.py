@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import tomllib
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,6 +159,21 @@ def find_home(given: str | None = None) -> Home:
 def environment() -> dict[str, str]:
     """A copy of the process's environment, for the one reader of secrets and for child processes."""
     return dict(os.environ)
+
+
+def owner_zone(config: Config) -> str:
+    """The owner's time zone: the one configured, else the machine's, else UTC."""
+    if config.owner.timezone:
+        return config.owner.timezone
+    try:
+        linked = os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+        named = linked or Path("/etc/timezone").read_text(encoding="utf-8").strip()
+    except OSError:
+        named = ""
+    for name in (os.environ.get("TZ", "").removeprefix(":"), named):
+        if name and name in zoneinfo.available_timezones():
+            return name
+    return "UTC"
 
 
 def load(home: Home) -> Config:

@@ -13,8 +13,7 @@ from tawny.clock import from_datetime, to_datetime
 from tawny.config import Source
 from tawny.domain.calendar import day_span
 from tawny.errors import NotFound, PermanentError, Refused, TemporaryError
-from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewTodo
-from tawny.sources.smtp import NewMail, Uncertain
+from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewMail, NewTodo, Uncertain
 
 ZONE = ZoneInfo("Europe/Berlin")
 WEEKLY = """BEGIN:VCALENDAR

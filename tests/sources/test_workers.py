@@ -45,9 +45,9 @@ async def test_file_that_burns_the_processor_costs_only_its_child(tmp_path: Path
     place = Place(noun="calendar", name="work", url=f"{tmp_path}/a.ics", zone="Europe/Berlin")
     good = Place(noun="todo", name="list", url=f"{tmp_path}/todo.txt")
     hostile = workers.ask("calendar.read", place, CalendarQuery(*SPAN))
-    bad, fine = await asyncio.gather(
-        hostile, workers.ask("todo.read", good, TodoQuery()), return_exceptions=True
-    )
+    reads = [hostile, workers.ask("todo.read", good, TodoQuery())]
+    results: list[Any] = list(await asyncio.gather(*reads, return_exceptions=True))
+    bad, fine = results
     assert fine["items"][0]["title"] == "Call Ann"
     assert isinstance(bad, PermanentError) or bad["items"] == []
     await workers.close()

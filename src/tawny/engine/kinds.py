@@ -106,6 +106,9 @@ class Context(Protocol):
 
 Run = Callable[[Context, Any], Awaitable[Result]]
 
+Ask = Callable[[Context, str, str], Awaitable[str]]
+"""A model's plain answer to (system, prompt), without tools; what it costs is spent on the run. Not journaled."""
+
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of task: its name, its parameters' struct and its run.

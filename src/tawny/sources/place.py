@@ -1,6 +1,6 @@
 """Where something is read, what was asked for, and what came of it: the values that cross to the child process."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -107,6 +107,22 @@ class NewTodo(msgspec.Struct, frozen=True, kw_only=True):
     due: date | None = None
     priority: str = ""
     created: date | None = None
+
+
+class Uncertain(Exception):
+    """The connection broke after the message had gone out: it may or may not arrive. Never repeat it blindly."""
+
+
+class NewMail(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail to be sent. `message_id` (without brackets) is the same for every attempt; `time` is its Date header."""
+
+    message_id: str
+    sender: str
+    to: tuple[str, ...]
+    subject: str
+    body: str
+    time: datetime | None = None
+    in_reply_to: str = ""
 
 
 def split(place: Place) -> SplitResult:

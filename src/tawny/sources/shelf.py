@@ -18,7 +18,6 @@ from tawny.domain.mail import Mail
 from tawny.domain.todos import Todo
 from tawny.domain.weather import Weather
 from tawny.errors import NotFound
-from tawny.sources import smtp
 from tawny.sources.place import (
     CalendarQuery,
     ContactQuery,
@@ -26,13 +25,13 @@ from tawny.sources.place import (
     FeedQuery,
     MailQuery,
     NewEvent,
+    NewMail,
     NewTodo,
     Place,
     Reading,
     TodoQuery,
     WeatherQuery,
 )
-from tawny.sources.smtp import NewMail
 from tawny.sources.workers import Workers
 
 T = TypeVar("T")
@@ -156,7 +155,7 @@ class Shelf:
         Raises:
             TemporaryError: certainly not sent, trying again may help.
             PermanentError: certainly not sent, and never will be.
-            smtp.Uncertain: nobody can know.
+            Uncertain: nobody can know.
         """
         accounts = {key: source for key, source in self._settings["mail"].items() if source.smtp}
         chosen = accounts.get(name) if name else next(iter(accounts.values()), None)
@@ -165,6 +164,8 @@ class Shelf:
                 f"no mail account {name!r} can send" if name else "no mail account can send",
                 hint='add smtp = "smtps://user@host" to [[sources.mail]]',
             )
+        from tawny.sources import smtp  # noqa: PLC0415 - its library is only loaded where a mail is sent
+
         return await smtp.send(
             new, chosen.smtp, password=self._secret(chosen.password) if chosen.password else ""
         )

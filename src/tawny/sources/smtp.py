@@ -2,31 +2,15 @@
 
 import email.message
 import email.utils
-from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 import msgspec
 
 from tawny.errors import InvalidInput, PermanentError, TemporaryError
+from tawny.sources.place import NewMail, Uncertain
 
 _TIMEOUT = 30.0
-
-
-class Uncertain(Exception):
-    """The connection broke after the message had gone out: it may or may not arrive. Never repeat it blindly."""
-
-
-class NewMail(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail to be sent. `message_id` (without brackets) is the same for every attempt; `time` is its Date header."""
-
-    message_id: str
-    sender: str
-    to: tuple[str, ...]
-    subject: str
-    body: str
-    time: datetime | None = None
-    in_reply_to: str = ""
 
 
 def compose(new: NewMail) -> email.message.EmailMessage:
