@@ -18,18 +18,18 @@ from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks
 from tawny.engine.kinds import Kind
+from tawny.engine.scheduler import Scheduler
 from tawny.engine.timers import Timers
 from tawny.errors import Conflict, PermanentError
 from tawny.gateway.feed import Feed
 from tawny.ids import new_id
+from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate, outdated
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
 from tawny.log import Log
-from tawny.runners.batch import batch
-from tawny.runners.flow import flow
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sources.shelf import Shelf
@@ -51,6 +51,7 @@ class App:
     kinds: Mapping[str, Kind]
     dispatcher: Dispatcher
     timers: Timers
+    scheduler: Scheduler
     approvals: Approvals
     limits: Limits
     feed: Feed
@@ -76,17 +77,8 @@ def _secret(reference: str) -> str:
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
     shelf = shelf or open_shelf(home, config)
-    kinds: dict[str, Kind] = {}
-    bundled = (
-        simulate(_no_way_out),
-        remind,
-        batch(kinds),
-        flow(home.workspace / "flows"),
-        generate_daily_brief(shelf),
-    )
-    # One mapping, filled in place: batches look their actions up in it.
-    kinds.update({kind.name: kind for kind in bundled})
-    return kinds
+    kinds = [simulate(_no_way_out), remind, generate_daily_brief(shelf)]
+    return {kind.name: kind for kind in kinds}
 
 
 async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
@@ -97,6 +89,10 @@ def _no_events(tx: Tx, task: Task, key: str, source: str, filter: str) -> None:
     raise PermanentError(
         f"{task.task_id} waits for {source} ({key}, {filter}) and nothing comes in at {tx.now}"
     )
+
+
+async def _no_look(automation: Automation) -> None:
+    _log.warning("a watch cannot be looked at", automation_id=automation.automation_id)
 
 
 class HomeLock:
@@ -165,14 +161,13 @@ async def open_app(
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
             shelf = open_shelf(home, config)
-            known = bundled_kinds(home, config, shelf)
-            known.update(kinds or {})
+            known = {**bundled_kinds(home, config, shelf), **(kinds or {})}
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf)
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
                 app.timers.watch_lost()
             async with asyncio.TaskGroup() as group:
-                parts = (app.dispatcher, app.timers, app.approvals)
+                parts = (app.dispatcher, app.timers, app.approvals, app.scheduler)
                 running = [group.create_task(part.run()) for part in parts]
                 try:
                     yield app
@@ -208,6 +203,7 @@ def _build(
         ),
     )
     timers = Timers(ledger, clock, known=lambda: set(kinds))
+    scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=_no_look)
     return App(
         home=home,
         config=config,
@@ -216,6 +212,7 @@ def _build(
         kinds=kinds,
         dispatcher=dispatcher,
         timers=timers,
+        scheduler=scheduler,
         approvals=approvals,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),

@@ -1,0 +1,483 @@
+"""What an automation is: its document, checked. Rows: `ledger/automations.py`; motion: `engine/scheduler.py`."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from tawny.clock import HOUR, MINUTE, SECOND, Instant, parse_duration
+from tawny.domain import expressions, jsonshape, phrases, schedule, templates, zones
+from tawny.domain.tasks import Budget, Delivery, Json, Notify, Priority, Retry
+from tawny.domain.windows import parse_window
+from tawny.errors import InvalidInput
+
+T = TypeVar("T")
+Type = Literal["scheduled", "delayed", "event", "continuous"]
+Status = Literal["active", "paused", "completed", "disabled"]
+TYPES = ("scheduled", "delayed", "event", "continuous")
+STATUSES = ("active", "paused", "completed", "disabled")
+SOURCES = ("email", "webhook", "file", "rss", "mqtt", "calendar", "task", "process", "stream")
+
+EXAMPLE = (
+    '{"name": "Morning brief", "type": "scheduled", "schedule": {"type": "cron", "expression": "0 8 * * 1-5"},'
+    ' "action": {"type": "remind", "parameters": {"text": "Good morning"}}}'
+)
+BACKOFF = (30 * SECOND, MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR)
+"""How long the next run waits at least, after 1, 2, 3, 4 and more failures in a row."""
+RUN_ALL_MAX = 100
+ALERT = "alert"
+"""The action of an expectation that names none: the person is told, no task is made."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Duration = str | int | float
+
+
+class Action(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is done: a kind of task and its parameters; `{{ … }}` in a text is an expression over the event."""
+
+    type: Name
+    parameters: dict[str, Json] = {}
+    title: str = ""
+    session: str | None = None
+
+
+class Pacing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Within what the run itself may choose its next time (`next_check`)."""
+
+    min: Duration = "1m"
+    max: Duration = "1d"
+
+
+class ActiveHours(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Outside of these hours slots are skipped. `timezone` is the schedule's unless given."""
+
+    start: str
+    end: str
+    timezone: str = ""
+
+
+class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How it runs. `misfire`: `run_once`, `run_all`, `run_all(5)`, `skip`; durations such as `12h`."""
+
+    misfire: str = "run_once"
+    misfire_window: Duration | None = None
+    overlap: Literal["skip", "queue", "parallel", "replace"] = "skip"
+    timeout: Duration | None = None
+    retry: Retry | None = None
+    notify: Notify | None = None
+    priority: Priority | None = None
+    budget: Budget | None = None
+    pacing: Pacing | None = None
+    active_hours: ActiveHours | None = None
+    alert_after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
+    disable_after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+    max_age: Duration | None = None
+
+
+class On(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What event fires it. `filter` is an expression over the event's data; the rest belongs to single sources.
+
+    webhook: `name` `scheme` `secret`. email: `account` `mailbox` `senders`. file: `path` `pattern`. rss: `url`.
+    mqtt: `url` `topic`. calendar: `account` `before`. task: `automation` `status`. process: `argv`.
+    stream: `argv` `match`.
+    """
+
+    source: Name
+    filter: str = ""
+    name: str = ""
+    scheme: Literal["", "standard", "github", "stripe", "token"] = ""
+    secret: str = ""
+    account: str = ""
+    mailbox: str = "INBOX"
+    senders: tuple[str, ...] = ()
+    path: str = ""
+    pattern: str = ""
+    url: str = ""
+    topic: str = ""
+    before: Duration = "15m"
+    automation: str = ""
+    status: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    match: str = ""
+    every: Duration = "15m"
+
+
+class Watch(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is looked at, how often, and when it matters.
+
+    `clear` re-arms an edge (hysteresis; without it the condition's end does); `confirm` is how many checks in a row
+    must agree; `alert_after` failing probes in a row are told.
+    """
+
+    probe: dict[str, Json]
+    every: Duration
+    condition: str
+    rearm: Literal["edge", "always", "once"] = "edge"
+    clear: str = ""
+    confirm: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    alert_after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 3
+
+
+class Expect(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Silence watched: a ping is due at least every `every`; after `grace` more its absence is told."""
+
+    every: Duration
+    grace: Duration = "5m"
+
+
+class FileFresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file (in the workspace, or absolute) must have changed within this long."""
+
+    path: Name
+    within: Duration = "1h"
+
+
+class Success(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """When the run did what was asked, whatever it says itself; all that are given must hold."""
+
+    exit_code: int | None = None
+    file_fresh: FileFresh | None = None
+    schema: dict[str, Json] | None = None
+    min_length: int | None = None
+    condition: str = ""
+
+
+class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An automation as it is defined; what has become of it is beside it in the ledger.
+
+    `timezone` is stored at creation. Exactly one of `schedule`, `on`, `watch`, `expect` is set.
+    """
+
+    name: str
+    type: Type
+    timezone: str
+    action: Action
+    schedule: dict[str, Json] | None = None
+    on: On | None = None
+    watch: Watch | None = None
+    expect: Expect | None = None
+    delivery: Delivery | None = None
+    policy: Policy = Policy()
+    success: Success | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The definition as on the wire."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        if self.schedule is not None:
+            document.pop("timezone")
+        policy = {"misfire": self.policy.misfire, "overlap": self.policy.overlap}
+        document["policy"] = policy | document.get("policy", {})
+        return document
+
+
+class Misfire(msgspec.Struct, frozen=True):
+    """What becomes of slots that passed while nobody was there. `window` in microseconds, `None` without bound."""
+
+    mode: Literal["run_once", "run_all", "skip"]
+    most: int
+    window: int | None
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys a document may have; `task_id` and `automation_id` say `id`, the last row is told, not asked."""
+
+    action: Action | None = None
+    id: str | None = None
+    task_id: str | None = None
+    automation_id: str | None = None
+    name: str = ""
+    type: str | None = None
+    timezone: str | None = None
+    schedule: dict[str, Json] | str | None = None
+    on: On | None = None
+    watch: Watch | None = None
+    expect: Expect | None = None
+    delivery: Delivery | None = None
+    policy: Policy = Policy()
+    success: Success | None = None
+    status: str = "active"
+    created_at: str | None = None
+    updated_at: str | None = None
+    last_run: str | None = None
+    next_run: str | None = None
+    reason: str | None = None
+    failures: int | None = None
+    version: int | None = None
+    ping_url: str | None = None
+    next_runs: list[str] | None = None
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """A checked document: the definition, and what else it says."""
+
+    spec: Spec
+    id: str | None
+    status: Status
+    created_at: Instant | None
+
+
+def parse(document: Mapping[str, Any], *, now: Instant, timezone: str, new: bool = True) -> Parsed:
+    """Check a document as users write it. `timezone` is the owner's, kept where the document names none.
+
+    Raises:
+        InvalidInput: names the field and a correct example.
+    """
+    given = _convert(document)
+    kind = _type(given)
+    zone = given.timezone or timezone
+    zones.load(zone)
+    if given.action is None and given.expect is None:
+        raise InvalidInput("automation.action is missing", hint=f"for example {EXAMPLE}")
+    if given.action is not None:
+        templates.check(given.action.parameters, field="action.parameters")
+    action = given.action or Action(ALERT)
+    plan = None
+    if given.schedule is not None:
+        plan = _schedule(given.schedule, now=now, timezone=zone, new=new)
+        zone = plan.timezone
+    _check_on(given.on)
+    _check_watch(given.watch)
+    if given.expect is not None:
+        duration("expect.every", given.expect.every, least=SECOND)
+        duration("expect.grace", given.expect.grace)
+    _check_policy(given.policy, zone)
+    _check_success(given.success)
+    if given.status not in STATUSES:
+        raise InvalidInput(
+            f"automation.status: {given.status!r} is none", hint=f"one of {', '.join(STATUSES)}"
+        )
+    spec = Spec(
+        name=given.name or action.title or action.type.replace("_", " ").capitalize(),
+        type=kind,
+        timezone=zone,
+        action=action,
+        schedule=None if plan is None else plan.document,
+        on=given.on,
+        watch=given.watch,
+        expect=given.expect,
+        delivery=given.delivery,
+        policy=given.policy,
+        success=given.success,
+    )
+    created = given.created_at
+    return Parsed(
+        spec,
+        given.id or given.task_id or given.automation_id,
+        given.status,
+        None if created is None else schedule.read_time(created, key="created_at", now=now, timezone=zone),
+    )
+
+
+_MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_WRONG = re.compile(r"(.+?) - at `\$\.?([^`]*)`")
+
+
+def _convert(document: Mapping[str, Any]) -> _Document:
+    try:
+        return msgspec.convert(document, _Document)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if match := _MISSING.match(text):
+            problem = f"{_path(match[2], match[1])} is missing"
+        elif match := _UNKNOWN.match(text):
+            problem = f"{_path(match[2], match[1])}: there is no such key"
+        elif match := _WRONG.match(text):
+            problem = f"{_path(match[2])}: {match[1]}"
+        else:
+            problem = text
+        raise InvalidInput(f"automation: {problem}", hint=f"for example {EXAMPLE}") from error
+
+
+def _path(*parts: str | None) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def _type(given: _Document) -> Type:
+    parts = {
+        "schedule": given.schedule, "on": given.on, "watch": given.watch, "expect": given.expect,
+    }  # fmt: skip
+    present = [name for name, value in parts.items() if value is not None]
+    if len(present) != 1:
+        what = "none" if not present else " and ".join(present)
+        raise InvalidInput(
+            f"automation: it has {what} of schedule, on, watch and expect, and needs one",
+            hint=f"for example {EXAMPLE}",
+        )
+    allowed = {
+        "schedule": ("scheduled", "delayed"),
+        "on": ("event",),
+        "watch": ("continuous",),
+        "expect": ("continuous",),
+    }[present[0]]
+    if given.type is not None and given.type not in allowed:
+        known = (
+            f"type {given.type!r} has no {present[0]!r}"
+            if given.type in TYPES
+            else f"{given.type!r} is no type"
+        )
+        raise InvalidInput(
+            f"automation.type: {known}", hint=f"with {present[0]!r} it is {' or '.join(allowed)}"
+        )
+    if present[0] == "schedule":
+        is_delay = isinstance(given.schedule, dict) and given.schedule.get("type") == "after"
+        return "delayed" if given.type == "delayed" or (given.type is None and is_delay) else "scheduled"
+    return "event" if present[0] == "on" else "continuous"
+
+
+def _schedule(given: dict[str, Json] | str, *, now: Instant, timezone: str, new: bool) -> schedule.Plan:
+    if isinstance(given, dict):
+        return schedule.compile(given, now=now, timezone=timezone, new=new)
+    if len(given.split()) in (5, 6, 7) and re.match(r"[\d*@]", given):
+        return schedule.compile({"type": "cron", "expression": given}, now=now, timezone=timezone, new=new)
+    try:
+        document = phrases.parse(given, now=now, timezone=timezone).schedule
+    except InvalidInput as error:
+        raise InvalidInput(f"schedule: {error.message}", hint=error.hint) from error
+    return schedule.compile(document, now=now, timezone=timezone, new=new)
+
+
+def duration(field: str, value: Duration | None, *, least: int = 0) -> int | None:
+    """A duration of the document in microseconds.
+
+    Raises:
+        InvalidInput: it is none, or less than `least`.
+    """
+    if value is None:
+        return None
+    try:
+        micros = parse_duration(value)
+    except ValueError as error:
+        raise InvalidInput(f"{field}: {error}", hint="for example 10m") from error
+    if micros < least:
+        raise InvalidInput(f"{field}: {value!r} is too short", hint="for example 10m")
+    return micros
+
+
+def _check_on(on: On | None) -> None:
+    if on is None:
+        return
+    if on.filter:
+        _expression("on.filter", on.filter, None, 'contains(lower(subject), "invoice")')
+    needed = {"file": "path", "rss": "url", "mqtt": "topic", "stream": "argv", "process": "argv"}.get(
+        on.source
+    )
+    if needed and not getattr(on, needed):
+        raise InvalidInput(
+            f"on.{needed} is missing: source {on.source!r} needs it",
+            hint='for example {"source": "file", "path": "inbox/", "pattern": "*.pdf"}',
+        )
+    duration("on.before", on.before)
+    duration("on.every", on.every, least=SECOND)
+    if on.match:
+        try:
+            re.compile(on.match)
+        except re.error as error:
+            raise InvalidInput(f"on.match: {on.match!r}: {error}", hint="for example 'ERROR.*'") from error
+
+
+def _check_watch(watch: Watch | None) -> None:
+    if watch is None:
+        return
+    duration("watch.every", watch.every, least=SECOND)
+    if not isinstance(watch.probe.get("type"), str):
+        raise InvalidInput(
+            "watch.probe.type is missing",
+            hint='for example {"type": "http", "url": "https://example.org/price.json", "jsonpath": "$.price"}',
+        )
+    _expression("watch.condition", watch.condition, WATCH_NAMES, "price < 2000")
+    if watch.clear:
+        _expression("watch.clear", watch.clear, WATCH_NAMES, "price > 2100")
+
+
+WATCH_NAMES = (
+    "value", "previous", "change_percent", "baseline", "baseline_percent", "first", "checks", "changed", "text",
+)  # fmt: skip
+
+
+def _check_policy(policy: Policy, zone: str) -> None:
+    misfire(policy)
+    duration("policy.timeout", policy.timeout, least=1)
+    duration("policy.max_age", policy.max_age)
+    if policy.retry is not None:
+        duration("policy.retry.base", policy.retry.base)
+        duration("policy.retry.cap", policy.retry.cap)
+    if policy.pacing is not None:
+        low = duration("policy.pacing.min", policy.pacing.min, least=SECOND) or 0
+        high = duration("policy.pacing.max", policy.pacing.max) or 0
+        if low > high:
+            raise InvalidInput(
+                "policy.pacing: min is more than max", hint='for example {"min": "5m", "max": "1d"}'
+            )
+    if policy.active_hours is not None:
+        window(policy.active_hours, zone)
+
+
+def window(hours: ActiveHours, zone: str) -> str:
+    """Active hours as a window of `domain/windows.py`."""
+    text = f"{hours.start}-{hours.end}@{hours.timezone or zone}"
+    try:
+        parse_window(text, zone)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"policy.active_hours: {error.message}", hint='for example {"start": "08:00", "end": "22:00"}'
+        ) from error
+    return text
+
+
+_MISFIRE = re.compile(r"(run_once|run_all|skip)(?:\((\d{1,4})\))?")
+
+
+def misfire(policy: Policy) -> Misfire:
+    """The policy for missed slots.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    match = _MISFIRE.fullmatch(policy.misfire)
+    if match is None or (match[2] and match[1] != "run_all"):
+        raise InvalidInput(
+            f"policy.misfire: {policy.misfire!r} is none", hint="one of run_once, run_all, run_all(5), skip"
+        )
+    return Misfire(
+        match[1],  # pyright: ignore[reportArgumentType] - the pattern's words
+        int(match[2] or RUN_ALL_MAX),
+        duration("policy.misfire_window", policy.misfire_window),
+    )
+
+
+def _check_success(success: Success | None) -> None:
+    if success is None:
+        return
+    if success.schema is not None:
+        jsonshape.check(success.schema)
+    if success.condition:
+        _expression("success.condition", success.condition, None, 'contains(text, "done")')
+    if success.file_fresh is not None:
+        duration("success.file_fresh.within", success.file_fresh.within)
+
+
+def _expression(field: str, text: str, names: tuple[str, ...] | None, example: str) -> None:
+    try:
+        expressions.compile(text, names, extra_names=True, example=example)
+    except InvalidInput as error:
+        raise InvalidInput(f"{field}: {error.message}", hint=error.hint) from error
+
+
+def backoff(failures: int) -> int:
+    """The least wait after so many failures in a row, in microseconds."""
+    return 0 if failures <= 0 else BACKOFF[min(failures, len(BACKOFF)) - 1]
+
+
+def plan(spec: Spec, *, anchor: Instant) -> schedule.Plan | None:
+    """The rhythm to follow: the automation's own schedule or its watch's; `None` for events and expectations.
+
+    `anchor` is when the automation was made: a watch keeps its rhythm over restarts.
+    """
+    document = spec.schedule
+    if document is None:
+        if spec.watch is None:
+            return None
+        document = {"type": "every", "interval": spec.watch.every}
+    return schedule.compile(document, now=anchor, timezone=spec.timezone, new=False)

@@ -1,0 +1,176 @@
+"""What fires automations by time: one timer, no polling. Also settles ended runs and watches over itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso, wait_for
+from tawny.domain.messages import Outgoing
+from tawny.engine import firing, settlement
+from tawny.errors import StorageError
+from tawny.ledger import automations, events, outbox, starts
+from tawny.ledger.automations import Automation
+from tawny.ledger.database import Ledger, Tx
+from tawny.log import Log
+
+_log = Log("engine.scheduler")
+OVERDUE = 2 * MINUTE
+_BATCH = 100
+
+Look = Callable[[Automation], Awaitable[None]]
+"""Looks at a watch once; see `engine/watches.py`."""
+
+
+class Scheduler:
+    """Acts on automations when they are due, and on the end of their work."""
+
+    def __init__(
+        self, ledger: Ledger, clock: Clock, *, workspace: Path, look: Look, most_looks: int = 8
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._workspace = workspace
+        self._look = look
+        self._places = asyncio.Semaphore(most_looks)
+        self._looking: set[str] = set()
+        self._started_at: Instant = clock.now()
+        self.held_until: Instant | None = None
+        self.overdue_since: Instant | None = None
+
+    async def run(self) -> None:
+        """Run until cancelled. An end in order is noted, so that it does not count as a crash."""
+        self._started_at = self._clock.now()
+        self.held_until = await self._ledger.write(starts.begin)
+        if self.held_until is not None:
+            _log.warning("restart storm: automations wait", until=iso(self.held_until))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._settle_loop())
+                group.create_task(self._self_check())
+                await self._fire_loop(group)
+        finally:
+            self._ledger.post(starts.end)
+
+    # --- due times
+
+    async def _fire_loop(self, group: asyncio.TaskGroup) -> None:
+        changed = self._ledger.bell.subscribe(automations.TOPIC)
+        while True:
+            try:
+                due = await self._pass(group)
+            except StorageError as error:
+                _log.warning("the scheduler waits for the disk", error=error.message)
+                due = self._clock.now() + SECOND
+            await wait_for(changed, self._clock, due)
+
+    async def _pass(self, group: asyncio.TaskGroup) -> Instant | None:
+        """Act on all that is due; the next due time."""
+        if self.held_until is not None:
+            if self._clock.now() < self.held_until:
+                return self.held_until
+            self.held_until = None
+            await self._ledger.write(starts.settled)
+        while True:
+            due = await self._ledger.read(automations.next_due)
+            if due is None or due > self._clock.now():
+                return due
+            for automation in await self._ledger.write(self._fire_batch):
+                if automation.automation_id not in self._looking:
+                    self._looking.add(automation.automation_id)
+                    group.create_task(self._look_at(automation))
+
+    def _fire_batch(self, tx: Tx) -> list[Automation]:
+        """Fire schedules and tell silences; the watches to look at are returned, their next look set."""
+        looks: list[Automation] = []
+        for automation in automations.due(tx, tx.now, limit=_BATCH):
+            if automation.spec.watch is not None:
+                firing.set_next_look(tx, automation)
+                looks.append(automation)
+            elif automation.spec.expect is not None:
+                firing.silence(tx, automation)
+            else:
+                firing.fire(tx, automation, started_at=self._started_at)
+        return looks
+
+    async def _look_at(self, automation: Automation) -> None:
+        try:
+            async with self._places:
+                await self._look(automation)
+        finally:
+            self._looking.discard(automation.automation_id)
+
+    # --- ended work
+
+    async def _settle_loop(self) -> None:
+        ended = self._ledger.bell.subscribe("ended")
+        ended.set()
+        while True:
+            await ended.wait()
+            ended.clear()
+            try:
+                while await self._ledger.read(settlement.is_owed) and await self._ledger.write(self._settle):
+                    pass
+            except StorageError as error:
+                _log.warning("settling waits for the disk", error=error.message)
+                await wait_for(ended, self._clock, self._clock.now() + SECOND)
+                ended.set()
+
+    def _settle(self, tx: Tx) -> int:
+        return settlement.settle_all(tx, changed=self._changed)
+
+    def _changed(self, path: str) -> Instant | None:
+        try:
+            return (self._workspace / path).stat().st_mtime_ns // 1000
+        except OSError:
+            return None
+
+    # --- the watch over itself
+
+    async def _self_check(self) -> None:
+        """When something is overdue by two minutes, say so loudly; quiet again when it is not."""
+        changed = self._ledger.bell.subscribe(automations.TOPIC)
+        while True:
+            due = await self._ledger.read(automations.next_due)
+            now = self._clock.now()
+            is_late = due is not None and now - due >= OVERDUE and self.held_until is None
+            if is_late and self.overdue_since is None:
+                self.overdue_since = due
+                await self._ledger.write(_alarm)
+            elif not is_late and self.overdue_since is not None:
+                self.overdue_since = None
+                await self._ledger.write(_all_clear)
+            again = None if due is None else max(due + OVERDUE, now + MINUTE if is_late else 0)
+            if again is not None and again <= now:
+                again = now + SECOND
+            await wait_for(changed, self._clock, again)
+
+
+def problems(tx: Tx) -> list[str]:
+    """What is overdue by two minutes: readiness is red while there is any."""
+    due = automations.next_due(tx)
+    if due is None or tx.now - due < OVERDUE:
+        return []
+    late = automations.due(tx, tx.now - OVERDUE, limit=5)
+    names = ", ".join(repr(automation.name) for automation in late)
+    return [
+        f"automations are overdue since {iso(due)} ({format_duration((tx.now - due) // SECOND * SECOND)}): {names}"
+    ]
+
+
+def _alarm(tx: Tx) -> None:
+    text = next(iter(problems(tx)), "automations were overdue")
+    events.append(tx, "system.overdue", {"text": text})
+    outbox.put(
+        tx,
+        task_id=None,
+        transition="system.overdue",
+        target="default",
+        message=Outgoing(key="", title="Overdue", text=text, severity="critical"),
+        severity="critical",
+        incident="system.overdue",
+    )
+
+
+def _all_clear(tx: Tx) -> None:
+    outbox.close_incident(tx, "system.overdue")
+    events.append(tx, "system.on_time", {})

@@ -1,0 +1,540 @@
+"""Automations by time: every slot has its row, runs once, and what was missed is said."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from tawny.app import open_app
+from tawny.clock import DAY, HOUR, MINUTE, SECOND, Instant, iso, parse_duration
+from tawny.config import Config, Home, Limits
+from tawny.domain.occurrences import Occurrence
+from tawny.domain.tasks import Status
+from tawny.engine import automations as orders
+from tawny.engine import scheduler
+from tawny.errors import Conflict, InvalidInput
+from tawny.ledger import automations, events, occurrences, outbox, tasks
+from tawny.ledger.automations import Automation
+from tawny.testing import FakeClock
+
+CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
+REMIND = {"type": "remind", "parameters": {"text": "Good morning"}}
+
+
+def scheduled(expression: str, **more: Any) -> dict[str, Any]:
+    schedule = {"type": "cron", "expression": expression, "timezone": "UTC"}
+    return {"name": "It", "type": "scheduled", "schedule": schedule, "action": REMIND, **more}
+
+
+def every(interval: str, **more: Any) -> dict[str, Any]:
+    return {"name": "It", "schedule": {"type": "every", "interval": interval}, "action": REMIND, **more}
+
+
+def failing(**more: Any) -> dict[str, Any]:
+    action = {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 0, "fail_at": 1}}
+    return every("10s", action=action, **more)
+
+
+class House:
+    """An app that can be stopped and started again on the same home and clock."""
+
+    def __init__(self, home: Home, clock: FakeClock) -> None:
+        self.home = home
+        self.clock = clock
+
+    async def __aenter__(self) -> "House":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        self._opened = open_app(self.home, CONFIG, clock=self.clock)
+        self.app = await self._opened.__aenter__()
+        await self.settled()
+
+    async def stop(self) -> None:
+        await self._opened.__aexit__(None, None, None)
+
+    async def add(self, document: dict[str, Any]) -> Automation:
+        added = await self.app.ledger.write(
+            lambda tx: orders.add(tx, document, kinds=self.app.kinds, timezone="UTC")
+        )
+        await self.settled()
+        return added
+
+    async def get(self, automation: Automation) -> Automation:
+        return await self.app.ledger.read(lambda tx: automations.get(tx, automation.automation_id))
+
+    async def slots(self, automation: Automation) -> list[Occurrence]:
+        page = await self.app.ledger.read(
+            lambda tx: occurrences.page(tx, automation.automation_id, limit=500)
+        )
+        return list(reversed(page.items))
+
+    async def settled(self) -> None:
+        """Until everything that is due now is done: writes of our own find no others between them."""
+        quiet, ledger = 0, self.app.ledger
+        while quiet < 5:
+            before = ledger.commits
+            await ledger.write(lambda tx: None)
+            await asyncio.gather(ledger.read(lambda tx: None), ledger.read(lambda tx: None))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            quiet = quiet + 1 if ledger.commits == before + 1 else 0
+
+    async def pass_time(self, duration: str) -> None:
+        """Go from due time to due time, each one's work done before the next."""
+        await self.settled()
+        target = self.clock.now() + parse_duration(duration)
+        while (due := self.clock.next_due()) is not None and due <= target:
+            self.clock.set(max(due, self.clock.now()))
+            await self.settled()
+        self.clock.set(target)
+        await self.settled()
+
+
+@pytest.fixture
+async def house(home: Home, clock: FakeClock) -> Any:
+    async with House(home, clock) as house:
+        yield house
+
+
+def at(text: str, found: list[Occurrence]) -> Occurrence:
+    return next(occurrence for occurrence in found if iso(occurrence.slot).startswith(text))
+
+
+async def test_a_cron_runs_at_its_times_and_never_twice(house: House) -> None:
+    automation = await house.add(scheduled("0 9,10 * * *"))
+    await house.pass_time("26h")
+    found = await house.slots(automation)
+    assert [(iso(o.slot), o.status, o.outcome) for o in found] == [
+        ("2026-03-02T09:00:00.000Z", "ran", "succeeded"),
+        ("2026-03-02T10:00:00.000Z", "ran", "succeeded"),
+        ("2026-03-03T09:00:00.000Z", "ran", "succeeded"),
+        ("2026-03-03T10:00:00.000Z", "ran", "succeeded"),
+    ]
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    assert [task.runtime for task in made.items] == ["cron"] * 4
+    assert (await house.get(automation)).document()["next_run"] == "2026-03-04T09:00:00.000Z"
+
+
+async def test_every_keeps_its_rhythm_over_a_restart(house: House) -> None:
+    automation = await house.add(every("10m"))
+    await house.pass_time("25m")
+    await house.stop()
+    await house.clock.advance("2m")
+    await house.start()
+    await house.pass_time("4m")
+    assert [o.slot - automation.created_at for o in await house.slots(automation)] == [
+        10 * MINUTE, 20 * MINUTE, 30 * MINUTE,
+    ]  # fmt: skip
+
+
+async def test_one_shot_runs_once_and_is_completed(house: House) -> None:
+    automation = await house.add({"schedule": {"type": "after", "delay": "30m"}, "action": REMIND})
+    await house.pass_time("29m")
+    assert await house.slots(automation) == []
+    await house.pass_time("2m")
+    (only,) = await house.slots(automation)
+    assert (only.status, only.outcome) == ("ran", "succeeded")
+    after = await house.get(automation)
+    assert (after.status, after.spec.type, after.name) == ("completed", "delayed", "Remind")
+
+
+async def test_one_shot_that_fell_due_while_away_is_caught_up(house: House) -> None:
+    automation = await house.add(
+        {
+            "schedule": {"type": "at", "time": "2026-03-02T09:00:00Z"},
+            "action": REMIND,
+            "policy": {"misfire": "skip"},
+        }
+    )
+    await house.stop()
+    await house.clock.advance("3d")
+    await house.start()
+    await house.settled()
+    (only,) = await house.slots(automation)
+    assert (only.status, only.outcome) == ("caught_up", "succeeded")
+    assert "late" in only.reason
+    assert (await house.get(automation)).status == "completed"
+
+
+async def away(house: House, policy: dict[str, Any], duration: str = "3d") -> list[Occurrence]:
+    automation = await house.add(scheduled("0 9 * * *", policy=policy))
+    await house.stop()
+    await house.clock.advance(duration)
+    await house.start()
+    await house.settled()
+    return await house.slots(automation)
+
+
+async def test_run_once_folds_what_was_missed_into_one_run(house: House) -> None:
+    found = await away(house, {"misfire": "run_once"})
+    assert [o.status for o in found] == ["missed", "missed", "caught_up"]
+    assert [o.merged_into for o in found] == [found[2].slot, found[2].slot, None]
+    assert found[2].outcome == "succeeded"
+
+
+async def test_run_all_catches_up_each_up_to_its_most(house: House) -> None:
+    found = await away(house, {"misfire": "run_all(2)"})
+    assert [(o.status, o.outcome) for o in found] == [
+        ("missed", None), ("caught_up", "succeeded"), ("caught_up", "succeeded"),
+    ]  # fmt: skip
+
+
+async def test_misfire_skip_runs_nothing_but_says_so(house: House) -> None:
+    found = await away(house, {"misfire": "skip"})
+    assert [o.status for o in found] == ["missed"] * 3
+    assert all("misfire is skip" in o.reason and o.task_id is None for o in found)
+
+
+async def test_slots_older_than_the_window_are_not_caught_up(house: House) -> None:
+    found = await away(house, {"misfire": "run_all", "misfire_window": "48h"})
+    assert [o.status for o in found] == ["missed", "caught_up", "caught_up"]
+    assert "misfire_window" in found[0].reason
+
+
+async def test_a_restart_in_the_same_minute_neither_loses_nor_doubles(house: House) -> None:
+    automation = await house.add(scheduled("* * * * *"))
+    for _ in range(5):
+        await house.pass_time("30s")
+        await house.stop()
+        await house.clock.advance("5s")
+        await house.start()
+        await house.settled()
+    found = await house.slots(automation)
+    slots = [o.slot for o in found]
+    assert slots == sorted(set(slots))
+    assert [b - a for a, b in pairwise(slots)] == [MINUTE] * (len(slots) - 1)
+    assert {o.outcome for o in found if o.status in ("ran", "caught_up")} == {"succeeded"}
+
+
+async def test_a_clock_that_jumps_back_runs_nothing_twice(house: House) -> None:
+    automation = await house.add(scheduled("0 * * * *"))
+    await house.pass_time("3h")
+    house.clock.set(house.clock.now() - 2 * HOUR)
+    await house.pass_time("3h")
+    slots = [o.slot for o in await house.slots(automation)]
+    assert len(slots) == len(set(slots)) == 4
+
+
+async def test_a_clock_that_jumps_forward_is_an_absence(house: House) -> None:
+    automation = await house.add(scheduled("0 * * * *"))
+    house.clock.set(house.clock.now() + 6 * HOUR + SECOND)
+    await house.settled()
+    found = await house.slots(automation)
+    assert [o.status for o in found].count("missed") == 5
+    assert found[-1].outcome == "succeeded"
+
+
+LONG = {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 90}}
+
+
+async def test_overlap_skip_lets_the_running_one_end(house: House) -> None:
+    automation = await house.add(scheduled("* * * * *", action=LONG))
+    await house.pass_time("3m")
+    found = await house.slots(automation)
+    assert [o.status for o in found] == ["ran", "skipped", "ran"]
+    assert "overlap is skip" in found[1].reason
+
+
+async def test_overlap_queue_runs_one_after_the_other(house: House) -> None:
+    automation = await house.add(scheduled("* * * * *", action=LONG, policy={"overlap": "queue"}))
+    await house.pass_time("3m")
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    assert sorted(task.status for task in made.items) == ["queued", "running", "succeeded"]
+
+
+async def test_overlap_parallel_runs_beside(house: House) -> None:
+    automation = await house.add(scheduled("* * * * *", action=LONG, policy={"overlap": "parallel"}))
+    await house.pass_time("2m")
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    assert [task.status for task in made.items] == ["running", "running"]
+
+
+async def test_overlap_replace_cancels_the_running_one(house: House) -> None:
+    automation = await house.add(scheduled("* * * * *", action=LONG, policy={"overlap": "replace"}))
+    await house.pass_time("2m")
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    assert [task.status for task in made.items] == ["running", "cancelled"]
+    assert (await house.get(automation)).failures == 0
+
+
+async def test_waits_grow_after_failures_and_a_success_forgets_them(house: House) -> None:
+    automation = await house.add(failing())
+    started = automation.created_at
+    await house.pass_time("2m")
+    ran = [o.slot - started for o in await house.slots(automation) if o.status == "ran"]
+    # at 10 s, then 30 s and 60 s later, each at the last slot of its wait
+    assert ran == [10 * SECOND, 40 * SECOND, 100 * SECOND]
+    assert {o.status for o in await house.slots(automation)} == {"ran", "skipped"}
+    assert (await house.get(automation)).failures == 3
+    fixed = {"action": {"type": "remind", "parameters": {"text": "fine"}}}
+    await house.app.ledger.write(
+        lambda tx: orders.edit(tx, automation.automation_id, fixed, kinds=house.app.kinds, timezone="UTC")
+    )
+    await house.pass_time("5m")
+    assert (await house.get(automation)).failures == 0
+
+
+async def test_alert_after_two_failures_is_told_once(house: House) -> None:
+    automation = await house.add(failing(policy={"notify": "silent"}))
+    await house.pass_time("10s")
+    assert await alerts(house) == []
+    await house.pass_time("50m")
+    assert (await house.get(automation)).failures > 3
+    (alert,) = await alerts(house)
+    assert "failed 2 times in a row" in alert.message.text
+
+
+async def alerts(house: House) -> list[outbox.Line]:
+    lines = await house.app.ledger.read(lambda tx: outbox.page(tx, limit=100))
+    return [line for line in lines if line.transition.startswith("automation:")]
+
+
+async def test_disabled_after_ten_failures_with_notice(house: House) -> None:
+    automation = await house.add(failing())
+    await house.pass_time("12h")
+    after = await house.get(automation)
+    assert (after.status, after.failures) == ("disabled", 10)
+    assert "10 failures in a row" in after.reason
+    assert any("disabled after 10" in line.message.text for line in await alerts(house))
+    await house.app.ledger.write(lambda tx: orders.resume(tx, automation.automation_id))
+    assert (await house.get(automation)).failures == 0
+
+
+async def test_criteria_decide_the_verdict_apart_from_the_status(house: House) -> None:
+    file = house.app.home.workspace / "report.txt"
+    document = every("1m", success={"file_fresh": {"path": "report.txt", "within": "100000d"}})
+    automation = await house.add(document)
+    await house.pass_time("1m")
+    file.write_text("done")
+    await house.pass_time("1m")
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    assert [(task.status, task.verdict) for task in reversed(made.items)] == [
+        (Status.SUCCEEDED, "failed"), (Status.SUCCEEDED, "succeeded"),
+    ]  # fmt: skip
+    assert [o.outcome for o in await house.slots(automation)] == ["failed", "succeeded"]
+
+
+async def test_an_edit_keeps_history_and_the_next_match(house: House) -> None:
+    automation = await house.add(scheduled("0 9 * * *"))
+    await house.pass_time("2h")
+    await edit(house, automation, {"name": "Renamed", "action": {"parameters": {"text": "new"}}})
+    after = await house.get(automation)
+    assert (after.version, after.spec.action.parameters) == (2, {"text": "new"})
+    assert after.document()["next_run"] == "2026-03-03T09:00:00.000Z"
+    assert len(await house.slots(automation)) == 1
+    await edit(
+        house, automation, {"schedule": {"type": "cron", "expression": "30 10 * * *", "timezone": "UTC"}}
+    )
+    await house.pass_time("45m")
+    assert [iso(o.slot)[11:16] for o in await house.slots(automation)] == ["09:00", "10:30"]
+    history = await house.app.ledger.read(lambda tx: automations.edits(tx, automation.automation_id))
+    assert [entry["version"] for entry in history] == [3, 2, 1]
+
+
+async def edit(house: House, automation: Automation, patch: dict[str, Any]) -> Automation:
+    return await house.app.ledger.write(
+        lambda tx: orders.edit(tx, automation.automation_id, patch, kinds=house.app.kinds, timezone="UTC")
+    )
+
+
+async def test_slots_while_paused_are_listed_as_skipped(house: House) -> None:
+    automation = await house.add(scheduled("0 * * * *"))
+    await house.app.ledger.write(lambda tx: orders.stop(tx, "It"))
+    await house.pass_time("3h")
+    assert await house.slots(automation) == []
+    await house.app.ledger.write(lambda tx: orders.resume(tx, "It"))
+    await house.pass_time("1h")
+    found = await house.slots(automation)
+    assert [o.status for o in found] == ["skipped"] * 3 + ["ran"]
+    assert "paused by owner" in found[0].reason
+
+
+async def test_active_hours_skip_what_lies_outside(house: House) -> None:
+    automation = await house.add(
+        scheduled("0 */6 * * *", policy={"active_hours": {"start": "08:00", "end": "20:00"}})
+    )
+    await house.pass_time("24h")
+    assert [(iso(o.slot)[11:13], o.status) for o in await house.slots(automation)] == [
+        ("12", "ran"), ("18", "ran"), ("00", "skipped"), ("06", "skipped"),
+    ]  # fmt: skip
+
+
+async def test_stagger_moves_the_run_and_not_the_slot(house: House) -> None:
+    document = scheduled("0 9 * * *")
+    document["schedule"]["stagger"] = "5m"
+    automation = await house.add(document)
+    await house.pass_time("66m")
+    (only,) = await house.slots(automation)
+    assert (iso(only.slot), only.status) == ("2026-03-02T09:00:00.000Z", "ran")
+
+
+async def test_run_by_hand_leaves_the_schedule_alone(house: House) -> None:
+    automation = await house.add(scheduled("0 9 * * *"))
+    task = await house.app.ledger.write(lambda tx: orders.run_now(tx, "It"))
+    assert task is not None
+    await house.settled()
+    (only,) = await house.slots(automation)
+    assert (only.task_id, only.outcome) == (task.task_id, "succeeded")
+    assert (await house.get(automation)).document()["next_run"] == "2026-03-02T09:00:00.000Z"
+
+
+async def test_an_expression_that_ends_completes_its_automation(house: House) -> None:
+    automation = await house.add(scheduled("0 0 9 2 3 * 2026"))
+    await house.pass_time("2h")
+    assert (await house.get(automation)).status == "completed"
+    with pytest.raises(Conflict, match="no slot to come"):
+        await house.app.ledger.write(lambda tx: orders.resume(tx, "It"))
+
+
+async def test_expectation_tells_silence_once_until_a_ping(house: House) -> None:
+    document = {"name": "Backup", "type": "continuous", "expect": {"every": "1d", "grace": "1h"}}
+    automation = await house.add(document)
+    assert automation.document()["ping_url"].startswith("/hooks/ping-")
+    await house.pass_time("24h")
+    assert await alerts(house) == []
+    await house.pass_time("30d")
+    assert len(await alerts(house)) == 1
+    await house.app.ledger.write(lambda tx: orders.ping(tx, automation.automation_id))
+    await house.pass_time("26h")
+    assert len(await alerts(house)) == 2
+
+
+async def test_a_resting_scheduler_commits_nothing(house: House) -> None:
+    await house.add(scheduled("0 9 * * *"))
+    await house.clock.settle()
+    before = house.app.ledger.commits
+    await house.clock.advance("30m")
+    assert house.app.ledger.commits == before
+
+
+async def test_starts_after_crashes_are_held_until_the_process_is_stable(house: House) -> None:
+    automation = await house.add(every("10s"))
+    await house.app.ledger.write(_three_crashes)
+    await house.stop()
+    await house.start()
+    assert house.app.scheduler.held_until is not None
+    await house.pass_time("50s")
+    assert await house.slots(automation) == []
+    await house.pass_time("20s")
+    assert house.app.scheduler.held_until is None
+    assert [o.status for o in await house.slots(automation)][-1] in ("ran", "caught_up")
+    await house.stop()
+    await house.start()
+    assert house.app.scheduler.held_until is None
+
+
+def _three_crashes(tx: Any) -> None:
+    for n in range(1, 4):
+        tx.execute("INSERT INTO unclean_starts (started_at) VALUES (:at)", at=tx.now - n * MINUTE)
+
+
+async def test_overdue_work_is_a_problem_and_is_told(house: House) -> None:
+    automation = await house.add(every("1h"))
+
+    due = house.clock.now() + HOUR
+
+    async def hold(until: Instant | None) -> None:
+        house.app.scheduler.held_until = until
+        await house.app.ledger.write(lambda tx: tx.wake(automations.TOPIC))
+
+    await hold(house.clock.now() + DAY)
+    await house.pass_time("63m")
+    assert (await house.get(automation)).due_at == due
+    assert "overdue" in (await house.app.ledger.read(scheduler.problems))[0]
+    await hold(None)
+    await house.settled()
+    assert await house.app.ledger.read(scheduler.problems) == []
+    assert [o.status for o in await house.slots(automation)] == ["caught_up"]
+
+
+@pytest.mark.parametrize(
+    ("document", "word"),
+    [
+        ({}, "schedule"),
+        ({"schedule": {"type": "every", "interval": "1h"}}, "action"),
+        ({"action": REMIND}, "schedule"),
+        (scheduled("61 * * * *"), "minute"),
+        (scheduled("0 0 30 2 *"), "no run"),
+        ({**scheduled("0 8 * * *"), "type": "event"}, "type"),
+        ({**scheduled("0 8 * * *"), "timezone": "Nowhere/At_All"}, "timezone"),
+        ({**scheduled("0 8 * * *"), "polciy": {}}, "polciy"),
+        (scheduled("0 8 * * *", policy={"misfire": "sometimes"}), "misfire"),
+        (scheduled("0 8 * * *", policy={"overlap": "maybe"}), "overlap"),
+        (scheduled("0 8 * * *", policy={"timeout": "soon"}), "timeout"),
+        (scheduled("0 8 * * *", policy={"active_hours": {"start": "8", "end": "22:00"}}), "active_hours"),
+        (scheduled("0 8 * * *", action={"type": "dance"}), "dance"),
+        (scheduled("0 8 * * *", action={"type": "remind", "parameters": {"txt": "?"}}), "txt"),
+        ({"schedule": "every blue moon", "action": REMIND}, "schedule"),
+        ({"on": {"source": "email", "filter": "subject =="}, "action": REMIND}, "filter"),
+        ({"on": {"source": "file"}, "action": REMIND}, "path"),
+        (
+            {"watch": {"probe": {"type": "http"}, "every": "6h", "condition": "price <"}, "action": REMIND},
+            "condition",
+        ),
+        ({"watch": {"probe": {}, "every": "6h", "condition": "price < 1"}, "action": REMIND}, "probe"),
+        (
+            scheduled("0 8 * * *", action={"type": "remind", "parameters": {"text": "{{ 1 + }}"}}),
+            "action.parameters",
+        ),
+    ],
+)
+async def test_bad_input_is_refused_naming_the_field_and_an_example(
+    house: House, document: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await house.add(document)
+    assert word in refused.value.message
+    assert refused.value.hint
+
+
+async def test_the_seeds_document_is_taken_verbatim(house: House) -> None:
+    seed: dict[str, Any] = {
+        "task_id": "task_abc123",
+        "type": "scheduled",
+        "schedule": {"type": "cron", "expression": "0 8 * * 1-5"},
+        "action": {"type": "remind", "parameters": {"text": "brief"}},
+        "delivery": {"channels": ["telegram", "email"], "priority": "normal"},
+        "status": "active",
+        "created_at": "2026-03-01T10:00:00Z",
+        "last_run": "2026-03-13T08:00:00Z",
+        "next_run": "2026-03-14T08:00:00Z",
+    }
+    added = await house.add(seed)
+    document = added.document()
+    assert (document["id"], document["created_at"]) == ("task_abc123", "2026-03-01T10:00:00.000Z")
+    assert document["next_run"] == "2026-03-03T08:00:00.000Z"
+    assert document["schedule"]["timezone"] == "UTC"
+    again, is_new = await house.app.ledger.write(
+        lambda tx: orders.import_(tx, seed, kinds=house.app.kinds, timezone="UTC")
+    )
+    assert (again.automation_id, is_new) == ("task_abc123", False)
+
+
+async def test_facts_are_appended_to_the_event_log(house: House) -> None:
+    await house.add(every("1m"))
+    await house.pass_time("1m")
+    types = [event.type for event in await house.app.ledger.read(lambda tx: events.after(tx, 0))]
+    assert types[:1] == ["automation.created"]
+    assert "automation.ran" in types
+
+
+async def test_a_week_of_twenty_automations_misses_and_doubles_nothing(home: Home, clock: FakeClock) -> None:
+    """A week here; the whole year is a benchmark."""
+    async with House(home, clock) as house:
+        made = [
+            await house.add(scheduled(f"{n} {n % 24} * * *", name=f"A{n}", policy={"notify": "silent"}))
+            for n in range(20)
+        ]
+        start: Instant = clock.now()
+        await house.pass_time("7d")
+        for automation in made:
+            found = await house.slots(automation)
+            assert len(found) == 7
+            assert {o.outcome for o in found} == {"succeeded"}
+            assert all(start < o.slot <= clock.now() for o in found)
