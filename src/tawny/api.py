@@ -1,10 +1,26 @@
 """The only module a plugin or script may import."""
 
-from tawny.clock import Clock, Instant, from_datetime, to_datetime
-from tawny.delivery.channel import Accept, AmbiguousSend, Channel
+import pluggy
+
+from tawny.clock import SECOND, Clock, Instant, from_datetime, iso, stopwatch, to_datetime
+from tawny.delivery.channel import (
+    Accept,
+    AmbiguousSend,
+    Channel,
+    ChannelDown,
+    ChannelHost,
+    ChannelKind,
+    ChannelSettings,
+    ChatSettings,
+    OneWay,
+    channel,
+)
+from tawny.delivery.opening import numeric_ids
+from tawny.delivery.wire import request
 from tawny.domain import brief, correspondence
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.calendar import CalendarEvent, day_span
+from tawny.domain.chunks import units
 from tawny.domain.contacts import Contact
 from tawny.domain.feeds import FeedEntry
 from tawny.domain.mail import Mail
@@ -27,7 +43,11 @@ from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewMail, NewTodo
 from tawny.sources.shelf import Shelf
 from tawny.tools.registry import Operation, Tool, ToolContext
 
+hookimpl = pluggy.HookimplMarker("tawny")
+"""Marks a plugin's answer to one of the hooks in `tawny.plugins.Hooks`."""
+
 __all__ = [
+    "SECOND",
     "Accept",
     "AmbiguousSend",
     "Answer",
@@ -36,6 +56,11 @@ __all__ = [
     "Button",
     "CalendarEvent",
     "Channel",
+    "ChannelDown",
+    "ChannelHost",
+    "ChannelKind",
+    "ChannelSettings",
+    "ChatSettings",
     "Clock",
     "ConfigError",
     "Contact",
@@ -55,6 +80,7 @@ __all__ = [
     "NewMail",
     "NewTodo",
     "NotFound",
+    "OneWay",
     "Operation",
     "Origin",
     "Outgoing",
@@ -78,10 +104,17 @@ __all__ = [
     "Usage",
     "Weather",
     "brief",
+    "channel",
     "correspondence",
     "day_span",
     "due_by",
     "from_datetime",
+    "hookimpl",
+    "iso",
     "next_runs",
+    "numeric_ids",
+    "request",
+    "stopwatch",
     "to_datetime",
+    "units",
 ]

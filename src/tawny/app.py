@@ -4,15 +4,22 @@ import asyncio
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
+from tawny import plugins
 from tawny.assistants.brief import generate_daily_brief
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, environment, owner_zone
+from tawny.config import Config, Home, approvers_of, environment, owner_zone, resolve_secret
+from tawny.delivery.host import Host
+from tawny.delivery.opening import open_all
+from tawny.delivery.service import Delivery, manners
+from tawny.domain.messages import Inbound, Outgoing
+from tawny.domain.network import parse_rules
 from tawny.domain.tasks import Json, Task
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
@@ -23,6 +30,7 @@ from tawny.engine.timers import Timers
 from tawny.errors import Conflict, PermanentError
 from tawny.gateway.feed import Feed
 from tawny.ids import new_id
+from tawny.ledger import events
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate, outdated
@@ -35,6 +43,8 @@ from tawny.runners.simulate import simulate
 from tawny.sources.shelf import Shelf
 
 if TYPE_CHECKING:
+    import httpx
+
     from tawny.gateway.gateway import Gateway
 
 _log = Log("app")
@@ -56,6 +66,7 @@ class App:
     limits: Limits
     feed: Feed
     shelf: Shelf
+    delivery: Delivery
 
 
 def open_shelf(home: Home, config: Config) -> Shelf:
@@ -167,7 +178,7 @@ async def open_app(
             if recovered.backing_gone:
                 app.timers.watch_lost()
             async with asyncio.TaskGroup() as group:
-                parts = (app.dispatcher, app.timers, app.approvals, app.scheduler)
+                parts = (app.dispatcher, app.timers, app.approvals, app.scheduler, app.delivery)
                 running = [group.create_task(part.run()) for part in parts]
                 try:
                     yield app
@@ -217,7 +228,66 @@ def _build(
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),
         shelf=shelf,
+        delivery=_delivery(home, config, clock, ledger),
     )
+
+
+def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger) -> Delivery:
+    def within_list(timeout: float) -> "httpx.AsyncClient":
+        from tawny.sandbox.egress import Egress  # noqa: PLC0415 - heavy, and only webhooks named in a task need it
+
+        rules = parse_rules(config.network.allow, config.network.allow_private)
+        return Egress(rules).client(timeout=timeout)
+
+    def host(name: str) -> Host:
+        return Host(
+            name,
+            ledger=ledger,
+            clock=clock,
+            home=home.root,
+            secrets=lambda reference: resolve_secret(reference, home),
+            within_list=within_list,
+            say=_say,
+        )
+
+    wishes = config.delivery
+    roster = open_all(
+        config.channels,
+        plugins.find().channels,
+        host,
+        built_in=plugins.BUILT_IN_CHANNELS,
+        default=wishes.default,
+    )
+    return Delivery(
+        ledger,
+        clock,
+        roster,
+        manners(
+            quiet_hours=wishes.quiet_hours,
+            digest=wishes.digest,
+            breaks=wishes.breaks,
+            zone=ZoneInfo(owner_zone(config)),
+        ),
+        accept=_nobody_is_home(ledger),
+    )
+
+
+def _say(tx: Tx, session: str, message: Outgoing) -> str:
+    events.append(
+        tx,
+        "message.sent",
+        {"session": session, "message_id": message.key, "text": message.text},
+        session=session,
+    )
+    return message.key
+
+
+def _nobody_is_home(ledger: Ledger) -> Callable[[Inbound], Awaitable[None]]:
+    async def accept(inbound: Inbound) -> None:
+        data = {"channel": inbound.channel, "conversation": inbound.conversation}
+        await ledger.write(lambda tx: events.append(tx, "message.received", data))
+
+    return accept
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ Environment variables serve for secrets and the home alone; this is the only mod
 """
 
 import difflib
+import importlib
 import os
 import re
 import tomllib
@@ -100,12 +101,26 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     result_retention: str = "30d"
 
 
+class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How results reach the owner. `default` is an address such as `telegram`; the first channel unless named.
+
+    `quiet_hours` (`22:00-07:00`, the owner's zone) and `digest` (`30m`) hold back what is not as severe as `breaks`
+    (`low normal high critical`).
+    """
+
+    default: str = ""
+    quiet_hours: str = ""
+    digest: str = ""
+    breaks: str = "high"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: Gateway = Gateway()
     model: Model = Model()
     owner: Owner = Owner()
     sources: Sources = Sources()
     channels: dict[str, tuple[Settings, ...]] = {}
+    delivery: Delivery = Delivery()
     network: Network = Network()
     limits: Limits = Limits()
     exec: Exec = Exec()
@@ -281,3 +296,43 @@ def _line(text: str, path: str) -> int:
             if table + keys == wanted[: len(table) + len(keys)]:
                 return number
     return best
+
+
+def resolve_secret(reference: str, home: Home) -> str:
+    """The secret behind `env:NAME`, `file:PATH` (relative to the home) or `keyring:NAME`; other text is itself.
+
+    Raises:
+        ConfigError: there is no such secret; its value is never in the message.
+    """
+    scheme, _, name = reference.partition(":")
+    if scheme == "env" and name:
+        if value := os.environ.get(name, ""):
+            return value
+        raise ConfigError(
+            f"the environment has no {name}",
+            hint=f"set {name} where the gateway is started, or use file:PATH",
+        )
+    if scheme == "file" and name:
+        path = home.root / Path(name).expanduser()
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"the secret {path} cannot be read: {error}", hint="write it there, mode 0600"
+            ) from error
+    if scheme == "keyring" and name:
+        return _from_keyring(name)
+    return reference
+
+
+def _from_keyring(name: str) -> str:
+    try:
+        keyring = importlib.import_module("keyring")
+    except ImportError as error:
+        raise ConfigError(
+            f"keyring:{name} needs the keyring library", hint="pip install keyring, or use env: or file:"
+        ) from error
+    value: str | None = keyring.get_password("tawny", name)
+    if value is None:
+        raise ConfigError(f"the keyring has no {name}", hint=f"keyring set tawny {name}")
+    return value

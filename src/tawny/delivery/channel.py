@@ -48,6 +48,8 @@ class Channel(Protocol):
 
     name: str
     kind: str
+    home_address: str
+    """Where a message goes that names no address; empty where there is no such place."""
     text_limit: int
     """UTF-16 units per message; the delivery chunks longer ones."""
     can_edit: bool
@@ -55,6 +57,9 @@ class Channel(Protocol):
     """Whether a person can tap; where not, the delivery writes numbered choices and understands the reply."""
     idempotent: bool
     """Whether the other side drops a resend with the same key, so that an ambiguous send may be repeated."""
+
+    files_apart: bool
+    """Whether a file is a message of its own; then each piece has text, or one file."""
 
     async def send(self, message: Outgoing, /) -> Receipt: ...
 
@@ -75,6 +80,24 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class OneWay:
+    """What a channel does that only sends: it cannot edit, cannot tell what arrived, hears nothing, holds nothing."""
+
+    files_apart = False
+
+    async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:
+        raise PermanentError(f"{message.key} cannot replace {receipt.ids} here")
+
+    async def reconcile(self, message: Outgoing, /) -> Receipt | None:
+        raise AmbiguousSend(f"nobody can tell here whether {message.key} arrived")
+
+    async def listen(self, accept: Accept, /) -> None:
+        """Nothing ever comes in."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class ChannelHost(Protocol):
@@ -106,6 +129,10 @@ class ChannelHost(Protocol):
 
     async def recall(self, name: str) -> str | None: ...
 
+    async def say(self, session: str, message: Outgoing) -> str:
+        """Put a message into a session, where every device sees it; its id. The same key says it once."""
+        ...
+
 
 class ChannelKind(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of channel as a plugin offers it.
@@ -121,6 +148,24 @@ class ChannelKind(msgspec.Struct, frozen=True, kw_only=True):
     extra: str = ""
     """The optional dependency it needs, as in `pip install "tawny[telegram]"`."""
     built_in: bool = False
+
+
+def channel(
+    kind: str,
+    *,
+    settings: type[msgspec.Struct],
+    description: str = "",
+    extra: str = "",
+    built_in: bool = False,
+) -> "Callable[[Callable[[Any, ChannelHost], Channel]], ChannelKind]":
+    """Make a kind of channel of the function that opens one."""
+
+    def wrap(open: Callable[[Any, ChannelHost], Channel]) -> ChannelKind:
+        return ChannelKind(
+            kind=kind, settings=settings, open=open, description=description, extra=extra, built_in=built_in
+        )
+
+    return wrap
 
 
 class ChannelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

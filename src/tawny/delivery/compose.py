@@ -15,18 +15,29 @@ def compose(message: Outgoing, route: Route, *, repeat: bool = False) -> list[Ou
     text = numbered(message) if not route.channel.has_buttons else message.text
     if repeat:
         text = REPEAT + text
-    texts = chunk(text, route.channel.text_limit) or [""]
-    return [
+    files = message.attachments
+    texts = chunk(text, route.channel.text_limit) or ([] if files and route.channel.files_apart else [""])
+    pieces = [
         msgspec.structs.replace(
             message,
-            key=message.key if index == 0 else f"{message.key}.{index}",
             text=piece,
-            to=message.to or route.to,
-            thread=message.thread or route.thread,
             buttons=message.buttons if index == len(texts) - 1 and route.channel.has_buttons else (),
-            attachments=message.attachments if index == len(texts) - 1 else (),
+            attachments=files if index == len(texts) - 1 and not route.channel.files_apart else (),
         )
         for index, piece in enumerate(texts)
+    ]
+    if route.channel.files_apart:
+        pieces += [
+            msgspec.structs.replace(message, text="", buttons=(), attachments=(file,)) for file in files
+        ]
+    return [
+        msgspec.structs.replace(
+            piece,
+            key=message.key if index == 0 else f"{message.key}.{index}",
+            to=message.to or route.to,
+            thread=message.thread or route.thread,
+        )
+        for index, piece in enumerate(pieces)
     ]
 
 

@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import msgspec
 
-from tawny.clock import SECOND, Clock, Instant
+from tawny.clock import SECOND, Clock, Instant, wait_for
 from tawny.delivery.channel import AmbiguousSend, Channel, ChannelDown
 from tawny.delivery.compose import compose
 from tawny.delivery.roster import Roster, Route
 from tawny.domain import notify
 from tawny.domain.messages import Outgoing, Receipt
-from tawny.errors import PermanentError, StorageError, TemporaryError
+from tawny.errors import NotFound, PermanentError, StorageError, TemporaryError
 from tawny.ids import new_id
-from tawny.ledger import channels, deliveries, outbox
+from tawny.ledger import artifacts, channels, deliveries, outbox
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outbox import Line
 from tawny.log import Log
@@ -74,7 +74,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             try:
                 while True:
-                    await self._wait(await self._start_due(group))
+                    await wait_for(self._bell, self._clock, await self._start_due(group))
             except asyncio.CancelledError:
                 await self._finish()
                 raise
@@ -104,19 +104,6 @@ class Dispatcher:
             else:
                 later.append(head.next_at)
         return min(later, default=None)
-
-    async def _wait(self, due: Instant | None) -> None:
-        if due is None:
-            await self._bell.wait()
-            return
-        async with asyncio.TaskGroup() as group:
-            timer = group.create_task(self._ring_at(due))
-            await self._bell.wait()
-            timer.cancel()
-
-    async def _ring_at(self, due: Instant) -> None:
-        await self._clock.sleep_until(due)
-        self._bell.set()
 
     async def _finish(self) -> None:
         self._resting = True
@@ -176,12 +163,41 @@ class Dispatcher:
             names = self._roster.monitors
             return lambda tx: deliveries.fan_out(tx, line, names)
         try:
-            route = self._roster.route(line.target)
+            route = await self._route(line.target)
         except (PermanentError, ValueError) as error:
             return self._give_up(line, str(error))
+        line = await self._with_files(line)
         slots = self._slots.setdefault(route.channel.name, asyncio.Semaphore(self._parallel))
         async with slots:
             return await self._send_pieces(line, route)
+
+    async def _with_files(self, line: Line) -> Line:
+        """The line with the paths of the artifacts that go along."""
+        wanted = [file.artifact_id for file in line.message.attachments if file.artifact_id and not file.path]
+        if not wanted:
+            return line
+
+        def look(tx: Tx) -> dict[str, str]:
+            return {artifact_id: f"artifacts/{artifacts.get(tx, artifact_id).path}" for artifact_id in wanted}
+
+        try:
+            paths = await self._ledger.read(look)
+        except NotFound as error:
+            _log.warning("artifact is gone", delivery_id=line.delivery_id, error=error.message)
+            return line
+        files = tuple(
+            msgspec.structs.replace(file, path=file.path or paths.get(file.artifact_id, ""))
+            for file in line.message.attachments
+        )
+        return msgspec.structs.replace(line, message=msgspec.structs.replace(line.message, attachments=files))
+
+    async def _route(self, target: str) -> Route:
+        route = self._roster.route(target)
+        if route.needs_home:
+            # Whoever paired since is at home there now.
+            self._roster.homes = await self._ledger.read(channels.homes)
+            route = self._roster.route(target)
+        return route
 
     async def _send_pieces(self, line: Line, route: Route) -> Settle:
         receipt = line.receipt
@@ -332,7 +348,7 @@ class Dispatcher:
         if line.target == notify.MONITORS:
             return lambda tx: deliveries.retry(tx, line, "interrupted", at=tx.now)
         try:
-            route = self._roster.route(line.target)
+            route = await self._route(line.target)
         except (PermanentError, ValueError) as error:
             why = f"the process ended while sending, and {error}"
             return lambda tx: deliveries.unknown(tx, line, why)

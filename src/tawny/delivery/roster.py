@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from tawny.delivery.channel import Channel, ChannelSettings
+from tawny.delivery.channel import Channel, ChannelSettings, ChatSettings
 from tawny.domain import notify
 from tawny.domain.addresses import Address, parse_address
 from tawny.errors import PermanentError
@@ -20,6 +20,7 @@ class Route(msgspec.Struct, frozen=True):
     to: str
     thread: str
     sent_to: str
+    needs_home: bool = False
 
 
 class Roster:
@@ -37,8 +38,10 @@ class Roster:
         self.channels = {channel.name: channel for channel in channels}
         self.settings = dict(settings or {})
         self.disabled: dict[str, str] = {name: reason for name, (_, reason) in (disabled or {}).items()}
-        self._kinds = {name: kind for name, (kind, _) in (disabled or {}).items()}
+        self.unopened = {name: kind for name, (kind, _) in (disabled or {}).items()}
         self._default = default
+        self.homes: dict[str, str] = {}
+        """Where the first person who paired with a channel is spoken to."""
 
     @property
     def monitors(self) -> list[str]:
@@ -51,9 +54,10 @@ class Roster:
         if self._default:
             return self._default
         for name, channel in self.channels.items():
-            if channel.kind not in _MACHINES and name in self.settings and name not in self.disabled:
-                if self.settings[name].failures_only or not getattr(channel, "reaches_owner", True):
-                    continue
+            settings = self.settings.get(name)
+            if channel.kind in _MACHINES or settings is None or name in self.disabled:
+                continue
+            if not settings.failures_only:
                 return name
         return notify.INBOX
 
@@ -76,10 +80,9 @@ class Roster:
         channel = self._find(address)
         if reason := self.disabled.get(channel.name):
             raise PermanentError(f"channel {channel.name!r} is disabled: {reason}")
-        filled = Address(
-            channel.name, address.to or str(getattr(channel, "home_address", "")), address.thread
-        )
-        return Route(channel, address.to, address.thread, str(filled))
+        to = address.to or channel.home_address or self.homes.get(channel.name, "")
+        needs_home = not to and isinstance(self.settings.get(channel.name), ChatSettings)
+        return Route(channel, to, address.thread, str(Address(channel.name, to, address.thread)), needs_home)
 
     def _find(self, address: Address) -> Channel:
         if address.channel == "webhook" and "://" in address.to:
@@ -90,7 +93,7 @@ class Roster:
         for channel in self.channels.values():
             if channel.kind == address.channel:
                 return channel
-        for name, kind in self._kinds.items():
+        for name, kind in self.unopened.items():
             if address.channel in (name, kind):
                 raise PermanentError(f"channel {name!r} is disabled: {self.disabled[name]}")
         raise PermanentError(

@@ -59,6 +59,11 @@ def opened(tx: Tx, name: str, kind: str, *, disabled: str | None = None) -> None
     )
 
 
+def removed(tx: Tx, name: str) -> None:
+    """The configuration names the channel no more; who paired with it is let in again when it is back."""
+    tx.execute("DELETE FROM channel_state WHERE name = :name", name=name)
+
+
 def sent(tx: Tx, name: str) -> None:
     """Something has gone out, with a receipt."""
     tx.execute(
@@ -152,7 +157,13 @@ def is_paired(tx: Tx, channel: str, sender: str) -> bool:
     return row is not None
 
 
-def offer_code(tx: Tx, channel: str, sender: str, sender_name: str) -> str | None:
+def homes(tx: Tx) -> dict[str, str]:
+    """For each channel where the first person who paired is spoken to."""
+    rows = tx.all("SELECT channel, conversation FROM paired ORDER BY since DESC")
+    return {row["channel"]: row["conversation"] for row in rows}
+
+
+def offer_code(tx: Tx, channel: str, sender: str, sender_name: str, conversation: str) -> str | None:
     """A fresh pairing code for a stranger; `None` where one is pending already, or three are on the channel."""
     tx.execute("DELETE FROM pairings WHERE expires_at <= :now", now=tx.now)
     pending = tx.all("SELECT sender FROM pairings WHERE channel = :channel", channel=channel)
@@ -160,10 +171,11 @@ def offer_code(tx: Tx, channel: str, sender: str, sender_name: str) -> str | Non
         return None
     code = "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_LENGTH))
     tx.execute(
-        "INSERT INTO pairings (channel, sender, sender_name, code, expires_at)"
-        " VALUES (:channel, :sender, :sender_name, :code, :expires_at)",
+        "INSERT INTO pairings (channel, sender, sender_name, conversation, code, expires_at)"
+        " VALUES (:channel, :sender, :sender_name, :conversation, :code, :expires_at)",
         channel=channel,
         sender=sender,
+        conversation=conversation,
         sender_name=sender_name[:100],
         code=code,
         expires_at=tx.now + CODE_LIFETIME,
@@ -175,6 +187,7 @@ class Paired(msgspec.Struct, frozen=True):
     channel: str
     sender: str
     sender_name: str
+    conversation: str
 
 
 def pair(tx: Tx, code: str) -> Paired:
@@ -184,7 +197,8 @@ def pair(tx: Tx, code: str) -> Paired:
         NotFound: no such code is pending; it may be over an hour old.
     """
     row = tx.one(
-        "DELETE FROM pairings WHERE code = :code AND expires_at > :now RETURNING channel, sender, sender_name",
+        "DELETE FROM pairings WHERE code = :code AND expires_at > :now"
+        " RETURNING channel, sender, sender_name, conversation",
         code=code.strip().upper(),
         now=tx.now,
     )
@@ -193,7 +207,8 @@ def pair(tx: Tx, code: str) -> Paired:
             "no such pairing code is pending", hint="codes last one hour; have the sender write again"
         )
     tx.execute(
-        "INSERT INTO paired (channel, sender, sender_name, since) VALUES (:channel, :sender, :sender_name, :now)"
+        "INSERT INTO paired (channel, sender, sender_name, conversation, since)"
+        " VALUES (:channel, :sender, :sender_name, :conversation, :now)"
         " ON CONFLICT (channel, sender) DO UPDATE SET sender_name = excluded.sender_name",
         now=tx.now,
         **row,
@@ -219,7 +234,8 @@ def waiting_to_pair(tx: Tx) -> list[dict[str, Any]]:
     return [
         {**row, "expires_at": iso(row["expires_at"])}
         for row in tx.all(
-            "SELECT channel, sender, sender_name, expires_at FROM pairings WHERE expires_at > :now ORDER BY expires_at",
+            "SELECT channel, sender, sender_name, expires_at FROM pairings"
+            " WHERE expires_at > :now ORDER BY expires_at",
             now=tx.now,
         )
     ]

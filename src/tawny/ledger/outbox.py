@@ -224,13 +224,19 @@ def mark_read(tx: Tx, delivery_id: str) -> None:
 
 
 def asked_in(tx: Tx, sent_to: str, *, limit: int = 5) -> list[Line]:
-    """The newest delivered messages at an address that carry buttons: what a numbered reply may mean."""
+    """The newest unanswered messages of the last day at an address that carry buttons: what a reply may mean."""
     rows = tx.all(
         "SELECT * FROM outbox WHERE sent_to = :sent_to AND status IN ('delivered', 'unknown')"
-        " ORDER BY delivery_id DESC LIMIT 50",
+        " AND read_at IS NULL AND created_at > :since ORDER BY delivery_id DESC LIMIT 50",
         sent_to=sent_to,
+        since=tx.now - DAY,
     )
     return [line for line in map(from_row, rows) if line.message.buttons][:limit]
+
+
+def answered(tx: Tx, delivery_id: str) -> None:
+    """The question in it has been answered; a later number does not mean it any more."""
+    mark_read(tx, delivery_id)
 
 
 def resend(tx: Tx, delivery_id: str) -> str:

@@ -26,6 +26,8 @@ class MemoryChannel:
     ) -> None:
         self.name = name
         self.kind = kind
+        self.home_address = ""
+        self.files_apart = False
         self.text_limit = text_limit
         self.can_edit = can_edit
         self.has_buttons = has_buttons

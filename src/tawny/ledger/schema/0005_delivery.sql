@@ -39,6 +39,7 @@ CREATE TABLE pairings (
     channel TEXT NOT NULL,
     sender TEXT NOT NULL,
     sender_name TEXT NOT NULL,
+    conversation TEXT NOT NULL,
     code TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (channel, sender)
@@ -49,6 +50,7 @@ CREATE TABLE paired (
     channel TEXT NOT NULL,
     sender TEXT NOT NULL,
     sender_name TEXT NOT NULL,
+    conversation TEXT NOT NULL,
     since BIGINT NOT NULL,
     PRIMARY KEY (channel, sender)
 );

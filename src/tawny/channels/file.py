@@ -1,0 +1,95 @@
+"""Messages at the end of a file in the workspace: `file:notes/results.md`. A `.jsonl` file gets one document a line."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tawny.api import (
+    Channel,
+    ChannelHost,
+    ChannelSettings,
+    Clock,
+    OneWay,
+    Outgoing,
+    PermanentError,
+    Receipt,
+    Refused,
+    TemporaryError,
+    channel,
+    iso,
+)
+
+
+class FileChannel(OneWay):
+    """Appends; each entry carries its key, so that none is written twice."""
+
+    kind = "file"
+    home_address = "results.md"
+    text_limit = 10_000_000
+    can_edit = False
+    has_buttons = False
+    idempotent = True
+
+    def __init__(self, name: str, root: Path, clock: Clock) -> None:
+        self.name = name
+        self._root = root
+        self._clock = clock
+
+    def path(self, message: Outgoing) -> Path:
+        """The file the message goes to.
+
+        Raises:
+            Refused: it lies outside the workspace.
+        """
+        wanted = message.to or self.home_address
+        try:
+            root = self._root.resolve()
+            path = (root / wanted).resolve()
+        except (OSError, ValueError) as error:
+            raise PermanentError(f"file:{wanted!r} is no path: {error}") from error
+        if "\0" in wanted or not path.is_relative_to(root) or path == root:
+            raise Refused(f"file:{wanted} lies outside the workspace", hint="name a file within it")
+        return path
+
+    async def send(self, message: Outgoing, /) -> Receipt:
+        path = self.path(message)
+        await asyncio.to_thread(self._append, path, message)
+        return Receipt(ids=(f"{path}#{message.key}",), detail={"path": str(path)})
+
+    def _append(self, path: Path, message: Outgoing) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and message.key in path.read_text(encoding="utf-8", errors="replace"):
+                return
+            with path.open("a", encoding="utf-8") as file:
+                file.write(self._entry(path, message))
+                file.flush()
+                os.fsync(file.fileno())
+        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            raise PermanentError(f"file:{path.name}: {error.strerror}") from error
+        except OSError as error:
+            raise TemporaryError(f"file:{path.name}: {error.strerror}") from error
+
+    def _entry(self, path: Path, message: Outgoing) -> str:
+        when = iso(self._clock.now())
+        if path.suffix == ".jsonl":
+            entry = {"key": message.key, "time": when, "title": message.title, "text": message.text}
+            return json.dumps({**entry, **message.document}, ensure_ascii=False) + "\n"
+        title = message.title or "Message"
+        return f"\n## {title} ({when})\n<!-- {message.key} -->\n\n{message.text}\n"
+
+    async def reconcile(self, message: Outgoing, /) -> Receipt | None:
+        path = self.path(message)
+        if path.exists() and message.key in path.read_text(encoding="utf-8", errors="replace"):
+            return Receipt(ids=(f"{path}#{message.key}",), detail={"path": str(path)})
+        return None
+
+
+@channel("file", settings=ChannelSettings, description="A file in the workspace.", built_in=True)
+def file(settings: Any, host: ChannelHost) -> Channel:
+    return FileChannel(settings.name or "file", host.home / "workspace", host.clock)
+
+
+CHANNELS = {"file": file}

@@ -1,0 +1,135 @@
+"""Who may speak to the assistant through a channel: the immutable id counts, and nothing else."""
+
+import msgspec
+
+from tawny.delivery.channel import Accept, Channel, ChatSettings
+from tawny.delivery.compose import chosen
+from tawny.domain.addresses import Address
+from tawny.domain.messages import Inbound, Outgoing
+from tawny.ledger import channels, outbox
+from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outbox import Line
+from tawny.log import Log
+
+_log = Log("delivery")
+_LONGEST_CHOICE = 40
+
+
+class Door:
+    """Stands before one channel. What is let in goes to `accept`; a message comes in once, by its event id.
+
+    `rules` are the channel's settings; `None` where whoever reaches the channel is the owner.
+    """
+
+    def __init__(self, ledger: Ledger, channel: Channel, rules: ChatSettings | None, accept: Accept) -> None:
+        self._ledger = ledger
+        self._channel = channel
+        self._rules = rules
+        self._accept = accept
+
+    async def __call__(self, inbound: Inbound) -> None:
+        """Let it in, offer a code, or pass it over in silence; returns once that is durable."""
+        name = self._channel.name
+        if not inbound.event_id or not inbound.sender.strip():
+            _log.warning("inbound without id or sender dropped", channel=name)
+            return
+        if await self._ledger.read(lambda tx: channels.is_known(tx, name, inbound.event_id)):
+            return
+        if await self._is_allowed(inbound):
+            if inbound.group and not inbound.mentioned and not inbound.action:
+                await self._passed_over(inbound)
+                return
+            await self._let_in(inbound)
+        else:
+            await self._ledger.write(lambda tx: self._turn_away(tx, inbound))
+
+    async def _is_allowed(self, inbound: Inbound) -> bool:
+        rules = self._rules
+        if rules is None:
+            return True
+        is_listed = inbound.sender in {str(entry) for entry in rules.allow}
+        if inbound.group:
+            # Pairing is for talking alone; and a group's own id lets nobody in.
+            return is_listed and inbound.conversation in {str(entry) for entry in rules.groups}
+        name = self._channel.name
+        return is_listed or await self._ledger.read(lambda tx: channels.is_paired(tx, name, inbound.sender))
+
+    async def _let_in(self, inbound: Inbound) -> None:
+        understood = await self._understand(inbound)
+        if understood is None:
+            return
+        await self._accept(understood)
+
+        def note(tx: Tx) -> None:
+            channels.taken_in(tx, inbound.channel, inbound.event_id)
+            channels.heard(tx, inbound.channel)
+
+        # Only after the house has it: what is handed over twice by a crash in between, the session drops by its id.
+        await self._ledger.write(note)
+
+    async def _passed_over(self, inbound: Inbound) -> None:
+        await self._ledger.write(lambda tx: channels.taken_in(tx, inbound.channel, inbound.event_id))
+
+    def _turn_away(self, tx: Tx, inbound: Inbound) -> None:
+        """A stranger gets a code, once, when writing alone; a stranger's tap or group message gets nothing."""
+        if not channels.taken_in(tx, inbound.channel, inbound.event_id):
+            return
+        rules = self._rules
+        if rules is None or not rules.pairing or inbound.group or inbound.action:
+            return
+        code = channels.offer_code(
+            tx, inbound.channel, inbound.sender, inbound.sender_name, inbound.conversation
+        )
+        if code is None:
+            return
+        outbox.put(
+            tx,
+            task_id=None,
+            transition="pairing",
+            target=self._address(inbound),
+            message=Outgoing(
+                key="",
+                text=f"I do not know you. If you are expected, have this run on my machine within the hour:\n\n"
+                f"tawny channels pair {code}",
+                severity="high",
+            ),
+            severity="high",
+        )
+
+    def _address(self, inbound: Inbound) -> str:
+        return str(Address(self._channel.name, inbound.conversation, inbound.thread))
+
+    async def _understand(self, inbound: Inbound) -> Inbound | None:
+        """Turn a numbered reply into the choice it stands for; `None` where it was asked back."""
+        reply = inbound.text.strip().splitlines()[0].strip() if inbound.text.strip() else ""
+        if inbound.action or not reply or len(reply) > _LONGEST_CHOICE:
+            return inbound
+        address = self._address(inbound)
+        asked = await self._ledger.read(lambda tx: outbox.asked_in(tx, address))
+        matching = [(line, value) for line in asked if (value := chosen(line.message, reply)) is not None]
+        pointed = [pair for pair in matching if inbound.reply_to and inbound.reply_to in pair[0].receipt.ids]
+        if pointed:
+            matching = pointed[:1]
+        if not matching:
+            return inbound
+        if len(matching) > 1:
+            await self._ledger.write(lambda tx: self._ask_which(tx, inbound, [line for line, _ in matching]))
+            return None
+        line, value = matching[0]
+        await self._ledger.write(lambda tx: outbox.answered(tx, line.delivery_id))
+        return msgspec.structs.replace(inbound, action=value)
+
+    def _ask_which(self, tx: Tx, inbound: Inbound, lines: list[Line]) -> None:
+        channels.taken_in(tx, inbound.channel, inbound.event_id)
+        titles = "\n".join(f"- {line.message.text.splitlines()[0][:80]}" for line in lines)
+        outbox.put(
+            tx,
+            task_id=None,
+            transition="reply",
+            target=self._address(inbound),
+            message=Outgoing(
+                key="",
+                text=f"{len(lines)} questions are open:\n\n{titles}\n\nPlease answer as a reply to the one you mean.",
+            ),
+            severity="high",
+        )

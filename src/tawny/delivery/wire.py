@@ -1,0 +1,76 @@
+"""One HTTP request of a channel, its failures sorted into: not sent, never will be, nobody knows."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tawny.delivery.channel import AmbiguousSend, ChannelDown
+from tawny.errors import PermanentError, TawnyError, TemporaryError
+
+if TYPE_CHECKING:
+    import httpx
+
+_DOUBTFUL = frozenset({502, 504})
+"""A proxy gave up waiting: what stands behind it may have done the work."""
+_NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
+
+
+async def request(
+    client: "httpx.AsyncClient", method: str, url: str, *, secret_in_url: str = "", **content: Any
+) -> "httpx.Response":
+    """Make a request that must not be repeated blindly, and return the answer if it is a success.
+
+    `content` is what httpx takes (`json`, `data`, `files`, `content`, `headers`, `params`). `secret_in_url` is kept
+    out of every error.
+
+    Raises:
+        TemporaryError: it was certainly not done (no connection, 429 with the wait asked for, 500, 503).
+        AmbiguousSend: the connection broke or timed out after the request had gone out, or a proxy answered 502, 504.
+        ChannelDown: 401, the credentials are not valid.
+        PermanentError: any other refusal; the message holds the first of the answer's text.
+    """
+    httpx = importlib.import_module("httpx")
+    place = httpx.URL(url).host
+
+    def plain(error: object) -> str:
+        text = str(error) or type(error).__name__
+        return text.replace(secret_in_url, "…") if secret_in_url else text
+
+    try:
+        response = await client.request(method, url, **content)
+    except TawnyError:
+        raise
+    except httpx.TransportError as error:
+        if type(error).__name__ in _NOT_SENT:
+            raise TemporaryError(f"{place} cannot be reached: {plain(error)}") from None
+        if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+            raise PermanentError(f"{place}: {plain(error)}") from None
+        raise AmbiguousSend(f"{place} gave no answer: {plain(error)}") from None
+    except (httpx.InvalidURL, httpx.CookieConflict) as error:
+        raise PermanentError(plain(error)) from None
+    if response.is_success:
+        return response
+    raise failure(response.status_code, f"{place} answered {response.status_code}: {plain(response.text[:200])}",
+                  retry_after=wait_asked(response.headers.get("retry-after")))  # fmt: skip
+
+
+def failure(status: int, message: str, *, retry_after: float | None = None) -> Exception:
+    """The error an HTTP status stands for."""
+    if status == 429:
+        return TemporaryError(message, retry_after=5.0 if retry_after is None else retry_after)
+    if status in _DOUBTFUL:
+        return AmbiguousSend(message)
+    if status >= 500 or status in (408, 425):
+        return TemporaryError(message, retry_after=retry_after)
+    if status == 401:
+        return ChannelDown(message, hint="check the credentials")
+    return PermanentError(message)
+
+
+def wait_asked(header: str | None) -> float | None:
+    """Seconds of a Retry-After header; a date counts as a minute, an hour is the most that is believed."""
+    if header is None:
+        return None
+    try:
+        return min(max(float(header), 0.0), 3600.0)
+    except ValueError:
+        return 60.0
