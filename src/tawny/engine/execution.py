@@ -12,7 +12,7 @@ import msgspec
 
 from tawny.clock import SECOND, Clock, Instant, iso, sleep
 from tawny.domain.approvals import Answer, Question
-from tawny.domain.origin import merge, of_child
+from tawny.domain.origin import absorb, of_child
 from tawny.domain.progress import Pace, advance, estimate
 from tawny.domain.retry import classify, next_attempt, retry_after
 from tawny.domain.tasks import (
@@ -394,6 +394,9 @@ class Execution:
         if task.intent == "pause":
             raise Paused
 
+    def is_recorded(self, key: str) -> bool:
+        return self._settled(key)
+
     def idempotency_key(self, step: str) -> str:
         return f"{self.task.task_id}:{step}"
 
@@ -603,7 +606,7 @@ class Execution:
         )
 
     def add_origin(self, origin: Origin) -> None:
-        merged = merge(self.task.origin, origin)
+        merged = absorb(self.task.origin, self.task.params, origin)
         if merged != self.task.origin:
             self.task = msgspec.structs.replace(self.task, origin=merged)
             self._origin_dirty = True

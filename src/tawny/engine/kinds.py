@@ -44,6 +44,10 @@ class Context(Protocol):
         """
         ...
 
+    def is_recorded(self, key: str) -> bool:
+        """Whether the journal has a finished step or wait under `key`: it would return its record at once."""
+        ...
+
     def idempotency_key(self, step: str) -> str:
         """Task and step, the same in every attempt: what an `IDEMPOTENT` effect sends along."""
         ...
