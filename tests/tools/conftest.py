@@ -77,6 +77,9 @@ class Runs:
 
     async def start(self, *calls: tuple[str, dict[str, Any]], **more: Any) -> Task:
         origin = more.pop("origin", Origin())
+        # The script stands for the model; only the message is the owner's.
+        words = {"words": [more.get("message", "")], **origin.detail}
+        origin = msgspec.structs.replace(origin, detail=words)
         params = {"calls": [list(call) for call in calls], "message": more.pop("message", "")}
         detached = more.pop("detached", True)
         submission = Submission(kind="script", params=params, origin=origin, detached=detached, **more)
