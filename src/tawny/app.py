@@ -38,6 +38,8 @@ from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
 from tawny.log import Log
+from tawny.runners.batch import batch
+from tawny.runners.flow import flow
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sources.shelf import Shelf
@@ -88,8 +90,17 @@ def _secret(reference: str) -> str:
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
     shelf = shelf or open_shelf(home, config)
-    kinds = [simulate(_no_way_out), remind, generate_daily_brief(shelf)]
-    return {kind.name: kind for kind in kinds}
+    kinds: dict[str, Kind] = {}
+    bundled = (
+        simulate(_no_way_out),
+        remind,
+        batch(kinds),
+        flow(home.workspace / "flows"),
+        generate_daily_brief(shelf),
+    )
+    # One mapping, filled in place: batches look their actions up in it.
+    kinds.update({kind.name: kind for kind in bundled})
+    return kinds
 
 
 async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
@@ -172,7 +183,8 @@ async def open_app(
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
             shelf = open_shelf(home, config)
-            known = {**bundled_kinds(home, config, shelf), **(kinds or {})}
+            known = bundled_kinds(home, config, shelf)
+            known.update(kinds or {})
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf)
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
