@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 from tawny import plugins
 from tawny.assistants.brief import generate_daily_brief
+from tawny.assistants.digest import digest_document
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, environment, owner_zone, resolve_secret
+from tawny.config import Config, Home, approvers_of, owner_zone, resolve_secret
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
 from tawny.delivery.service import Delivery, manners
@@ -73,18 +74,12 @@ class App:
 
 def open_shelf(home: Home, config: Config) -> Shelf:
     """The configured sources; nothing is read until something is asked for."""
-    return Shelf(config.sources, zone=owner_zone(config), root=home.root, secret=_secret)
-
-
-def _secret(reference: str) -> str:
-    """What `env:NAME` or `file:PATH` stands for."""
-    scheme, _, rest = reference.partition(":")
-    value = environment().get(rest) if scheme == "env" else None
-    if scheme == "file" and Path(rest).expanduser().is_file():
-        value = Path(rest).expanduser().read_text(encoding="utf-8").strip()
-    if value is None:
-        raise PermanentError(f"the secret {scheme}:{rest if scheme in ('env', 'file') else '…'} is not there")
-    return value
+    return Shelf(
+        config.sources,
+        zone=owner_zone(config),
+        root=home.root,
+        secret=lambda reference: resolve_secret(reference, home),
+    )
 
 
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
@@ -97,6 +92,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         batch(kinds),
         flow(home.workspace / "flows"),
         generate_daily_brief(shelf),
+        digest_document(shelf, home.workspace),
     )
     # One mapping, filled in place: batches look their actions up in it.
     kinds.update({kind.name: kind for kind in bundled})
