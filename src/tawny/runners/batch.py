@@ -1,6 +1,6 @@
 """The kind `batch`: one action for each of many items, only the unfinished done again, and a report."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 
@@ -103,7 +103,7 @@ async def _report(ctx: Context, counts: dict[str, int], *, taken: float) -> Resu
 
 def _name(entry: Item) -> str:
     if isinstance(entry.item, dict):
-        item = cast("dict[str, Json]", entry.item)
+        item: dict[str, Any] = msgspec.convert(entry.item, dict[str, Any])
         return str(next((item[key] for key in _NAMED_BY if key in item), item))[:120]
     return str(entry.item)[:120]
 
