@@ -4,34 +4,36 @@ import asyncio
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from tawny import plugins
+from tawny.agent.agency import Agency
+from tawny.agent.assembly import build_agency
 from tawny.assistants.brief import generate_daily_brief
-from tawny.assistants.digest import digest_document
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, owner_zone, resolve_secret
+from tawny.config import Config, Home, approvers_of, environment, owner_zone, resolve_secret
+from tawny.delivery.channel import Accept
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
 from tawny.delivery.service import Delivery, manners
-from tawny.domain.messages import Inbound, Outgoing
+from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
 from tawny.domain.tasks import Json, Task
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks
-from tawny.engine.kinds import Kind
+from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.scheduler import Scheduler
 from tawny.engine.timers import Timers
 from tawny.errors import Conflict, PermanentError
 from tawny.gateway.feed import Feed
 from tawny.ids import new_id
-from tawny.ledger import events
+from tawny.ledger import sessions
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate, outdated
@@ -39,8 +41,7 @@ from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
 from tawny.log import Log
-from tawny.runners.batch import batch
-from tawny.runners.flow import flow
+from tawny.runners.agent_turn import AgentTurn, agent_turn
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sources.shelf import Shelf
@@ -70,37 +71,38 @@ class App:
     feed: Feed
     shelf: Shelf
     delivery: Delivery
+    agency: Agency
 
 
 def open_shelf(home: Home, config: Config) -> Shelf:
     """The configured sources; nothing is read until something is asked for."""
-    return Shelf(
-        config.sources,
-        zone=owner_zone(config),
-        root=home.root,
-        secret=lambda reference: resolve_secret(reference, home),
-    )
+    return Shelf(config.sources, zone=owner_zone(config), root=home.root, secret=_secret)
+
+
+def _secret(reference: str) -> str:
+    """What `env:NAME` or `file:PATH` stands for."""
+    scheme, _, rest = reference.partition(":")
+    value = environment().get(rest) if scheme == "env" else None
+    if scheme == "file" and Path(rest).expanduser().is_file():
+        value = Path(rest).expanduser().read_text(encoding="utf-8").strip()
+    if value is None:
+        raise PermanentError(f"the secret {scheme}:{rest if scheme in ('env', 'file') else '…'} is not there")
+    return value
 
 
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
     shelf = shelf or open_shelf(home, config)
-    kinds: dict[str, Kind] = {}
-    bundled = (
-        simulate(_no_way_out),
-        remind,
-        batch(kinds),
-        flow(home.workspace / "flows"),
-        generate_daily_brief(shelf),
-        digest_document(shelf, home.workspace),
-    )
-    # One mapping, filled in place: batches look their actions up in it.
-    kinds.update({kind.name: kind for kind in bundled})
-    return kinds
+    kinds = [simulate(_no_way_out), remind, generate_daily_brief(shelf), agent_turn(_no_agent)]
+    return {kind.name: kind for kind in kinds}
 
 
 async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
     raise PermanentError(f"no way out to {url} for {key}: {len(body)} fields unsent")
+
+
+async def _no_agent(ctx: Context, params: AgentTurn) -> Result:
+    raise PermanentError(f"{ctx.task.task_id} has no agent to answer {len(params.message)} characters")
 
 
 def _no_events(tx: Tx, task: Task, key: str, source: str, filter: str) -> None:
@@ -167,9 +169,17 @@ def _copy_database(path: Path, copy: Path) -> None:
 
 @asynccontextmanager
 async def open_app(
-    home: Home, config: Config, *, clock: Clock | None = None, kinds: Mapping[str, Kind] | None = None
+    home: Home,
+    config: Config,
+    *,
+    clock: Clock | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    model: Any = None,
 ) -> AsyncGenerator[App]:
-    """Open the home, recover what a dead process held, and run everything until the block ends."""
+    """Open the home, recover what a dead process held, and run everything until the block ends.
+
+    `model` stands in for the configured one: a `tawny.testing.ScriptedModel`.
+    """
     clock = clock or SystemClock()
     home.prepare()
     lock = HomeLock(home)
@@ -179,14 +189,22 @@ async def open_app(
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
             shelf = open_shelf(home, config)
-            known = bundled_kinds(home, config, shelf)
-            known.update(kinds or {})
-            app = _build(home, config, clock, ledger, kinds=known, shelf=shelf)
+            known = {**bundled_kinds(home, config, shelf), **(kinds or {})}
+            agency = build_agency(home, config, ledger, known, model=model)
+            known["agent_turn"] = agent_turn(agency.run_turn)
+            app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
                 app.timers.watch_lost()
             async with asyncio.TaskGroup() as group:
-                parts = (app.dispatcher, app.timers, app.approvals, app.scheduler, app.delivery)
+                parts = (
+                    app.dispatcher,
+                    app.timers,
+                    app.approvals,
+                    app.scheduler,
+                    app.delivery,
+                    agency.follower,
+                )
                 running = [group.create_task(part.run()) for part in parts]
                 try:
                     yield app
@@ -194,13 +212,21 @@ async def open_app(
                 finally:
                     for task in running:
                         task.cancel()
+            await agency.close()
             await shelf.close()
     finally:
         lock.release()
 
 
 def _build(
-    home: Home, config: Config, clock: Clock, ledger: Ledger, *, kinds: Mapping[str, Kind], shelf: Shelf
+    home: Home,
+    config: Config,
+    clock: Clock,
+    ledger: Ledger,
+    *,
+    kinds: Mapping[str, Kind],
+    shelf: Shelf,
+    agency: Agency,
 ) -> App:
     zone = owner_zone(config)
     limits = config.limits
@@ -236,11 +262,12 @@ def _build(
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),
         shelf=shelf,
-        delivery=_delivery(home, config, clock, ledger),
+        delivery=_delivery(home, config, clock, ledger, accept=agency.inbox.accept),
+        agency=agency,
     )
 
 
-def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger) -> Delivery:
+def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger, *, accept: Accept) -> Delivery:
     def within_list(timeout: float) -> "httpx.AsyncClient":
         from tawny.sandbox.egress import Egress  # noqa: PLC0415 - heavy, and only webhooks named in a task need it
 
@@ -276,26 +303,15 @@ def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger) -> Deliv
             breaks=wishes.breaks,
             zone=ZoneInfo(owner_zone(config)),
         ),
-        accept=_nobody_is_home(ledger),
+        accept=accept,
     )
 
 
 def _say(tx: Tx, session: str, message: Outgoing) -> str:
-    events.append(
-        tx,
-        "message.sent",
-        {"session": session, "message_id": message.key, "text": message.text},
-        session=session,
-    )
+    task_id = message.document.get("task", {}).get("task_id")
+    told = [str(task_id)] if task_id else []
+    sessions.tell(tx, session, message.text, run_id=told[0] if told else message.key, task_ids=told)
     return message.key
-
-
-def _nobody_is_home(ledger: Ledger) -> Callable[[Inbound], Awaitable[None]]:
-    async def accept(inbound: Inbound) -> None:
-        data = {"channel": inbound.channel, "conversation": inbound.conversation}
-        await ledger.write(lambda tx: events.append(tx, "message.received", data))
-
-    return accept
 
 
 @asynccontextmanager

@@ -114,6 +114,60 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     breaks: str = "high"
 
 
+class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Conversations. `scope` is main, per-peer or per-channel-peer; `links` names persons by their addresses.
+
+    `queue`, `debounce`, `cap`, `drop` say what becomes of messages during a turn; a tool that outlasts `yield` goes
+    on in the background; `progress` is how often background work asked for in a chat reports there.
+    """
+
+    scope: str = "main"
+    links: dict[str, tuple[str, ...]] = {}
+    queue: str = "steer"
+    debounce: str = "500ms"
+    cap: Count = 20
+    drop: str = "old"
+    yield_after: str = msgspec.field(default="10s", name="yield")
+    progress: str = "60s"
+    context_tokens: Count = 64_000
+
+
+class Background(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What always goes to the background: `rules` in plain words, and bounds the tools check by themselves."""
+
+    rules: tuple[str, ...] = ("a report over more than 7 days",)
+    max_steps: Count = 8
+    max_bytes: Count = 1_000_000
+
+
+class BudgetScope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Upper bounds of one scope; 0 is unbounded. `cost` in US dollars."""
+
+    tokens: int = 0
+    cost: float = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+
+
+class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be used per turn, task, automation, session, and by the owner in a day."""
+
+    turn: BudgetScope = BudgetScope(model_calls=50, tool_calls=100)
+    task: BudgetScope = BudgetScope(tokens=2_000_000, cost=10, model_calls=400)
+    automation: BudgetScope = BudgetScope(tokens=5_000_000, cost=10)
+    session: BudgetScope = BudgetScope()
+    day: BudgetScope = BudgetScope(tokens=20_000_000, cost=25)
+
+
+class AgentProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of several agents: its workspace (a folder in `workspace/`), model and tools; empty is the default's."""
+
+    name: str
+    workspace: str = ""
+    model: str = ""
+    tools: tuple[str, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: Gateway = Gateway()
     model: Model = Model()
@@ -126,6 +180,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exec: Exec = Exec()
     approvals: Approvals = Approvals()
     ledger: Ledger = Ledger()
+    chat: Chat = Chat()
+    background: Background = Background()
+    budgets: Budgets = Budgets()
+    agents: tuple[AgentProfile, ...] = ()
 
 
 def approvers_of(config: Config) -> tuple[str, ...]:

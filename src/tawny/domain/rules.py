@@ -62,11 +62,6 @@ class Rules(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     levels: Mapping[str, int] = {}
 
-    @property
-    def need_contacts(self) -> bool:
-        """Whether any rule asks who the contacts are."""
-        return any("contacts" in rule.expression.names for rule in self.rules)
-
 
 EXAMPLE = """approval_rules:
   - condition: "amount > $100"
@@ -103,21 +98,15 @@ def load(text: str, *, file: str = "policy.yaml") -> Rules:
     levels: dict[str, int] = {}
     for key, value in _pairs(root, place, "the file").items():
         if key == "approval_rules":
-            if _is_empty(value):
-                continue
             if not isinstance(value, yaml.SequenceNode):
                 raise place.fail(value, "approval_rules must be a list")
             items = cast(list[yaml.Node], value.value)
             rules = [_rule(item, number, place) for number, item in enumerate(items, start=1)]
-        elif key == "levels" and not _is_empty(value):
+        elif key == "levels":
             levels = _levels(value, place)
-        elif key != "levels":
+        else:
             raise place.fail(value, f"unknown key {key!r}", hint="known here: approval_rules, levels")
     return Rules(tuple(rules), levels)
-
-
-def _is_empty(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and str(cast(Any, node).value) in ("", "~", "null")
 
 
 def _pairs(node: yaml.Node, place: _Place, what: str) -> dict[str, yaml.Node]:

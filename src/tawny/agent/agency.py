@@ -1,0 +1,223 @@
+"""The agent's place in the house: light to build; what is heavy is loaded with the first turn, or ahead of it."""
+
+import asyncio
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tawny.agent.commands import Commands
+from tawny.agent.follower import Follower
+from tawny.agent.inbox import Inbox
+from tawny.agent.live import Live
+from tawny.agent.prompt import Workspace
+from tawny.agent.settings import turn_settings
+from tawny.config import AgentProfile, Config, Home, Model
+from tawny.engine.kinds import Context, Result
+from tawny.errors import ConfigError, InvalidInput
+from tawny.ledger.database import Ledger
+from tawny.models.accounts import Accounts
+from tawny.models.spec import ModelSpec, candidates, parse_name
+from tawny.tools.registry import Tools
+
+if TYPE_CHECKING:
+    from tawny.agent.door import Door
+    from tawny.agent.run import Gate
+    from tawny.agent.turn import Request, Turns
+    from tawny.models.router import Router
+
+Secret = Callable[[str], str]
+"""The secret behind a reference such as `env:NAME`."""
+
+
+class TurnParams(Protocol):
+    """What a turn's task was given (`runners.agent_turn.AgentTurn`)."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def session(self) -> str: ...
+    @property
+    def agent(self) -> str: ...
+    @property
+    def tools(self) -> tuple[str, ...] | None: ...
+    @property
+    def input(self) -> str: ...
+    @property
+    def helper(self) -> bool: ...
+
+
+class Agency:
+    """Owns the inbox, the live stream and, once loaded, the turns."""
+
+    def __init__(
+        self,
+        home: Home,
+        config: Config,
+        ledger: Ledger,
+        *,
+        tools: Tools,
+        door: "Door",
+        secret: Secret,
+        commands: Commands | None = None,
+        build: Any = None,
+        gate_for: "Callable[[Context, Request], Gate] | None" = None,
+        skills: Callable[[str], list[str]] = lambda _agent: [],
+    ) -> None:
+        self.settings = turn_settings(config)
+        self.live = Live()
+        self.commands = commands or Commands(queueing=self.settings.queueing, model=config.model.name)
+        self.inbox = Inbox(ledger, self.live, self.commands, self.settings)
+        self.follower = Follower(ledger, self.live, every=self.settings.progress_every)
+        self.specs = candidates(config.model)
+        self._home = home
+        self._config = config
+        self._ledger = ledger
+        self._tools = tools
+        self._door = door
+        self._secret = secret
+        self._build = build
+        self._gate_for = gate_for
+        self._skills = skills
+        self._accounts = Accounts(ledger, ledger.clock)
+        self._profiles: Mapping[str, AgentProfile] = {one.name: one for one in config.agents}
+        self._routers: dict[str, Router] = {}
+        self._workspaces: dict[str, Workspace] = {}
+        self._turns: Turns | None = None
+        self._loading = asyncio.Lock()
+
+    async def run_turn(self, ctx: Context, params: TurnParams) -> Result:
+        """The kind `agent_turn`'s run."""
+        turns = await self.turns()
+        from tawny.agent.turn import Request  # noqa: PLC0415 - loaded by now
+
+        profile = self._profile(params.agent)
+        session = ctx.task.session or params.session or f"run:{ctx.task.task_id}"
+        return await turns.run(
+            ctx,
+            Request(
+                session=session,
+                text=params.message,
+                chat=bool(params.input),
+                agent=params.agent,
+                model=params.model or profile.model,
+                tools=params.tools if params.tools is not None else (profile.tools or None),
+                helper=params.helper,
+            ),
+        )
+
+    async def turns(self) -> "Turns":
+        """The turns; loads the model library with the first call, off the loop."""
+        async with self._loading:
+            if self._turns is None:
+                module = await asyncio.to_thread(importlib.import_module, "tawny.agent.turn")
+                run = await asyncio.to_thread(importlib.import_module, "tawny.agent.run")
+                gate = run.Gate()
+
+                def ungated(ctx: Context, request: "Request") -> "Gate":
+                    del ctx, request
+                    return gate
+
+                self._turns = module.Turns(
+                    self._ledger,
+                    router_for=self.router,
+                    door=self._door,
+                    tools=self._tools,
+                    live=self.live,
+                    workspace_for=self.workspace,
+                    settings=self.settings,
+                    gate_for=self._gate_for or ungated,
+                    skills=self._skills,
+                )
+        assert self._turns is not None
+        return self._turns
+
+    async def preload(self) -> None:
+        """Load ahead of the first message: the library, and the configured model's SDK."""
+        await self.turns()
+        await asyncio.to_thread(self.router, "")
+        if self._build is None:
+            await asyncio.to_thread(_import_sdk, self.specs[0].provider)
+
+    async def close(self) -> None:
+        for router in self._routers.values():
+            await router.close()
+
+    def router(self, name: str) -> "Router":
+        """The router for a model's name, with the configured accounts and fallbacks; empty for the configured one.
+
+        Raises:
+            ConfigError: there is no such model.
+        """
+        router = self._routers.get(name)
+        if router is None:
+            from tawny.models import providers  # noqa: PLC0415 - heavy
+            from tawny.models.router import Router  # noqa: PLC0415 - heavy
+
+            router = self._routers[name] = Router(
+                self._specs_for(name),
+                self._accounts,
+                build=self._build or providers.build,
+                secret=self._secret,
+                clock=self._ledger.clock,
+            )
+        return router
+
+    def _specs_for(self, name: str) -> list[ModelSpec]:
+        """Another model by the same provider keeps its server and accounts; one by another has its own defaults."""
+        if not name or name == self._config.model.name:
+            return self.specs
+        provider, _ = parse_name(name)
+        given = self._config.model
+        configured = next(
+            (one for one in (given, *given.fallbacks) if one.name == name),
+            next((one for one in (given, *given.fallbacks) if one.name.startswith(f"{provider}:")), None),
+        )
+        base_url = configured.base_url if configured else ""
+        api_key: str | list[str] = configured.api_key if configured else ""
+        return candidates(
+            Model(
+                name=name,
+                base_url=base_url,
+                api_key=api_key,
+                timeout=given.timeout,
+                fallbacks=given.fallbacks,
+            )
+        )
+
+    def workspace(self, agent: str) -> Workspace:
+        """The folder an agent works in: `workspace/`, or its own below it."""
+        held = self._workspaces.get(agent)
+        if held is None:
+            own = self._profile(agent).workspace
+            root = (self._home.workspace / own).resolve() if own else self._home.workspace
+            if own and not root.is_relative_to(self._home.workspace.resolve()):
+                raise ConfigError(f"[[agents]] {agent}: workspace {own!r} is outside the workspace")
+            held = self._workspaces[agent] = Workspace(root)
+        return held
+
+    def _profile(self, agent: str) -> AgentProfile:
+        if not agent:
+            return AgentProfile(name="")
+        profile = self._profiles.get(agent)
+        if profile is None:
+            raise InvalidInput(
+                f"there is no agent {agent!r}", hint=f"[[agents]] names {', '.join(self._profiles) or 'none'}"
+            )
+        return profile
+
+
+def _import_sdk(provider: str) -> None:
+    module = {
+        "openai": "pydantic_ai.models.openai",
+        "ollama": "pydantic_ai.models.openai",
+        "anthropic": "pydantic_ai.models.anthropic",
+        "google": "pydantic_ai.models.google",
+    }.get(provider)
+    if module is not None:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            # The first turn says so, with the mend.
+            return

@@ -1,0 +1,83 @@
+"""Lets a summary stand for the older part of a conversation: recent turns stay, exact names are kept."""
+
+from typing import Any
+
+from pydantic_ai.direct import model_request_stream
+from pydantic_ai.messages import ModelMessage, ModelRequest, TextPart, UserPromptPart
+
+from tawny.agent import transcript
+from tawny.domain.identifiers import missing
+from tawny.domain.shorten import shorten
+from tawny.domain.tasks import Json, Usage
+from tawny.engine.kinds import Context
+from tawny.ledger import sessions
+from tawny.ledger.database import Ledger
+from tawny.ledger.sessions import Session
+from tawny.models.router import Router
+
+_RECENT_TURNS = 3
+_INPUT_CHARS = 120_000
+_ORDER = (
+    "Summarise this conversation for yourself, so that you can go on with it: what the person wants, what was decided "
+    "and done, what is open, what you promised. Keep every id, path, address, number and date exactly as it is. "
+    "At most 400 words, plain text.\n\n"
+)
+
+
+def split(messages: list[ModelMessage], *, recent: int = _RECENT_TURNS) -> int:
+    """The index before which everything is old: the start of the `recent`-th newest turn."""
+    starts = [index for index, message in enumerate(messages) if transcript.role(message) == "user"]
+    return starts[-recent] if len(starts) > recent else (starts[-1] if len(starts) > 1 else 0)
+
+
+class Compactor:
+    """Summarises with the model of the turn; the call is journaled like any other."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def compact(
+        self, ctx: Context, router: Router, session: Session, *, messages: list[ModelMessage], ends: list[int]
+    ) -> Session | None:
+        """The session with the summary in place; `None` when there is nothing older than the recent turns.
+
+        `ends` holds the entry number of each message.
+        """
+        cut = min(split(messages), len(ends))
+        if cut <= 0:
+            return None
+        upto = ends[cut - 1]
+        old = "\n".join(
+            f"{transcript.role(message)}: {transcript.text(message)}" for message in messages[:cut]
+        )
+        before = f"What was summarised before:\n{session.summary}\n\n" if session.summary else ""
+        source = before + old
+
+        async def summarise() -> Json:
+            return await self._ask(ctx, router, shorten(source, _INPUT_CHARS))
+
+        said: Any = await ctx.step(f"compact:{upto}", summarise, name="summarise the older part")
+        summary = str(said).strip() or shorten(old, 4000)
+        if lost := missing(summary, source):
+            # The model dropped exact names: they are put back rather than trusted to come up again.
+            summary += "\n\nMentioned: " + ", ".join(lost)
+        key = session.session
+        return await self._ledger.write(lambda tx: sessions.compact(tx, key, upto=upto, summary=summary))
+
+    async def _ask(self, ctx: Context, router: Router, text: str) -> str:
+        prompt: list[ModelMessage] = [ModelRequest(parts=[UserPromptPart(_ORDER + text)])]
+
+        async def call() -> tuple[str, Usage]:
+            async with model_request_stream(router, prompt) as stream:
+                async for _ in stream:
+                    pass
+                response = stream.get()
+            said = "".join(part.content for part in response.parts if isinstance(part, TextPart))
+            used = response.usage
+            return said, Usage(
+                input_tokens=used.input_tokens, output_tokens=used.output_tokens, cost=None, model_calls=1
+            )
+
+        (said, usage), _ = await router.attempt(call, retrying=lambda: None)
+        ctx.spend(usage)
+        return said

@@ -1,0 +1,190 @@
+"""Follows the event log for the sessions: results and progress of background work, turns that ended unanswered."""
+
+import msgspec
+
+from tawny.agent.live import Live, Reply
+from tawny.clock import SECOND, Instant
+from tawny.domain.documents import task_document
+from tawny.domain.lookup import left
+from tawny.domain.messages import Outgoing
+from tawny.domain.notify import CHAT, announcement
+from tawny.domain.sessions import LOCAL
+from tawny.domain.shorten import shorten
+from tawny.domain.tasks import Notify, Task
+from tawny.errors import StorageError
+from tawny.ledger import events, outbox, sessions
+from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.events import Event
+from tawny.ledger.tasks import get
+from tawny.log import Log
+
+_log = Log("agent.follower")
+_ENDINGS = frozenset({"task.succeeded", "task.failed", "task.timed_out", "task.cancelled", "task.lost"})
+_CURSOR = "agent.follower"
+_NOTE_CHARS = 600
+
+
+class Follower:
+    """Reads the log at its own pace; where it stands is kept, so that nothing is missed over a restart."""
+
+    def __init__(self, ledger: Ledger, live: Live, *, every: float) -> None:
+        self._ledger = ledger
+        self._live = live
+        self._every = int(every * SECOND)
+        self._told: dict[str, Instant] = {}
+        self._seq: int | None = None
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        bell = self._ledger.bell.subscribe("events")
+        while True:
+            bell.clear()
+            try:
+                while await self.catch_up():
+                    pass
+            except StorageError as error:
+                _log.warning("waits for the disk", error=error.message)
+            await bell.wait()
+
+    async def catch_up(self) -> bool:
+        """Handle what is new; whether there was a full page of it."""
+        if self._seq is None:
+            self._seq = await self._ledger.read(_cursor)
+        seq = self._seq
+        page = await self._ledger.read(lambda tx: events.after(tx, seq))
+        if not page:
+            return False
+        relevant = [event for event in page if event.task_id and self._concerns(event)]
+        replies: list[Reply] = []
+        if relevant:
+            last = page[-1].seq
+
+            def write(tx: Tx) -> None:
+                for event in relevant:
+                    self._handle(tx, event, replies)
+                _set_cursor(tx, last)
+
+            await self._ledger.write(write)
+        self._seq = page[-1].seq
+        for reply in replies:
+            self._live.answered(reply)
+        return len(page) >= 500
+
+    def _concerns(self, event: Event) -> bool:
+        """Cheap look at an event: only what belongs to a session and has ended, or is due to report."""
+        if event.session is None or event.task_id is None:
+            return False
+        if event.type in _ENDINGS:
+            return True
+        if event.type != "task.progress":
+            return False
+        told = self._told.setdefault(event.task_id, event.time)
+        return event.time - told >= self._every
+
+    def _handle(self, tx: Tx, event: Event, replies: list[Reply]) -> None:
+        assert event.task_id is not None
+        task = get(tx, event.task_id)
+        if event.type == "task.progress":
+            self._told[task.task_id] = event.time
+            if is_told_in_chat(task) and not task.status.is_terminal:
+                _tell_progress(tx, task, event)
+            return
+        self._told.pop(task.task_id, None)
+        if not task.detached:
+            if reply := _answer_unanswered(tx, task):
+                replies.append(reply)
+        elif task.status.is_terminal:
+            _tell_result(tx, task, event.type)
+
+
+def is_told_in_chat(task: Task) -> bool:
+    """Whether a background task was asked for in a chat and reports there."""
+    return bool(
+        task.detached and task.session and task.notify is not Notify.SILENT and CHAT in task.delivery.channels
+    )
+
+
+def progress_text(task: Task, now: Instant) -> str:
+    """Such as `"report" is 40 % complete, about 2 minutes left.`."""
+    progress = task.progress
+    text = f'"{task.title}"'
+    text += f" is {progress.percentage} % complete" if progress.percentage is not None else " is under way"
+    if task.estimated_completion and task.estimated_completion > now:
+        text += f", about {left((task.estimated_completion - now) / SECOND)} left"
+    return text + (f" ({progress.message})." if progress.message else ".")
+
+
+def _tell_progress(tx: Tx, task: Task, event: Event) -> None:
+    assert task.session is not None
+    text = progress_text(task, tx.now)
+    sessions.say(tx, task.session, text, run_id=task.task_id, task_ids=[task.task_id], role="progress")
+    if target := _outside(task):
+        outbox.put(
+            tx,
+            task_id=task.task_id,
+            transition=f"progress:{event.seq}",
+            target=target,
+            message=Outgoing(key="", text=text),
+            severity="low",
+            lifetime=10 * 60 * SECOND,
+        )
+
+
+def _tell_result(tx: Tx, task: Task, event: str) -> None:
+    """The result into the session it was asked in, and a note for the model's next turn there."""
+    assert task.session is not None
+    said = announcement(task, event, task_document(task)).text
+    if is_told_in_chat(task):
+        # A channel gets it from the outbox; the transcript has it from here.
+        sessions.tell(tx, task.session, said, run_id=task.task_id, task_ids=[task.task_id])
+    elif sessions.find(tx, task.session) is not None and task.kind != "agent_turn":
+        text = f'The background task "{task.title}" ({task.task_id}) has ended: {task.status}. '
+        sessions.note(tx, task.session, text + shorten(said, _NOTE_CHARS), task_id=task.task_id)
+
+
+def _answer_unanswered(tx: Tx, task: Task) -> Reply | None:
+    """A chat turn that ended without a word (cancelled, out of time, lost) gets one."""
+    kept = sessions.input_of(tx, task.task_id)
+    if kept is None or task.session is None:
+        return None
+    if kept.status in ("answered", "dropped"):
+        said = kept.reply
+    elif task.status == "succeeded":
+        said = str((task.result or {}).get("text") or "")
+    else:
+        said = task.error.message if task.error else f"This was {task.status}."
+        pair = [
+            sessions.Entry(role="user", text=kept.text, message=sessions.user_message(kept.text)),
+            sessions.Entry(role="assistant", text=said, message=sessions.assistant_message(said)),
+        ]
+        sessions.append(tx, task.session, task.task_id, pair)
+        sessions.answer(tx, task.task_id, said)
+        sessions.say(tx, task.session, said, run_id=task.task_id)
+        if target := _outside(task):
+            outbox.put(
+                tx,
+                task_id=task.task_id,
+                transition="reply",
+                target=target,
+                message=Outgoing(key="", text=said),
+                severity="high",
+            )
+    return Reply(run_id=task.task_id, session=task.session, status=task.status, text=said)
+
+
+def _outside(task: Task) -> str | None:
+    target = task.origin.reply_to
+    return target if target and target.partition(":")[0] not in LOCAL else None
+
+
+def _cursor(tx: Tx) -> int:
+    held = tx.value("SELECT value FROM meta WHERE name = :name", name=_CURSOR)
+    return msgspec.json.decode(held, type=int) if held is not None else 0
+
+
+def _set_cursor(tx: Tx, seq: int) -> None:
+    tx.execute(
+        "INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value",
+        name=_CURSOR,
+        value=str(seq),
+    )

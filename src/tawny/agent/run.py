@@ -1,0 +1,296 @@
+"""One run of the agent: the model calls and tool calls of a turn, journaled, counted, watched for loops."""
+
+import json
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from pydantic_ai import Agent, RunContext, Tool
+from pydantic_ai.messages import (
+    AgentStreamEvent,
+    FunctionToolCallEvent,
+    ModelMessage,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
+
+from tawny.agent.door import Door, ToolCall
+from tawny.agent.journal import Journal, current
+from tawny.domain.loops import LoopGuard, Verdict
+from tawny.domain.shorten import shorten
+from tawny.domain.tasks import Effect, Json, Usage
+from tawny.engine.kinds import Context
+from tawny.errors import PermanentError, TawnyError
+from tawny.log import Log
+from tawny.models import prices
+from tawny.models.failures import ModelFailure
+from tawny.models.router import Router
+from tawny.models.spec import ModelSpec
+from tawny.tools.registry import Tool as OurTool
+
+_RETRIES = 3
+_log = Log("agent.run")
+Tell = Callable[[str, str], None]
+"""Hears what is said while it is said: text and kind (text, tool, void)."""
+
+
+class Ended(PermanentError):
+    """The run was ended by one of its own guards; the message is for the person."""
+
+    code = "ended"
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one run may do; tool results are cut at `result_chars`."""
+
+    model_calls: int = 50
+    tool_calls: int = 100
+    result_chars: int = 60_000
+
+
+class Gate:
+    """What stands before each model call, and hears after it: budgets. This one lets everything pass."""
+
+    async def before(self, ctx: Context, number: int, messages: int) -> None:
+        """May wait (leave memory) until the budget allows the call."""
+
+    async def after(self, ctx: Context, number: int, usage: Usage) -> None:
+        """What the call has really used."""
+
+
+class Run:
+    """The state of one run, handed to the library as its `deps`."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        session: str,
+        router: Router,
+        door: Door,
+        tell: Tell,
+        gate: Gate,
+        bounds: Bounds,
+        steer: Callable[[str], Awaitable[list[str]]],
+        around_tool: Callable[[str], Callable[[], None]],
+    ) -> None:
+        self.ctx = ctx
+        self.run_id = ctx.task.task_id
+        self.session = session
+        self.router = router
+        self.calls = 0
+        self.tool_calls = 0
+        self.started_tasks: list[str] = []
+        self.silent = False
+        self._door = door
+        self._tell = tell
+        self._gate = gate
+        self._bounds = bounds
+        self._steer = steer
+        self._around_tool = around_tool
+        self._guard = LoopGuard()
+
+    def again(self, bounds: Bounds) -> None:
+        """Begin from the first model call once more; what is journaled comes from the journal."""
+        self.calls = self.tool_calls = 0
+        self.started_tasks.clear()
+        self._bounds = bounds
+        self._guard = LoopGuard()
+
+    # --- model calls
+
+    async def model_call(self, body: Callable[[], Awaitable[object]]) -> object:
+        """One model call, paid for once: the answer is journaled."""
+        self.calls += 1
+        number = self.calls
+        if number > self._bounds.model_calls:
+            raise Ended(f"this turn has made {number - 1} model calls, more than one turn may")
+
+        async def call() -> Json:
+            await self._gate.before(self.ctx, number, 0)
+            payload, spec = await self.router.attempt(body, retrying=lambda: self._tell("", "void"))
+            usage = _spent(payload, spec)
+            self.ctx.spend(usage)
+            await self._gate.after(self.ctx, number, usage)
+            return {"model": spec.label, "answer": payload}
+
+        record: Any = await self.ctx.step(
+            f"model:{number}", call, input={"call": number}, name=f"model call {number}"
+        )
+        return record["answer"]
+
+    # --- tool calls
+
+    async def tool_call(self, rc: RunContext["Run"], name: str, arguments: dict[str, Any]) -> str:
+        """One tool call through the door; what the model gets to read."""
+        call_id = f"{self.calls}:{rc.tool_call_id}"
+        self.tool_calls += 1
+        if self.tool_calls > self._bounds.tool_calls:
+            raise Ended(f"this turn has made {self.tool_calls - 1} tool calls, more than one turn may")
+        verdict = self._guard.before(name, arguments)
+        if verdict is Verdict.END:
+            raise Ended(f"the same call of {name} gave the same result over and over, so I stopped")
+        if verdict is Verdict.BLOCK:
+            self._guard.blocked(name, arguments)
+            return "(blocked: this very call has given the same result again and again; do something else)"
+        result = await self._through_the_door(call_id, name, arguments)
+        verdict = self._guard.after(name, arguments, result)
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+        text = await self._fit(call_id, name, text)
+        if verdict is Verdict.WARN:
+            text += "\n(this call has given the same result several times; another one will not help)"
+        self._remember(name, arguments, result)
+        for said in await self._steer(call_id):
+            rc.enqueue(said)
+        return text
+
+    async def _through_the_door(self, call_id: str, name: str, arguments: dict[str, Any]) -> Json:
+        settle = self._around_tool(name)
+        try:
+            call = ToolCall(
+                tool=name,
+                arguments=arguments,
+                call_id=call_id,
+                session=self.session,
+                origin=self.ctx.task.origin,
+            )
+            result = await self._door.call(self.ctx, call)
+            self.ctx.spend(Usage(tool_calls=1))
+            return result
+        except TawnyError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            return {"error": f"{error.message}{hint}"}
+        except Exception as error:  # noqa: BLE001 - a tool's run is a stranger's code; the model reads that it failed
+            _log.error("tool failed", exc=error, tool=name, task_id=self.run_id)
+            return {"error": f"{name} failed inside: {type(error).__name__}"}
+        finally:
+            settle()
+
+    async def _fit(self, call_id: str, name: str, text: str) -> str:
+        limit = self._bounds.result_chars
+        if len(text) <= limit:
+            return text
+        artifact = await self.ctx.artifact(f"{name}-{call_id.replace(':', '-')}.txt", text)
+        return shorten(text, limit, note=f"the whole is kept as artifact {artifact}")
+
+    def _remember(self, name: str, arguments: Mapping[str, Any], result: Json) -> None:
+        if not isinstance(result, dict):
+            return
+        document: dict[str, Any] = result  # pyright: ignore[reportUnknownVariableType]
+        task_id = document.get("task_id")
+        if (
+            name in ("tasks", "spawn")
+            and isinstance(task_id, str)
+            and arguments.get("action", "run") == "run"
+        ):
+            self.started_tasks.append(task_id)
+        if name == "finish" and arguments.get("notify") is False:
+            self.silent = True
+
+    # --- what is streamed
+
+    async def stream(self, events: AsyncIterable[AgentStreamEvent]) -> None:
+        """Pass on what the model says while it says it."""
+        async for event in events:
+            if isinstance(event, PartStartEvent):
+                if isinstance(event.part, TextPart) and event.part.content:
+                    self._tell(event.part.content, "text")
+            elif isinstance(event, PartDeltaEvent):
+                if isinstance(event.delta, TextPartDelta):
+                    self._tell(event.delta.content_delta, "text")
+            elif isinstance(event, FunctionToolCallEvent):
+                self._tell(event.part.tool_name, "tool")
+
+
+def _spent(payload: Any, spec: ModelSpec) -> Usage:
+    """What an answer says it has used. `payload` is the library's response as JSON."""
+    used: dict[str, Any] = payload.get("usage") or {}
+    tokens_in, tokens_out = int(used.get("input_tokens") or 0), int(used.get("output_tokens") or 0)
+    return Usage(
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        cost=prices.cost(spec, input_tokens=tokens_in, output_tokens=tokens_out),
+        model_calls=1,
+    )
+
+
+async def _stream(rc: RunContext[Run], events: AsyncIterable[AgentStreamEvent]) -> None:
+    await rc.deps.stream(events)
+
+
+def schema_of(tool: OurTool) -> dict[str, Any]:
+    """The JSON schema of a tool's parameters, as models want it: an object at the top."""
+    (top,), parts = msgspec.json.schema_components([tool.params], ref_template="#/$defs/{name}")
+    name = str(top["$ref"]).rpartition("/")[2]
+    schema = dict(parts.pop(name))
+    schema.setdefault("properties", {})
+    if parts:
+        schema["$defs"] = parts
+    return schema
+
+
+def _as_library_tool(tool: OurTool) -> Tool[Run]:
+    async def call(rc: RunContext[Run], **arguments: Any) -> str:
+        return await rc.deps.tool_call(rc, tool.name, arguments)
+
+    return Tool[Run].from_schema(
+        call,
+        name=tool.name,
+        description=tool.description,
+        json_schema=schema_of(tool),
+        takes_ctx=True,
+        # Reads may overlap; what has an effect runs alone and in order, so that a wait in one cuts off no other.
+        sequential=tool.effect is not Effect.PURE,
+    )
+
+
+class Agents:
+    """The library's agents: one for each set of tools, built when first needed."""
+
+    def __init__(self, router: Router, tools: Mapping[str, OurTool]) -> None:
+        self._router = router
+        self._tools = tools
+        self._built: dict[tuple[frozenset[str], int], Agent[Run, str]] = {}
+
+    def get(self, names: frozenset[str], router: Router | None = None) -> Agent[Run, str]:
+        router = router or self._router
+        agent = self._built.get((names, id(router)))
+        if agent is None:
+            agent = self._built[names, id(router)] = Agent(
+                router,
+                name="tawny",
+                deps_type=Run,
+                output_type=str,
+                tools=[_as_library_tool(tool) for name, tool in self._tools.items() if name in names],
+                retries=_RETRIES,
+                capabilities=[Journal(event_stream_handler=_stream)],
+            )
+        return agent
+
+
+async def converse(
+    agent: Agent[Run, str],
+    run: Run,
+    *,
+    text: str,
+    instructions: str,
+    history: list[ModelMessage],
+) -> tuple[str, list[ModelMessage]]:
+    """One exchange: the answer, and the messages it added (the person's included).
+
+    Raises:
+        ModelFailure, ModelsUnavailable: the model could not be had.
+        Ended: a guard ended the run.
+    """
+    token = current.set(run)
+    try:
+        result = await agent.run(text, deps=run, instructions=instructions, message_history=history)
+    finally:
+        current.reset(token)
+    return result.output, result.new_messages()
+
+
+def is_overflow(error: BaseException) -> bool:
+    return isinstance(error, ModelFailure) and error.kind == "context_overflow"
