@@ -1,1 +1,245 @@
-export default function Stub() { return null; }
+/** One task: where it stands, what it made, and everything it did on the way. */
+
+import { useEffect, useMemo } from "preact/hooks";
+import { get, optional, patch } from "../api";
+import { t, word } from "../i18n";
+import { bytes, compact, duration, money, number, shortId } from "../format";
+import { go } from "../router";
+import { loaded, now, onEvent } from "../store/live";
+import { approvals as allApprovals, automations, soon } from "../store/lists";
+import { put, taskSignal } from "../store/tasks";
+import { TERMINAL, type Artifact, type Delivery, type Execution, type LogLine, type Page as PageOf, type Step, type Target, type Task } from "../types";
+import { ApprovalCard } from "../ui/approval";
+import { Icon } from "../ui/icon";
+import { Markdown } from "../ui/markdown";
+import { asText, Bar, Button, Chip, complain, Empty, Field, Loading, Page, Plain, Problem, StatusChip, tell, useLoad, When } from "../ui/parts";
+import { Commands, percentage, Reconcile, TaskLink, timeLeft, waitLine } from "../ui/task";
+import { kindTitle } from "../ui/newtask";
+import { Timeline } from "../ui/timeline";
+
+interface Details { steps: Step[]; executions: Execution[]; logs: LogLine[]; artifacts: Artifact[]; deliveries: Delivery[]; why: { text?: string; unblocks?: string } | null }
+
+const none = { items: [], next_cursor: null };
+const listOf = <T,>(path: string): Promise<T[]> => optional(get<PageOf<T>>(path, { limit: 500 }), none as PageOf<T>).then((page) => page.items);
+
+async function readDetails(id: string): Promise<Details> {
+  const base = `/v1/tasks/${encodeURIComponent(id)}`;
+  const [steps, executions, logs, artifacts, deliveries, why] = await Promise.all([
+    listOf<Step>(`${base}/steps`), listOf<Execution>(`${base}/executions`), listOf<LogLine>(`${base}/logs`), listOf<Artifact>(`${base}/artifacts`), listOf<Delivery>(`${base}/deliveries`),
+    optional(get<{ text?: string; unblocks?: string }>(`${base}/why`), null),
+  ]);
+  return { steps, executions, logs, artifacts, deliveries, why };
+}
+
+function save(name: string, content: unknown): void {
+  const address = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], { type: "application/json" }));
+  const anchor = document.createElement("a");
+  anchor.href = address;
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+function Result({ task }: { task: Task }) {
+  const result = task.result;
+  if (!result) return null;
+  const { text, stdout, stderr, sections: _sections, ...rest } = result;
+  const isWhole = task.status === "succeeded";
+  const shown = text !== undefined && text !== stdout ? text : undefined;
+  const others = Object.entries(rest).filter(([, value]) => value !== null && value !== "");
+  return (
+    <section class="card" aria-labelledby="result">
+      <h2 id="result">{isWhole ? t("result") : t("result.partial")}{!isWhole && <Chip tone="need">{t("result.partial_hint")}</Chip>}</h2>
+      {shown !== undefined && <Markdown text={asText(shown)} />}
+      {[["stdout", stdout], ["stderr", stderr]].map(([name, value]) => (value ? <div key={String(name)} class="output"><h3 class="legend">{String(name)}</h3><Plain block text={asText(value)} /></div> : null))}
+      {others.length > 0 && (
+        <dl class="facts result-facts">{others.map(([name, value]) => {
+          const text = asText(value);
+          return <div key={name}><dt>{name.replace(/_/g, " ")}</dt><dd>{text.length > 200 ? <details><summary>{bytes(text.length)}</summary><Plain block text={text} /></details> : <Plain text={text} />}</dd></div>;
+        })}</dl>
+      )}
+    </section>
+  );
+}
+
+function Files({ artifacts }: { artifacts: Artifact[] }) {
+  if (!artifacts.length) return null;
+  return (
+    <section class="card" aria-labelledby="files">
+      <h2 id="files">{t("task.artifacts")}</h2>
+      <ul class="files">
+        {artifacts.map((one) => (
+          <li key={one.artifact_id}>
+            <Icon name="file" />
+            <a href={`/v1/artifacts/${encodeURIComponent(one.artifact_id)}`} download={one.name}>{one.name}</a>
+            {one.partial && <Chip tone="need">{t("task.partial")}</Chip>}
+            <span class="faint push">{bytes(one.size)}</span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Logs({ logs }: { logs: LogLine[] }) {
+  return (
+    <section class="card" aria-labelledby="logs">
+      <h2 id="logs">{t("task.logs")}</h2>
+      {logs.length ? (
+        <ol class="logs" tabIndex={0} aria-label={t("task.logs")}>
+          {logs.slice(-300).map((line, place) => (
+            <li key={place} class={`log-${line.level}`}>
+              <time>{/^\d\d:\d\d/.test(line.time) ? line.time : line.time.slice(11, 19)}</time><span class="level">{line.level}</span><span><Plain text={line.message} /></span>
+            </li>
+          ))}
+        </ol>
+      ) : <p class="hint">{t("task.no_logs")}</p>}
+    </section>
+  );
+}
+
+function receiptText(receipt: unknown): string {
+  if (!receipt) return "";
+  if (typeof receipt === "object" && Array.isArray((receipt as { ids?: unknown[] }).ids)) return (receipt as { ids: unknown[] }).ids.join(", ");
+  return asText(receipt);
+}
+
+function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }) {
+  const targets: (Target & { attempts?: number; next_at?: string | null })[] = deliveries.length
+    ? deliveries
+    : (task.delivery?.targets ?? []).map((one) => (typeof one === "string" ? { target: one, status: "" } : one));
+  if (!targets.length && (!task.delivery || task.delivery.status === "not_applicable")) return null;
+  return (
+    <section class="card" aria-labelledby="delivery">
+      <h2 id="delivery">{t("task.delivery")} {task.delivery && <StatusChip status={task.delivery.status} group="delivery" />}</h2>
+      <ul class="plain-list">
+        {targets.map((one, place) => (
+          <li key={place}>
+            <div class="row"><strong>{one.target}</strong>{one.status && <StatusChip status={one.status} group="delivery" />}<span class="push hint"><When time={one.updated_at} /></span></div>
+            {one.receipt ? <p class="hint">{t("delivery.receipt")}: <span class="mono">{receiptText(one.receipt)}</span></p> : null}
+            {one.error ? <p class="field-error"><Plain text={asText(one.error)} /></p> : null}
+            {one.next_at && one.status === "pending" ? <p class="hint">{t("delivery.again")} <When time={one.next_at} /></p> : null}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function About({ task }: { task: Task }) {
+  const automation = automations.value.find((one) => one.id === task.automation_id);
+  const usage = task.usage;
+  const ran = task.started_at ? ((task.ended_at ? Date.parse(task.ended_at) : now.value) - Date.parse(task.started_at)) / 1000 : null;
+  const change = async (values: Record<string, string>) => {
+    try {
+      put(await patch<Task>(`/v1/tasks/${task.task_id}`, values));
+      tell(t("told.saved"), "good");
+    } catch (error) {
+      complain(error);
+    }
+  };
+  const ended = TERMINAL.has(task.status);
+  return (
+    <section class="card" aria-labelledby="about">
+      <h2 id="about">{t("task.about")}</h2>
+      <dl class="facts">
+        <div><dt>{t("task.kind")}</dt><dd>{kindTitle(task.kind)}</dd></div>
+        <div><dt>{t("task.started_by")}</dt><dd>{automation ? <a href={`#/automations/${encodeURIComponent(automation.id)}`}>{automation.name}</a> : word("runtime", task.runtime)}</dd></div>
+        {task.session && <div><dt>{t("task.session")}</dt><dd><a href={`#/chat/${encodeURIComponent(task.session)}`}>{task.session}</a></dd></div>}
+        {task.parent_id && <div><dt>{t("task.parent")}</dt><dd><TaskLink id={task.parent_id} /></dd></div>}
+        <div><dt>{t("task.created")}</dt><dd><When time={task.created_at} as="moment" /></dd></div>
+        {task.started_at && <div><dt>{t("task.started")}</dt><dd><When time={task.started_at} as="moment" /></dd></div>}
+        {task.ended_at && <div><dt>{t("task.ended")}</dt><dd><When time={task.ended_at} as="moment" /></dd></div>}
+        {ran !== null && <div><dt>{t("task.took")}</dt><dd>{duration(Math.round(ran * 10) / 10)}</dd></div>}
+        <div><dt>{t("task.attempts")}</dt><dd>{number(task.attempt)}</dd></div>
+        {task.verdict ? <div><dt>{t("task.verdict")}</dt><dd>{typeof task.verdict === "string" ? word("verdict", task.verdict) : asText(task.verdict)}</dd></div> : null}
+        <div><dt>ID</dt><dd><button type="button" class="link mono" title={task.task_id} onClick={() => navigator.clipboard?.writeText(task.task_id).then(() => tell(t("told.copied")), complain)}>{shortId(task.task_id)}</button></dd></div>
+      </dl>
+      {usage && (usage.model_calls > 0 || usage.tool_calls > 0 || (usage.cost ?? 0) > 0 || usage.cpu_seconds > 0) && (
+        <>
+          <h3 class="legend">{t("usage")}</h3>
+          <dl class="facts">
+            <div><dt>{t("usage.cost")}</dt><dd>{money(usage.cost)}</dd></div>
+            <div><dt>{t("usage.tokens")}</dt><dd>{t("usage.tokens_of", { input: compact(usage.input_tokens), output: compact(usage.output_tokens) })}</dd></div>
+            <div><dt>{t("usage.calls")}</dt><dd>{t("usage.calls_of", { models: usage.model_calls, tools: usage.tool_calls })}</dd></div>
+            {usage.cpu_seconds > 0 && <div><dt>{t("usage.cpu")}</dt><dd>{duration(usage.cpu_seconds)}</dd></div>}
+          </dl>
+        </>
+      )}
+      <div class="pair">
+        <Field label={t("task.notify")}>{(id) => (
+          <select id={id} value={task.notify} onChange={(event) => change({ notify: event.currentTarget.value })}>
+            {(["silent", "done_only", "state_changes", "on_failure"] as const).map((one) => <option key={one} value={one}>{t(`notify.${one}`)}</option>)}
+          </select>
+        )}</Field>
+        {!ended && <Field label={t("task.priority")}>{(id) => (
+          <select id={id} value={task.priority} onChange={(event) => change({ priority: event.currentTarget.value })}>
+            {(["interactive", "high", "normal", "low", "idle"] as const).map((one) => <option key={one} value={one}>{t(`priority.${one}`)}</option>)}
+          </select>
+        )}</Field>}
+      </div>
+      {task.params && Object.keys(task.params).length > 0 && <details><summary>{t("task.params")}</summary><Plain block text={JSON.stringify(task.params, null, 2)} /></details>}
+    </section>
+  );
+}
+
+function State({ task, why }: { task: Task; why: Details["why"] }) {
+  const value = percentage(task);
+  const ended = TERMINAL.has(task.status);
+  const open = allApprovals.value.filter((one) => one.task_id === task.task_id && one.status === "pending");
+  const reason = why?.text && !ended && task.status !== "running" ? why : null;
+  return (
+    <section class={`card state s-${task.status}`} data-task={task.task_id} data-status={task.status} aria-label={t("task.state")}>
+      <div class="row">
+        <StatusChip status={task.status} />
+        {!ended && <span class="state-message" aria-live="polite">{waitLine(task) || task.progress?.message}</span>}
+        <span class="push state-left">{timeLeft(task)}</span>
+      </div>
+      {(value !== null || task.status === "running") && (
+        <div class="task-progress">
+          <Bar value={value} status={task.status} label={t("progress.of", { title: task.title || task.kind })} />
+          {value !== null && <span class="figure">{Math.round(value)}%</span>}
+        </div>
+      )}
+      {task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: task.progress.unit ?? "" })}</p>}
+      {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {reason.text} {reason.unblocks}</span></div>}
+      {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={task.error.message} /></span></div>}
+      {open.map((approval) => <ApprovalCard key={approval.approval_id} approval={approval} />)}
+      <Reconcile task={task} />
+      <div class="row state-commands"><Commands task={task} words onDone={(verb, after) => verb === "retry" && after.task_id !== task.task_id && go(`#/tasks/${after.task_id}`)} /></div>
+    </section>
+  );
+}
+
+export default function TaskPage({ id }: { id: string }) {
+  const source = taskSignal(id);
+  const first = useLoad(async () => put(await get<Task>(`/v1/tasks/${encodeURIComponent(id)}`)), `${id}:${loaded.value}`);
+  const { data: details, reload } = useLoad(() => readDetails(id), `${id}:${loaded.value}`);
+  const again = useMemo(() => soon(reload, 500), [id]);
+  useEffect(() => onEvent((event) => {
+    if (event.task_id === id) again();
+  }), [id]);
+  const back = { href: "#/", label: t("nav.board") };
+  if (!source) {
+    return <Page title={t("task")} back={back}>{first.error ? <><Problem error={first.error} /><Empty icon="search" title={t("task.unknown")}>{t("task.unknown_hint")}</Empty></> : <Loading />}</Page>;
+  }
+  const task = source.value;
+  return (
+    <Page wide title={task.title || kindTitle(task.kind)} back={back} actions={<Button kind="quiet" icon="download" onClick={() => save(`${task.task_id}.json`, { task, ...details })}>{t("task.download")}</Button>}>
+      <div class="task-page">
+        <div class="cards">
+          <State task={task} why={details?.why ?? null} />
+          <Result task={task} />
+          <Files artifacts={details?.artifacts ?? []} />
+          <Timeline task={task} steps={details?.steps ?? []} executions={details?.executions ?? []} approvals={allApprovals.value.filter((one) => one.task_id === id)} />
+          <Logs logs={details?.logs.length ? details.logs : (task.logs ?? [])} />
+        </div>
+        <div class="cards side">
+          <About task={task} />
+          <Deliveries task={task} deliveries={details?.deliveries ?? []} />
+        </div>
+      </div>
+    </Page>
+  );
+}
+

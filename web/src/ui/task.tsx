@@ -14,18 +14,22 @@ import type { IconName } from "./icon";
 export const COMMAND_ICON: Record<Command, IconName> = { cancel: "close", pause: "pause", resume: "play", retry: "retry" };
 
 /** Give the command; after a cancel the way back is offered at once. */
-export async function give(task: Task, verb: Command): Promise<void> {
-  await command(task.task_id, verb);
+export async function give(task: Task, verb: Command): Promise<Task> {
+  const after = await command(task.task_id, verb);
   const title = task.title || task.kind;
   if (verb === "cancel") tell(t("told.cancel", { title }), "plain", { label: t("command.retry"), run: () => command(task.task_id, "retry") });
   else if (verb === "retry") tell(t("told.retry", { title }), "good");
+  return after;
 }
 
-export function Commands({ task, words }: { task: Task; words?: boolean }) {
+export function Commands({ task, words, onDone }: { task: Task; words?: boolean; onDone?: (verb: Command, after: Task) => void }) {
   return (
     <>
       {commandsFor(task).map((verb) => (
-        <Button key={verb} small={!words} kind={words ? "plain" : "quiet"} icon={COMMAND_ICON[verb]} action={verb} label={words ? undefined : `${t(`command.${verb}`)}: ${task.title || task.kind}`} onClick={() => give(task, verb)}>
+        <Button key={verb} small={!words} kind={words ? "plain" : "quiet"} icon={COMMAND_ICON[verb]} action={verb} label={words ? undefined : `${t(`command.${verb}`)}: ${task.title || task.kind}`} onClick={async () => {
+          const after = await give(task, verb);
+          if (after) onDone?.(verb, after);
+        }}>
           {words ? t(`command.${verb}`) : null}
         </Button>
       ))}

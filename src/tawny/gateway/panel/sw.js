@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-3cbf99ca88b7";
-const SHELL = ["/","/assets/approvals-CSxRPO1x.js","/assets/audit-CSxRPO1x.js","/assets/automations-CSxRPO1x.js","/assets/calendar-CSxRPO1x.js","/assets/channels-CSxRPO1x.js","/assets/chat-CSxRPO1x.js","/assets/devices-CSxRPO1x.js","/assets/index-CCQqQHIP.js","/assets/knowledge-CSxRPO1x.js","/assets/metrics-CSxRPO1x.js","/assets/sessions-CSxRPO1x.js","/assets/settings-CSxRPO1x.js","/assets/task-CSxRPO1x.js","/assets/zh-DfcMyLop.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-3b1ca61663a6";
+const SHELL = ["/","/assets/approvals-CrZQNBWR.js","/assets/audit-CSxRPO1x.js","/assets/automations-CSxRPO1x.js","/assets/calendar-CSxRPO1x.js","/assets/channels-CSxRPO1x.js","/assets/chat-CSxRPO1x.js","/assets/devices-CSxRPO1x.js","/assets/index-CshoB7KT.js","/assets/knowledge-CSxRPO1x.js","/assets/metrics-CSxRPO1x.js","/assets/sessions-CSxRPO1x.js","/assets/settings-CSxRPO1x.js","/assets/task-Bnx_TsjY.js","/assets/zh-DxMhX3oh.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
