@@ -36,3 +36,6 @@ export function preferredLanguage(stored: string | null): string {
   if (stored && stored in LANGUAGES) return stored;
   return navigator.languages.some((one) => one.toLowerCase().startsWith("zh")) && !navigator.languages[0]?.toLowerCase().startsWith("en") ? "zh" : "en";
 }
+
+/** The words of a group: what follows `group.` in the keys. */
+export type Words<Group extends string> = Key extends infer K ? (K extends `${Group}.${infer Rest}` ? Rest : never) : never;
