@@ -125,7 +125,7 @@ def set_notify(tx: Tx, task_id: str, notify: str) -> Task:
     Raises:
         InvalidInput: it is none of them.
     """
-    if notify not in Notify:
+    if notify not in {*Notify}:
         raise InvalidInput(f"notify: {notify!r} is no policy", hint=f"one of {', '.join(Notify)}")
     return transitions.set_columns(tx, get(tx, task_id), "notify_changed", notify=notify)
 
@@ -136,7 +136,7 @@ def set_priority(tx: Tx, task_id: str, priority: str) -> Task:
     Raises:
         InvalidInput: it is none of them.
     """
-    if priority not in Priority:
+    if priority not in {*Priority}:
         raise InvalidInput(f"priority: {priority!r} is no class", hint=f"one of {', '.join(Priority)}")
     task = get(tx, task_id)
     rank = queue_rank(Priority(priority), task.created_at, task.deadline)

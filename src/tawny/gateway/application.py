@@ -31,6 +31,21 @@ class Scoped:
         await self._app(scope, receive, send)
 
 
+class Methods:
+    """All that one path serves, by method."""
+
+    def __init__(self, served: Mapping[str, ASGIApp]) -> None:
+        self._served = dict(served)
+        if "GET" in self._served:
+            self._served.setdefault("HEAD", self._served["GET"])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._served.get(scope["method"])
+        if endpoint is None:
+            raise HTTPException(405, headers={"allow": ", ".join(sorted(self._served))})
+        await endpoint(scope, receive, send)
+
+
 class Doorkeeper:
     """Lets nobody pass without a credential, but to the few doors named open. Deny is the default."""
 
@@ -68,19 +83,20 @@ def application(
     open_paths: Iterable[str] = (),
 ) -> Guard:
     """The whole. `endpoints` serve operations, by name, that answer with something else than one JSON document."""
-    routes: list[BaseRoute] = []
+    by_path: dict[str, dict[str, ASGIApp]] = {}
     open_now = set(open_paths)
     prefixes: list[str] = []
     for operation in operations:
         special = endpoints.get(operation.name)
         endpoint = Endpoint(operation, site) if special is None else Scoped(special, operation.scope)
-        routes.append(Route(operation.path, endpoint, methods=[operation.method], name=operation.name))
+        by_path.setdefault(operation.path, {})[operation.method] = endpoint
         if operation.scope is None:
             head, brace, _ = operation.path.partition("{")
             if brace:
                 prefixes.append(head)
             else:
                 open_now.add(head)
+    routes: list[BaseRoute] = [Route(path, Methods(served)) for path, served in by_path.items()]
     if sockets is not None:
         routes.append(WebSocketRoute("/ws", sockets))
     router = Router(_joined(routes), extra)

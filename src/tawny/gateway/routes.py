@@ -1,6 +1,6 @@
 """Every operation of the gateway, in one list: what HTTP, WebSocket, MCP, `openapi.json` and the docs are made of."""
 
-from tawny.gateway import artifacts, health, signin, stream, tasks, wake
+from tawny.gateway import artifacts, health, openapi, signin, status, stream, tasks, wake
 from tawny.gateway.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -11,6 +11,8 @@ OPERATIONS: tuple[Operation, ...] = (
     wake.OPERATION,
     *tasks.OPERATIONS,
     artifacts.OPERATION,
+    status.OPERATION,
+    openapi.OPERATION,
 )
 
 ONLY_HTTP = frozenset({"stream", "signin", "signout", "healthz", "artifacts.get"})

@@ -36,6 +36,7 @@ SIGNIN = Operation(
     body=SignIn,
     answer=None,
     status=204,
+    errors=(401, 429),
     act=_elsewhere,
 )
 SIGNOUT = Operation(

@@ -62,6 +62,10 @@ class StreamEndpoint:
             after = int(last)
         if after is not None and after < 0:
             raise InvalidInput("after: a sequence number is expected")
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await send({"type": "http.response.body", "body": b""})
+            return
         filter = filter_of(query.topics, query.task)
         async with self._site.feed.device(after=after, filter=filter) as device:
             detach = self._site.keyring.attach(principal, device.close)

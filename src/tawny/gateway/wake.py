@@ -5,7 +5,7 @@ import msgspec
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import WRITE
 
-TOPICS = frozenset({"queue", "timers", "intents", "events", "outbox", "credentials", "config", "approvals"})
+TOPICS = ("queue", "timers", "intents", "events", "outbox", "credentials", "config", "approvals")
 
 
 class Wake(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -159,9 +159,9 @@ def page(
     conditions = ["detached = 1"] if detached_only else ["1 = 1"]
     values: dict[str, Any] = {}
     statuses = [part.strip() for part in status.split(",")] if status else []
-    if unknown := [name for name in statuses if name not in Status]:
+    if unknown := [name for name in statuses if name not in {*Status}]:
         raise InvalidInput(f"status: {unknown[0]!r} is none", hint=f"one of {', '.join(Status)}")
-    if runtime and runtime not in Runtime:
+    if runtime and runtime not in {*Runtime}:
         raise InvalidInput(f"runtime: {runtime!r} is none", hint=f"one of {', '.join(Runtime)}")
     if statuses:
         names = {f"status{n}": name for n, name in enumerate(statuses)}

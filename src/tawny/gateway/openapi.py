@@ -1,0 +1,163 @@
+"""`GET /openapi.json`: made of the operations and structs that serve the requests, so it cannot stray from them."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from tawny import __version__
+from tawny.gateway import documents
+from tawny.gateway.operation import Call, Nothing, Operation
+from tawny.gateway.principal import READ
+
+_REF = "#/components/schemas/{name}"
+_PATH_NAMES = re.compile(r"\{(\w+)\}")
+_ALWAYS = {
+    "400": "The request is malformed",
+    "403": "The Origin is foreign, or a scope is missing",
+    "413": "The body is over 10 MB",
+    "421": "The Host is not one of this gateway's",
+    "422": "Something given is wrong; the message names it",
+    "500": "A mistake of ours",
+    "503": "Not now; trying again helps",
+}
+_CLOSED = {"401": "A valid token is needed", "429": "Too much at once; trying again later helps"}
+_ALTERING = {
+    "408": "The body came too slowly",
+    "409": "The state does not allow it",
+    "415": "The body must be JSON",
+}
+_KNOWN = {"404": "There is none of that id", "501": "An extra is not installed"} | _CLOSED
+_TYPES = {str: "text/event-stream", bytes: "application/octet-stream"}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same body gives the same answer and happens once, also after a restart.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
+def describe(operations: Iterable[Operation]) -> dict[str, Any]:
+    """The description of these operations, OpenAPI 3.1."""
+    listed = list(operations)
+    types: list[Any] = [documents.Error]
+    for entry in listed:
+        types += [entry.query, _body(entry)]
+        if entry.answer is not None and entry.answer not in _TYPES:
+            types.append(entry.answer)
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = {id(type): schema for type, schema in zip(types, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for entry in listed:
+        paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(entry, by_type, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tawny",
+            "version": __version__,
+            "description": "Tasks, automations, approvals and live events of one assistant.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "tawny_session"},
+            },
+        },
+    }
+
+
+def _body(entry: Operation) -> Any:
+    return entry.body if entry.described_by is None else entry.described_by
+
+
+def _operation(entry: Operation, schemas: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in _PATH_NAMES.findall(entry.path)
+    ]
+    parameters += _query(schemas[id(entry.query)], components)
+    described: dict[str, Any] = {
+        "operationId": entry.name,
+        "summary": entry.summary,
+        "parameters": parameters,
+        "responses": _responses(entry, schemas),
+    }
+    if entry.scope is not None:
+        described["description"] = f"Needs the scope `{entry.scope}`."
+        described["security"] = [{"token": []}, {"cookie": []}]
+    if entry.alters and entry.scope is not None:
+        parameters.append(_KEY)
+    if entry.has_body:
+        schema = schemas[id(_body(entry))]
+        described["requestBody"] = {
+            "required": bool(_resolved(schema, components).get("required")),
+            "content": {"application/json": {"schema": schema}},
+        }
+    return described
+
+
+def _query(schema: dict[str, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
+    whole = _resolved(schema, components)
+    required = whole.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": _without_null(field)}
+        for name, field in whole.get("properties", {}).items()
+    ]
+
+
+def _resolved(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    reference = schema.get("$ref")
+    return components[reference.rpartition("/")[2]] if reference else schema
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query cannot say null: it leaves the parameter out."""
+    choices = [entry for entry in schema.get("anyOf", []) if entry.get("type") != "null"]
+    plain = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return plain | (choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {})
+
+
+def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
+    good: dict[str, Any] = {"description": "Done"}
+    if entry.answer in _TYPES:
+        good["content"] = {_TYPES[entry.answer]: {"schema": {"type": "string"}}}
+    elif entry.answer is not None:
+        good["content"] = {"application/json": {"schema": schemas[id(entry.answer)]}}
+    error = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}
+    texts = dict(_ALWAYS)
+    if entry.scope is not None:
+        texts |= _CLOSED
+    if entry.alters:
+        texts |= _ALTERING
+    texts |= {
+        str(status): _KNOWN.get(str(status), "Refused") for status in entry.errors if str(status) not in texts
+    }
+    answers = {status: {"description": text, "content": error} for status, text in sorted(texts.items())}
+    return {str(entry.status): good} | answers
+
+
+@cache
+def _own() -> dict[str, Any]:
+    from tawny.gateway.routes import OPERATIONS  # noqa: PLC0415 - this route is one of them
+
+    return describe(OPERATIONS)
+
+
+async def openapi(_: Call[Nothing, Nothing]) -> dict[str, Any]:
+    return _own()
+
+
+OPERATION = Operation(
+    name="openapi",
+    method="GET",
+    path="/openapi.json",
+    scope=READ,
+    summary="This description",
+    answer=dict[str, Any],
+    act=openapi,
+)

@@ -1,0 +1,74 @@
+"""The description is true to the code: schemathesis tries it against a running gateway."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tawny.app import open_app, open_gateway
+from tawny.config import Config, Home, Limits
+from tawny.engine.submit import parse_request
+from tawny.gateway import server
+from tawny.gateway.auth import Attempts, owner_token
+from tawny.gateway.openapi import describe
+from tawny.gateway.routes import OPERATIONS
+from tawny.ledger.submission import submit
+
+CONFIG = """
+[parameters]
+id = "{task_id}"
+
+[generation]
+allow-x00 = false
+max-examples = {examples}
+
+# Which kinds there are, and what their parameters must be, the schema cannot say; a wrong one is refused, as it should.
+[[operations]]
+include-name = "POST /v1/tasks"
+checks.positive_data_acceptance.enabled = false
+"""
+
+
+def test_every_operation_is_described() -> None:
+    document = describe(OPERATIONS)
+    described = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+    assert described == {(entry.path, entry.method) for entry in OPERATIONS}
+    names = [entry.name for entry in OPERATIONS]
+    assert len(names) == len(set(names))
+
+
+async def test_schemathesis_finds_nothing(home: Home, tmp_path: Path) -> None:
+    runner = shutil.which("uv")
+    if runner is None:
+        pytest.skip("uv is needed to run schemathesis apart from our own packages")
+    probe = await asyncio.create_subprocess_exec(
+        runner, "tool", "run", "-q", "schemathesis", "--version", stdout=-3, stderr=-3
+    )
+    if await probe.wait() != 0:
+        pytest.skip("schemathesis cannot be fetched")
+    config = Config(limits=Limits(max_queued_per_owner=100_000))
+    async with open_app(home, config) as app, open_gateway(app) as gateway:
+        made: Any = parse_request(
+            {"kind": "simulate", "params": {"steps": 3, "step_seconds": 0}},
+            kinds=app.kinds,
+            now=app.clock.now(),
+        )
+        task = await app.ledger.write(lambda tx: submit(tx, made))
+        settings = tmp_path / "schemathesis.toml"
+        settings.write_text(CONFIG.format(task_id=task.task_id, examples=8))
+        gateway.site.keyring.attempts = Attempts(app.clock, limit=100_000)  # wrong tokens are part of the trial
+        async with gateway.serving(server.listen("127.0.0.1", 0)) as address:
+            command = [runner, "tool", "run", "-q", "schemathesis", "--config-file", str(settings), "run"]
+            command += [
+                f"{address}/openapi.json",
+                "-H",
+                f"Authorization: Bearer {owner_token(home.token_file)}",
+            ]
+            command += ["--phases", "examples,coverage,fuzzing"]  # all checks are on unless told otherwise
+            command += ["--exclude-path", "/v1/stream"]
+            process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-2, cwd=tmp_path)
+            output, _ = await process.communicate()
+    if process.returncode != 0:
+        pytest.fail(output.decode()[-8000:], pytrace=False)
