@@ -3,22 +3,21 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from tawny.config import Config, Home
+from tawny.app import App, open_app, open_gateway
+from tawny.config import Config, Home, Limits
 from tawny.gateway import server
 from tawny.gateway.auth import owner_token
 from tawny.gateway.feed import Feed
 from tawny.gateway.gateway import Gateway
 from tawny.ledger import credentials, events
 from tawny.ledger.database import Ledger
-from tawny.ledger.migrations import migrate
-from tawny.ledger.sqlite import SqliteStore
-from tawny.ledger.submission import Limits
+from tawny.ledger.submission import Limits as QueueLimits
 from tawny.testing import FakeClock
 
 ADDRESS = "http://127.0.0.1:8765"
@@ -68,7 +67,7 @@ class Door:
 async def open_door(home: Home, ledger: Ledger, clock: Any) -> AsyncGenerator[Door]:
     feed = Feed(ledger, clock)
     gateway = Gateway(
-        home=home, config=Config(), ledger=ledger, clock=clock, kinds={}, limits=Limits(), feed=feed
+        home=home, config=Config(), ledger=ledger, clock=clock, kinds={}, limits=QueueLimits(), feed=feed
     )
     await gateway.load()
     async with asyncio.TaskGroup() as group:
@@ -83,26 +82,50 @@ async def open_door(home: Home, ledger: Ledger, clock: Any) -> AsyncGenerator[Do
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
-    home.prepare()
-    return home
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path, clock: FakeClock) -> AsyncGenerator[Ledger]:
-    store = SqliteStore(tmp_path / "ledger.db")
-    migrate(store, clock)
-    async with Ledger(store, clock) as ledger:
-        yield ledger
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 async def door(home: Home, ledger: Ledger, clock: FakeClock) -> AsyncGenerator[Door]:
     async with open_door(home, ledger, clock) as door:
         yield door
+
+
+@dataclass(frozen=True)
+class House:
+    """The whole: engine and gateway on the machine's clock."""
+
+    app: App
+    door: Door
+
+    @property
+    def client(self) -> httpx.AsyncClient:
+        return self.door.client
+
+    async def run(self, kind: str = "simulate", **body: Any) -> dict[str, Any]:
+        """Hand in work over HTTP; the task document."""
+        body.setdefault("params", {"steps": 2, "step_seconds": 0} if kind == "simulate" else {})
+        answer = await self.client.post("/v1/tasks", json={"kind": kind, **body})
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    async def until(self, task_id: str, *statuses: str) -> dict[str, Any]:
+        """Wait until the task has one of the statuses."""
+        bell = self.app.ledger.bell.subscribe("events")
+        async with asyncio.timeout(10):
+            while (task := (await self.client.get(f"/v1/tasks/{task_id}")).json())["status"] not in statuses:
+                await bell.wait()
+                bell.clear()
+        return task
+
+
+@asynccontextmanager
+async def open_house(home: Home, config: Config | None = None, **parts: Any) -> AsyncGenerator[House]:
+    config = config or Config(limits=Limits(concurrency=8, max_running_per_owner=8))
+    async with open_app(home, config, **parts) as app, open_gateway(app) as gateway:
+        gateway.site.ready = True
+        door = Door(gateway, home)
+        async with door.client:
+            yield House(app, door)
+
+
+@pytest.fixture
+async def house(home: Home) -> AsyncGenerator[House]:
+    async with open_house(home) as house:
+        yield house

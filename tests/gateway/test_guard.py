@@ -1,5 +1,6 @@
 """Host, Origin, bodies and headers, whoever asks."""
 
+# pyright: reportPrivateUsage=false
 import asyncio
 import contextlib
 
@@ -81,7 +82,7 @@ async def test_announced_oversize_is_refused_before_it_is_read(door: Door) -> No
 
 
 async def test_unannounced_oversize_is_refused(door: Door) -> None:
-    async def endless():  # type: ignore[no-untyped-def]
+    async def endless():
         for _ in range(11):
             yield b" " * 1024 * 1024
 

@@ -58,7 +58,9 @@ async def test_schemathesis_finds_nothing(home: Home, tmp_path: Path) -> None:
         task = await app.ledger.write(lambda tx: submit(tx, made))
         settings = tmp_path / "schemathesis.toml"
         settings.write_text(CONFIG.format(task_id=task.task_id, examples=8))
-        gateway.site.keyring.attempts = Attempts(app.clock, limit=100_000)  # wrong tokens are part of the trial
+        gateway.site.keyring.attempts = Attempts(
+            app.clock, limit=100_000
+        )  # wrong tokens are part of the trial
         async with gateway.serving(server.listen("127.0.0.1", 0)) as address:
             command = [runner, "tool", "run", "-q", "schemathesis", "--config-file", str(settings), "run"]
             command += [

@@ -1,5 +1,6 @@
 """Events on every device: in order, once, without a gap, whatever the device does."""
 
+# pyright: reportPrivateUsage=false
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -116,6 +116,8 @@ def query_of(scope: Scope, into: type[T]) -> T:
     for name, value in pairs:
         if "\0" in value:
             raise InvalidInput(f"{name}: a NUL character is not allowed")
+        if value == "null":
+            raise InvalidInput(f"{name}: leave it out instead of saying null")
         if value:
             values[name] = f"{values[name]},{value}" if name in values else value
         elif name not in _names(into):

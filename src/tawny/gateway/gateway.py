@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.engine.kinds import Kind
-from tawny.gateway import routes, server
+from tawny.gateway import openapi, routes, server
 from tawny.gateway.application import application
 from tawny.gateway.artifacts import ArtifactEndpoint
 from tawny.gateway.auth import Keyring
@@ -52,6 +52,7 @@ class Gateway:
             started_at=clock.now(),
         )
         self._port = config.gateway.port
+        self.site.description = openapi.describe(routes.OPERATIONS)
         panel = Panel()
         site = self.site
         endpoints: dict[str, ASGIApp] = {

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -116,10 +115,11 @@ def _resolved(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, A
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query cannot say null: it leaves the parameter out."""
+    """A query cannot say null: it leaves the parameter out, or empty."""
     choices = [entry for entry in schema.get("anyOf", []) if entry.get("type") != "null"]
     plain = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    return plain | (choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {})
+    whole = plain | (choices[0] if len(choices) == 1 else {"anyOf": choices} if choices else {})
+    return whole if whole == {"type": "string"} else {"anyOf": [whole, {"const": ""}]}
 
 
 def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
@@ -141,15 +141,8 @@ def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
     return {str(entry.status): good} | answers
 
 
-@cache
-def _own() -> dict[str, Any]:
-    from tawny.gateway.routes import OPERATIONS  # noqa: PLC0415 - this route is one of them
-
-    return describe(OPERATIONS)
-
-
-async def openapi(_: Call[Nothing, Nothing]) -> dict[str, Any]:
-    return _own()
+async def openapi(call: Call[Nothing, Nothing]) -> dict[str, Any]:
+    return call.site.description
 
 
 OPERATION = Operation(

@@ -7,7 +7,7 @@ Idempotency-Key in the same commit. `act` is for the few that must wait for some
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -22,6 +22,10 @@ Q = TypeVar("Q")
 B = TypeVar("B")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PROBLEM = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>[^`]*)`)?")
+
+
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A place in the event log."""
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,8 +27,10 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def actor(self) -> str:
-        """The word the audit trail has for them."""
-        return "owner" if self.kind == "owner" else f"{self.kind}:{self.name}"
+        """The immutable name the audit trail and the approvals have for them."""
+        if self.kind == "owner":
+            return "owner"
+        return f"{'token' if self.kind == 'token' else 'device'}:{self.credential_id}"
 
     def origin(self, via: str) -> Origin:
         """Where work they hand in comes from: the owner's own hand, or a program that was let in."""

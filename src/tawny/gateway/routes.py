@@ -1,6 +1,6 @@
 """Every operation of the gateway, in one list: what HTTP, WebSocket, MCP, `openapi.json` and the docs are made of."""
 
-from tawny.gateway import artifacts, health, openapi, signin, status, stream, tasks, wake
+from tawny.gateway import approvals, artifacts, health, openapi, signin, status, stream, tasks, wake
 from tawny.gateway.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -11,6 +11,7 @@ OPERATIONS: tuple[Operation, ...] = (
     wake.OPERATION,
     *tasks.OPERATIONS,
     artifacts.OPERATION,
+    *approvals.OPERATIONS,
     status.OPERATION,
     openapi.OPERATION,
 )

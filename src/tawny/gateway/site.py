@@ -31,6 +31,8 @@ class Site:
     """`http://HOST:PORT` once it listens."""
     started_at: int = 0
     ready: bool = False
+    description: dict[str, Any] = field(default_factory=dict[str, Any])
+    """`openapi.json`."""
     problems: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What the owner should know: `severity`, `message`, `hint`."""
     _busy: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict[str, Any])

@@ -20,7 +20,7 @@ from tawny.gateway.auth import COOKIE
 from tawny.gateway.endpoint import bearer_of, client_address, cookie_of, decode
 from tawny.gateway.errors import HttpError, document_of, forbidden, internal, unauthenticated
 from tawny.gateway.feed import Device, Filter, filter_of
-from tawny.gateway.operation import Call, Nothing, Operation, checked, perform
+from tawny.gateway.operation import Call, Nothing, Operation, Seq, checked, perform
 from tawny.gateway.principal import READ, Principal
 from tawny.gateway.site import Site
 from tawny.ids import secret_token
@@ -61,13 +61,13 @@ class Connect(msgspec.Struct, frozen=True):
     auth: Auth = Auth()
     role: str = ""
     scopes: list[str] | None = None
-    after: int | None = None
+    after: Seq | None = None
     topics: str = ""
     task_id: str = ""
 
 
 class Subscribe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    after: int | None = None
+    after: Seq | None = None
     topics: str = ""
     task_id: str = ""
 

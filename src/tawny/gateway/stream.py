@@ -10,7 +10,7 @@ from tawny.clock import stopwatch
 from tawny.errors import InvalidInput
 from tawny.gateway.endpoint import header, query_of
 from tawny.gateway.feed import HEARTBEAT, Device, filter_of
-from tawny.gateway.operation import Call, Nothing, Operation
+from tawny.gateway.operation import Call, Nothing, Operation, Seq
 from tawny.gateway.principal import READ
 from tawny.gateway.site import Site
 
@@ -25,7 +25,7 @@ _HEADERS = [
 class Stream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to go on, and what is wanted."""
 
-    after: int | None = None
+    after: Seq | None = None
     topics: str = ""
     task: str = ""
 
@@ -60,8 +60,6 @@ class StreamEndpoint:
             if not last.strip().isdecimal() or len(last) > 18:
                 raise InvalidInput("Last-Event-ID: a sequence number is expected")
             after = int(last)
-        if after is not None and after < 0:
-            raise InvalidInput("after: a sequence number is expected")
         if scope["method"] == "HEAD":
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": b""})

@@ -12,21 +12,23 @@ from tawny.domain.tasks import Task
 from tawny.engine import commands
 from tawny.engine.submit import TaskRequest, parse_request
 from tawny.gateway import documents
-from tawny.gateway.operation import Call, Nothing, Operation
+from tawny.gateway.operation import Call, Nothing, Operation, Seq
 from tawny.gateway.principal import READ, WRITE
 from tawny.ledger import artifacts, events, outbox, steps
 from tawny.ledger import tasks as ledger
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 
+_STATUS = "(queued|running|waiting|paused|succeeded|failed|timed_out|cancelled|lost)"
+_STATUSES = f"^{_STATUS}(,{_STATUS})*$"
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 
 
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which tasks, newest first. `status` may be several with commas."""
 
-    status: str | None = None
-    runtime: str | None = None
+    status: Annotated[str, msgspec.Meta(pattern=_STATUSES)] | None = None
+    runtime: Literal["cron", "subagent", "acp", "cli"] | None = None
     owner: str | None = None
     session: str | None = None
     automation_id: str | None = None
@@ -50,7 +52,7 @@ class Reconcile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class After(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    after: Annotated[int, msgspec.Meta(ge=0)] = 0
+    after: Seq = 0
     limit: Limit = 500
 
 
