@@ -17,7 +17,7 @@ from tawny.delivery.channel import (
 )
 from tawny.delivery.opening import numeric_ids
 from tawny.delivery.wire import request
-from tawny.domain import brief, correspondence
+from tawny.domain import brief, correspondence, digest
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.calendar import CalendarEvent, day_span
 from tawny.domain.chunks import units
@@ -107,6 +107,7 @@ __all__ = [
     "channel",
     "correspondence",
     "day_span",
+    "digest",
     "due_by",
     "from_datetime",
     "hookimpl",

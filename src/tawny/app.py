@@ -15,8 +15,9 @@ from tawny import plugins
 from tawny.agent.agency import Agency
 from tawny.agent.assembly import build_agency
 from tawny.assistants.brief import generate_daily_brief
+from tawny.assistants.digest import digest_document
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, environment, owner_zone, resolve_secret
+from tawny.config import Config, Home, approvers_of, owner_zone, resolve_secret
 from tawny.delivery.channel import Accept
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
@@ -42,6 +43,8 @@ from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
 from tawny.log import Log
 from tawny.runners.agent_turn import AgentTurn, agent_turn
+from tawny.runners.batch import batch
+from tawny.runners.flow import flow
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sources.shelf import Shelf
@@ -76,25 +79,30 @@ class App:
 
 def open_shelf(home: Home, config: Config) -> Shelf:
     """The configured sources; nothing is read until something is asked for."""
-    return Shelf(config.sources, zone=owner_zone(config), root=home.root, secret=_secret)
-
-
-def _secret(reference: str) -> str:
-    """What `env:NAME` or `file:PATH` stands for."""
-    scheme, _, rest = reference.partition(":")
-    value = environment().get(rest) if scheme == "env" else None
-    if scheme == "file" and Path(rest).expanduser().is_file():
-        value = Path(rest).expanduser().read_text(encoding="utf-8").strip()
-    if value is None:
-        raise PermanentError(f"the secret {scheme}:{rest if scheme in ('env', 'file') else '…'} is not there")
-    return value
+    return Shelf(
+        config.sources,
+        zone=owner_zone(config),
+        root=home.root,
+        secret=lambda reference: resolve_secret(reference, home),
+    )
 
 
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
     shelf = shelf or open_shelf(home, config)
-    kinds = [simulate(_no_way_out), remind, generate_daily_brief(shelf), agent_turn(_no_agent)]
-    return {kind.name: kind for kind in kinds}
+    kinds: dict[str, Kind] = {}
+    bundled = (
+        simulate(_no_way_out),
+        remind,
+        batch(kinds),
+        flow(home.workspace / "flows"),
+        generate_daily_brief(shelf),
+        digest_document(shelf, home.workspace),
+        agent_turn(_no_agent),
+    )
+    # One mapping, filled in place: batches look their actions up in it.
+    kinds.update({kind.name: kind for kind in bundled})
+    return kinds
 
 
 async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
@@ -189,7 +197,8 @@ async def open_app(
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
             shelf = open_shelf(home, config)
-            known = {**bundled_kinds(home, config, shelf), **(kinds or {})}
+            known = bundled_kinds(home, config, shelf)
+            known.update(kinds or {})
             agency = build_agency(home, config, ledger, known, model=model)
             known["agent_turn"] = agent_turn(agency.run_turn)
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)

@@ -18,7 +18,7 @@ from pydantic_ai.messages import (
 
 from tawny.agent.door import Door, ToolCall
 from tawny.agent.journal import Journal, current
-from tawny.domain.loops import LoopGuard, Verdict
+from tawny.domain.repeats import LoopGuard, Verdict
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Effect, Json, Usage
 from tawny.engine.kinds import Context

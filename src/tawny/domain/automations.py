@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from tawny.clock import HOUR, MINUTE, SECOND, Instant, parse_duration
-from tawny.domain import expressions, jsonshape, phrases, schedule, templates, zones
+from tawny.domain import expressions, holes, jsonshape, phrases, schedule, zones
 from tawny.domain.tasks import Budget, Delivery, Json, Notify, Priority, Retry
 from tawny.domain.windows import parse_window
 from tawny.errors import InvalidInput
@@ -230,7 +230,7 @@ def parse(document: Mapping[str, Any], *, now: Instant, timezone: str, new: bool
     if given.action is None and given.expect is None:
         raise InvalidInput("automation.action is missing", hint=f"for example {EXAMPLE}")
     if given.action is not None:
-        templates.check(given.action.parameters, field="action.parameters")
+        holes.check(given.action.parameters, field="action.parameters")
     action = given.action or Action(ALERT)
     plan = None
     if given.schedule is not None:

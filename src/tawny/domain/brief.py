@@ -266,12 +266,13 @@ def _text(brief: Brief) -> str:
     return "\n\n".join(blocks)
 
 
-_MARKUP = re.compile(r"([\\`*_\[\]<>|])")
+# An underscore inside a word is no markup.
+_MARKUP = re.compile(r"[\\`*\[\]<]|(?<!\w)_|_(?!\w)")
 
 
 def _escaped(text: str) -> str:
     """Plain text inside Markdown: what would be markup is shown as it is."""
-    return _MARKUP.sub(r"\\\1", text)
+    return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def _markdown(brief: Brief) -> str:

@@ -1,66 +1,59 @@
-"""Notices a turn that calls the same tool with the same outcome over and over, however the noise in it varies."""
+"""Telling that a run goes in circles: the same call with the same outcome, whatever noise is in either."""
 
-import hashlib
-import json
 import re
-from collections import Counter
 from enum import StrEnum
+
+import msgspec
 
 from tawny.domain.tasks import Json
 
-WARN_AT, BLOCK_AT, END_AT = 5, 8, 12
+WARN, BLOCK, END = 5, 8, 12
 
-# What differs between two outcomes that are the same: times, ids, numbers, hex.
+# What changes by itself from one call to the next. Small numbers stay: page 1 and page 2 are two things.
 _NOISE = re.compile(
-    r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\w+_[0-9a-z]{20,}\b|\b\d{4}-\d\d-\d\d[T ][\d:.,+Z-]*|\b[0-9a-f]{8,}\b"
-    r"|\b(?=[A-Za-z0-9+/_-]*\d)(?=[A-Za-z0-9+/_-]*[A-Za-z])[A-Za-z0-9+/_-]{12,}={0,2}|\d+",
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?"
+    r"|\b\d{1,2}:\d{2}:\d{2}(?:\.\d+)?\b"
+    r"|\b\d{10,}\b"
+    r"|\b\d+(?:\.\d+)?\s?(?:ms|µs|s|sec|seconds)\b"
+    r"|\b(?=[0-9a-z]*\d)(?=[0-9a-z]*[a-z])[0-9a-z]{8,}\b",
     re.IGNORECASE,
 )
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Verdict(StrEnum):
+class Loop(StrEnum):
+    """What to do about a call."""
+
     GO_ON = "go_on"
     WARN = "warn"
     BLOCK = "block"
     END = "end"
 
 
-def fingerprint(tool: str, arguments: Json, outcome: Json) -> str:
-    """The same for calls that are the same once noise is taken out of their outcome."""
-    text = outcome if isinstance(outcome, str) else json.dumps(outcome, sort_keys=True, default=str)
-    plain = _NOISE.sub("#", text)
-    given = json.dumps(arguments, sort_keys=True, default=str)
-    return hashlib.sha256(f"{tool}\n{given}\n{plain}".encode()).hexdigest()
-
-
 class LoopGuard:
-    """Counts within one run. Ask `before` a call and tell `after` it."""
+    """Counts, over one run, how often each call had the same outcome in a row."""
 
     def __init__(self) -> None:
-        self._same: Counter[str] = Counter()
-        self._latest: dict[str, str] = {}
+        self._streaks: dict[str, tuple[str, int]] = {}
 
-    def before(self, tool: str, arguments: Json) -> Verdict:
-        """Whether the call may be made: the newest outcome of the very same call counts."""
-        count = self._count(self._latest.get(self._call(tool, arguments), ""))
-        if count >= END_AT - 1:
-            return Verdict.END
-        return Verdict.BLOCK if count >= BLOCK_AT - 1 else Verdict.GO_ON
+    def before(self, tool: str, arguments: Json) -> Loop:
+        """Whether the call may be made once more. A blocked call counts as one more time."""
+        call = _print(tool, arguments)
+        outcome, count = self._streaks.get(call, ("", 0))
+        if count + 1 < BLOCK:
+            return Loop.GO_ON
+        self._streaks[call] = (outcome, count + 1)
+        return Loop.END if count + 1 >= END else Loop.BLOCK
 
-    def after(self, tool: str, arguments: Json, outcome: Json) -> Verdict:
-        """What to say about the outcome."""
-        mark = fingerprint(tool, arguments, outcome)
-        self._latest[self._call(tool, arguments)] = mark
-        self._same[mark] += 1
-        return Verdict.WARN if self._same[mark] >= WARN_AT else Verdict.GO_ON
+    def after(self, tool: str, arguments: Json, outcome: Json) -> Loop:
+        """Take note of what came of a call."""
+        call, now = _print(tool, arguments), _print("", outcome)
+        before, count = self._streaks.get(call, ("", 0))
+        count = count + 1 if before == now else 1
+        self._streaks[call] = (now, count)
+        return Loop.WARN if count >= WARN else Loop.GO_ON
 
-    def blocked(self, tool: str, arguments: Json) -> None:
-        """A blocked call counts as one more of the same."""
-        self._same[self._latest.get(self._call(tool, arguments), "")] += 1
 
-    def _count(self, mark: str) -> int:
-        return self._same[mark] if mark else 0
-
-    @staticmethod
-    def _call(tool: str, arguments: Json) -> str:
-        return f"{tool} {json.dumps(arguments, sort_keys=True, default=str)}"
+def _print(tool: str, value: Json) -> str:
+    return f"{tool} {_NOISE.sub('#', _encode(value).decode())}"

@@ -56,6 +56,14 @@ def merge(origin: Origin, read: Origin) -> Origin:
     return msgspec.structs.replace(origin, trusted=origin.trusted and read.trusted, detail=detail)
 
 
+def absorb(origin: Origin, params: Mapping[str, Json], read: Origin) -> Origin:
+    """What a run's origin becomes once it has read something, its owner's words kept as they were before."""
+    if "words" not in origin.detail:
+        kept: list[Json] = list(words_of(origin, params))
+        origin = msgspec.structs.replace(origin, detail={**origin.detail, "words": kept})
+    return merge(origin, read)
+
+
 def inherit(
     origin: Origin, params: Mapping[str, Json], *, by: str | None = None, via: str | None = None
 ) -> Origin:

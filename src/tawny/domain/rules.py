@@ -62,6 +62,11 @@ class Rules(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...] = ()
     levels: Mapping[str, int] = {}
 
+    @property
+    def need_contacts(self) -> bool:
+        """Whether any rule asks who the contacts are."""
+        return any("contacts" in rule.expression.names for rule in self.rules)
+
 
 EXAMPLE = """approval_rules:
   - condition: "amount > $100"
@@ -98,15 +103,21 @@ def load(text: str, *, file: str = "policy.yaml") -> Rules:
     levels: dict[str, int] = {}
     for key, value in _pairs(root, place, "the file").items():
         if key == "approval_rules":
+            if _is_empty(value):
+                continue
             if not isinstance(value, yaml.SequenceNode):
                 raise place.fail(value, "approval_rules must be a list")
             items = cast(list[yaml.Node], value.value)
             rules = [_rule(item, number, place) for number, item in enumerate(items, start=1)]
-        elif key == "levels":
+        elif key == "levels" and not _is_empty(value):
             levels = _levels(value, place)
-        else:
+        elif key != "levels":
             raise place.fail(value, f"unknown key {key!r}", hint="known here: approval_rules, levels")
     return Rules(tuple(rules), levels)
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and str(cast(Any, node).value) in ("", "~", "null")
 
 
 def _pairs(node: yaml.Node, place: _Place, what: str) -> dict[str, yaml.Node]:

@@ -1,68 +1,58 @@
-"""Texts with `{{ expression }}` in them: how an automation's action takes in what its event or watch brought."""
+"""Values put into documents: `{args.city}` inside any text; a text that is one placeholder becomes the value itself."""
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
-import msgspec
-
-from tawny.domain import expressions
+from tawny.domain.expressions import compile
 from tawny.domain.tasks import Json
-from tawny.errors import InvalidInput
 
-_HOLE = re.compile(r"\{\{\s*(.+?)\s*\}\}", re.DOTALL)
-
-
-def has_holes(value: Json) -> bool:
-    """Whether anything is to be filled in."""
-    if isinstance(value, str):
-        return _HOLE.search(value) is not None
-    if isinstance(value, Mapping):
-        return any(has_holes(item) for item in value.values())  # pyright: ignore[reportUnknownVariableType]
-    return isinstance(value, list | tuple) and any(has_holes(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
-def check(value: Json, *, field: str) -> None:
-    """Check the expressions in a value.
+def fill(template: Json, values: Mapping[str, Any], *, names: frozenset[str] | None = None) -> Json:
+    """The document with its placeholders filled in; `{{` and `}}` stand for the braces themselves.
 
     Raises:
-        InvalidInput: names the field and a correct example.
+        InvalidInput: a placeholder is no expression.
+        EvaluationError: the values do not go with it.
     """
-    if isinstance(value, str):
-        for match in _HOLE.finditer(value):
-            try:
-                expressions.compile(match[1])
-            except InvalidInput as error:
-                raise InvalidInput(f"{field}: {error.message}", hint=error.hint) from error
-    elif isinstance(value, Mapping):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-            check(item, field=f"{field}.{key}")
-    elif isinstance(value, list | tuple):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
-            check(item, field=field)
+    if isinstance(template, str):
+        return _text(template, values, names)
+    if isinstance(template, list):
+        return [fill(entry, values, names=names) for entry in template]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(template, dict):
+        return {key: fill(entry, values, names=names) for key, entry in template.items()}  # pyright: ignore[reportUnknownVariableType]
+    return template
 
 
-def render(value: Json, names: Mapping[str, Json]) -> Json:
-    """The value filled in; a text that is one hole and nothing else keeps the type of what fills it.
+def check(template: Json, names: frozenset[str]) -> None:
+    """Check every placeholder of a document against the names there are.
 
     Raises:
-        EvaluationError: the values do not go with an expression.
+        InvalidInput: one is no expression, or uses another name.
     """
-    if isinstance(value, str):
-        if (whole := _HOLE.fullmatch(value)) and "}}" not in whole[1]:
-            return expressions.compile(whole[1]).evaluate(names)
-        return _HOLE.sub(lambda match: _text(expressions.compile(match[1]).evaluate(names)), value)
-    if isinstance(value, Mapping):
-        return {key: render(item, names) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list | tuple):
-        return [render(item, names) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    return value
+    if isinstance(template, str):
+        for match in _PLACEHOLDER.finditer(template):
+            if match.group(1) is not None:
+                compile(match.group(1), names)
+    elif isinstance(template, list):
+        for entry in template:  # pyright: ignore[reportUnknownVariableType]
+            check(entry, names)
+    elif isinstance(template, dict):
+        for entry in template.values():  # pyright: ignore[reportUnknownVariableType]
+            check(entry, names)
 
 
-def _text(value: Json) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return msgspec.json.encode(value).decode()
+def _text(template: str, values: Mapping[str, Any], names: frozenset[str] | None) -> Json:
+    whole = _PLACEHOLDER.fullmatch(template)
+    if whole is not None and whole.group(1) is not None:
+        return compile(whole.group(1), names).evaluate(values)
+
+    def one(match: "re.Match[str]") -> str:
+        if match.group(1) is None:
+            return match.group()[0]
+        value = compile(match.group(1), names).evaluate(values)
+        return "" if value is None else str(value)
+
+    return _PLACEHOLDER.sub(one, template)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from tawny.clock import Instant, iso, to_datetime
 from tawny.domain import automations as rules
-from tawny.domain import schedule, templates, zones
+from tawny.domain import holes, schedule, zones
 from tawny.domain.automations import Spec
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Origin, Task
@@ -37,7 +37,7 @@ def check(
     if kinds is not None and parsed.spec.action.type != rules.ALERT:
         action = parsed.spec.action
         try:
-            if action.type not in kinds or not templates.has_holes(action.parameters):
+            if action.type not in kinds or not holes.has_holes(action.parameters):
                 check_params(action.type, action.parameters, kinds)
         except InvalidInput as error:
             raise InvalidInput(f"action: {error.message}", hint=error.hint) from error

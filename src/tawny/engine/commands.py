@@ -2,7 +2,7 @@
 
 from tawny.domain.tasks import Failure, Json, Notify, Priority, Status, Submission, Task, queue_rank
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import audit, steps, transitions
+from tawny.ledger import audit, items, steps, transitions
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -116,6 +116,7 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
     )
     if not fresh:
         steps.inherit(tx, task_id, again.task_id)
+        items.inherit(tx, task_id, again.task_id)
     return again
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from tawny.clock import SECOND, Clock, Instant, iso, sleep
 from tawny.domain.approvals import Answer, Question
-from tawny.domain.origin import merge, of_child
+from tawny.domain.origin import absorb, of_child
 from tawny.domain.progress import Pace, advance, estimate
 from tawny.domain.retry import classify, next_attempt, retry_after
 from tawny.domain.tasks import (
@@ -20,6 +20,7 @@ from tawny.domain.tasks import (
     Failure,
     Json,
     Origin,
+    Retry,
     Status,
     Submission,
     Task,
@@ -27,10 +28,12 @@ from tawny.domain.tasks import (
     WaitingFor,
 )
 from tawny.engine.kinds import Kind, Result
+from tawny.engine.mapping import Mapping, Work
 from tawny.engine.outcomes import GivenUp, Interrupted, Paused, Suspended
 from tawny.errors import Conflict, Fenced, PermanentError, StorageError
-from tawny.ledger import artifacts, steps, tasklog, transitions
+from tawny.ledger import artifacts, items, steps, tasklog, transitions
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.items import Item
 from tawny.ledger.submission import submit as accept
 from tawny.ledger.tasks import get, to_json
 from tawny.log import Log
@@ -394,6 +397,9 @@ class Execution:
         if task.intent == "pause":
             raise Paused
 
+    def is_recorded(self, key: str) -> bool:
+        return self._settled(key)
+
     def idempotency_key(self, step: str) -> str:
         return f"{self.task.task_id}:{step}"
 
@@ -589,6 +595,45 @@ class Execution:
 
         raise Suspended(await self._durable(write))
 
+    async def map(
+        self,
+        key: str,
+        items: Sequence[Json],
+        work: Work,
+        *,
+        concurrency: int = 1,
+        max_failures: int | None = None,
+        retry: Retry | None = None,
+    ) -> dict[str, int]:
+        mapping = Mapping(
+            self,
+            self._ledger,
+            self._commit,
+            key,
+            work,
+            total=len(items),
+            max_failures=max_failures,
+            retry=retry or Retry(max=0),
+        )
+        return await mapping.run(items, concurrency=concurrency)
+
+    async def items(self, key: str, *, status: str, limit: int = 500) -> list[Item]:
+        return await self._ledger.read(
+            lambda tx: items.page(tx, self.task.task_id, key, status=status, limit=limit)
+        )
+
+    async def _commit(self, fn: Callable[[Tx], None]) -> None:
+        """Write something of this task's own, through the fence; afterwards is a step boundary."""
+
+        def fenced(tx: Tx) -> Task:
+            task = self._fenced(tx)
+            fn(tx)
+            if task.crashes:
+                transitions.set_crashes(tx, task.task_id, 0)
+            return task
+
+        self._boundary(await self._durable(fenced))
+
     def spend(self, usage: Usage) -> None:
         before = self._usage or Usage()
         cost = None if before.cost is None or usage.cost is None else before.cost + usage.cost
@@ -603,7 +648,7 @@ class Execution:
         )
 
     def add_origin(self, origin: Origin) -> None:
-        merged = merge(self.task.origin, origin)
+        merged = absorb(self.task.origin, self.task.params, origin)
         if merged != self.task.origin:
             self.task = msgspec.structs.replace(self.task, origin=merged)
             self._origin_dirty = True

@@ -6,7 +6,7 @@ from typing import Any
 
 from tawny.clock import HOUR, Instant, format_duration, iso
 from tawny.domain import automations as rules
-from tawny.domain import expressions, templates
+from tawny.domain import expressions, holes
 from tawny.domain.automations import Spec
 from tawny.domain.messages import Outgoing
 from tawny.domain.occurrences import Decision, Occurrence, Status, decide
@@ -191,12 +191,12 @@ def submission_of(
     """The work of a slot."""
     spec, policy = automation.spec, automation.spec.policy
     values = {"automation": automation.name, "slot": iso(slot), **names}
-    params = templates.render(spec.action.parameters, values)
+    params = holes.render(spec.action.parameters, values)
     in_line = queue or policy.overlap in ("queue", "replace")
     return Submission(
         kind=spec.action.type,
         params=params,
-        title=str(templates.render(spec.action.title, values)) or spec.name,
+        title=str(holes.render(spec.action.title, values)) or spec.name,
         runtime=Runtime.CRON,
         timeout=rules.duration("policy.timeout", policy.timeout),
         notify=policy.notify,

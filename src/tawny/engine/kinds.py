@@ -8,7 +8,8 @@ import msgspec
 
 from tawny.clock import MINUTE, Clock, Instant
 from tawny.domain.approvals import Answer, Question
-from tawny.domain.tasks import Effect, Json, Origin, Submission, Task, Usage
+from tawny.domain.tasks import Effect, Json, Origin, Retry, Submission, Task, Usage
+from tawny.ledger.items import Item
 
 DEFAULT_TIMEOUT = 10 * MINUTE
 
@@ -42,6 +43,10 @@ class Context(Protocol):
         Raises:
             Conflict: the journal has `key` with another input: the code or its input has changed.
         """
+        ...
+
+    def is_recorded(self, key: str) -> bool:
+        """Whether the journal has a finished step or wait under `key`: it would return its record at once."""
         ...
 
     def idempotency_key(self, step: str) -> str:
@@ -93,6 +98,30 @@ class Context(Protocol):
 
     async def submit(self, key: str, submission: Submission) -> str:
         """Start a task once, without waiting for it; returns its id."""
+        ...
+
+    async def map(
+        self,
+        key: str,
+        items: Sequence[Json],
+        work: Callable[["Context", Json], Awaitable[Json]],
+        *,
+        concurrency: int = 1,
+        max_failures: int | None = None,
+        retry: Retry | None = None,
+    ) -> dict[str, int]:
+        """Do `work` for each item, each finished once; returns `total`, `succeeded` and `failed`.
+
+        Only what is unfinished is done after a crash. An item's work journals its steps under its own name and
+        cannot wait.
+
+        Raises:
+            PermanentError: more than `max_failures` items failed.
+        """
+        ...
+
+    async def items(self, key: str, *, status: str, limit: int = 500) -> list[Item]:
+        """The items of a `map` that stand as `succeeded`, `failed` or `pending`, in order."""
         ...
 
     def spend(self, usage: Usage) -> None:

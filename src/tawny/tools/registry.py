@@ -5,11 +5,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tawny.domain.permissions import CHANGE, REACH_OUT, READ, SENSITIVE
 from tawny.domain.tasks import Effect, Json, Origin
 from tawny.engine.kinds import Context
 
-READ, CHANGE, REACH_OUT, SENSITIVE = 1, 2, 3, 4
-"""The four permission levels: read-only, internal change, external interaction, sensitive."""
+__all__ = ["CHANGE", "REACH_OUT", "READ", "SENSITIVE", "Operation", "Tool", "ToolContext", "Tools"]
 
 
 class ToolContext(Protocol):
@@ -40,6 +40,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
+    channel: str | None = None
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

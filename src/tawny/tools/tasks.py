@@ -17,7 +17,7 @@ from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.submission import Limits, submit
 from tawny.tools.once import digest, once
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
-from tawny.tools.results import brief_task
+from tawny.tools.summaries import brief_task
 
 _LISTED = 20
 

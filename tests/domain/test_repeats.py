@@ -1,6 +1,6 @@
 """The guard against calling the same thing for ever."""
 
-from tawny.domain.loops import LoopGuard, Verdict, fingerprint
+from tawny.domain.repeats import LoopGuard, Verdict, fingerprint
 
 
 def run(guard: LoopGuard, n: int, outcome: str) -> list[str]:

@@ -1,0 +1,73 @@
+"""`tawny flow run | check | schema`: flows from files."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tawny import config as configuration
+from tawny.app import bundled_kinds
+from tawny.cli import ledger
+from tawny.cli.main import add_common
+from tawny.cli.output import emit
+from tawny.clock import SystemClock
+from tawny.config import Home
+from tawny.domain.documents import task_document
+from tawny.domain.flows import Flow, bind, parse_flow
+from tawny.engine.submit import parse_request
+from tawny.errors import InvalidInput
+from tawny.ledger.submission import Limits, submit
+from tawny.runners.flowfile import load_flow
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    run = actions.add_parser("run", help="start a flow")
+    run.add_argument("file", type=Path)
+    run.add_argument("--args", default="{}", help="its arguments, as JSON")
+    add_common(run)
+    check = actions.add_parser("check", help="check a flow; names line and mend")
+    check.add_argument("file", type=Path)
+    add_common(check)
+    add_common(actions.add_parser("schema", help="the JSON schema of flows"))
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    """Do what the subcommand says."""
+    if args.action == "schema":
+        emit(msgspec.json.schema(Flow), args)
+        return 0
+    document = load_flow(args.file)
+    flow = parse_flow(document)
+    if args.action == "check":
+        emit(
+            {"ok": True, "name": flow.name, "steps": len(flow.steps)},
+            args,
+            text=f"{args.file}: {flow.name} is good",
+        )
+        return 0
+    config = configuration.load(home)
+    given = _arguments(args.args)
+    bind(flow, given)
+    zone = config.owner.timezone or "UTC"
+    submission = parse_request(
+        {"kind": "flow", "params": {"document": document, "args": given}, "title": f"Flow {flow.name}"},
+        kinds=bundled_kinds(home, config),
+        now=SystemClock().now(),
+        zone=zone,
+    )
+    limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
+    task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
+    emit(task_document(task), args, text=f"{task.task_id}  {task.status}  {task.title}")
+    return 0
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(
+            f"--args is no JSON object: {error}", hint='write it like \'{"city": "Berlin"}\''
+        ) from error

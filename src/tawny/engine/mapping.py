@@ -1,0 +1,248 @@
+"""Working through many items inside one task: each finished once, however often the process dies."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from tawny.clock import Instant
+from tawny.domain.approvals import Answer, Question
+from tawny.domain.retry import classify, next_attempt, retry_after
+from tawny.domain.tasks import Effect, Failure, Json, Origin, Retry, Submission, Task, Usage
+from tawny.engine.kinds import Context
+from tawny.errors import PermanentError
+from tawny.ledger import items
+from tawny.ledger.database import Ledger, Tx
+
+_SEED = 1000
+_PAGE = 200
+
+Work = Callable[[Context, Json], Awaitable[Json]]
+Commit = Callable[[Callable[[Tx], None]], Awaitable[None]]
+"""Writes something of the task's own, through the fence."""
+
+
+class ItemContext:
+    """The context of one item: the task's own, its steps and files under the item's name."""
+
+    def __init__(self, context: Context, key: str, n: int) -> None:
+        self._context = context
+        self._prefix = f"{key}[{n}]"
+        self.task: Task = context.task
+        self.clock = context.clock
+
+    async def step(
+        self,
+        key: str,
+        fn: Callable[[], Awaitable[Json]],
+        *,
+        input: Json = None,
+        effect: Effect = Effect.PURE,
+        name: str = "",
+    ) -> Json:
+        return await self._context.step(f"{self._prefix}.{key}", fn, input=input, effect=effect, name=name)
+
+    def is_recorded(self, key: str) -> bool:
+        return self._context.is_recorded(f"{self._prefix}.{key}")
+
+    def idempotency_key(self, step: str) -> str:
+        return self._context.idempotency_key(f"{self._prefix}.{step}")
+
+    async def progress(
+        self,
+        current: float,
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """An item's own progress is not the task's: how many items are done is."""
+
+    def log(self, message: str, *, level: str = "info") -> None:
+        self._context.log(f"{self._prefix}: {message}", level=level)
+
+    async def artifact(
+        self, name: str, data: bytes | str | Path, *, partial: bool = False, media_type: str = ""
+    ) -> str:
+        return await self._context.artifact(name, data, partial=partial, media_type=media_type)
+
+    async def submit(self, key: str, submission: Submission) -> str:
+        return await self._context.submit(f"{self._prefix}.{key}", submission)
+
+    def spend(self, usage: Usage) -> None:
+        self._context.spend(usage)
+
+    def add_origin(self, origin: Origin) -> None:
+        self._context.add_origin(origin)
+
+    def _cannot_wait(self) -> NoReturn:
+        raise PermanentError(
+            "an item of a batch cannot wait", hint="use a flow's 'map', which makes a task of each item"
+        )
+
+    async def wait_until(self, key: str, due: Instant) -> None:
+        self._cannot_wait()
+
+    async def wait_event(
+        self, key: str, source: str, *, filter: str = "", timeout: int | None = None
+    ) -> Json:
+        self._cannot_wait()
+
+    async def ask(self, key: str, question: Question) -> Answer:
+        self._cannot_wait()
+
+    async def child(self, key: str, submission: Submission) -> Task:
+        self._cannot_wait()
+
+    async def children(self, key: str, submissions: Sequence[Submission]) -> list[Task]:
+        self._cannot_wait()
+
+    async def map(
+        self,
+        key: str,
+        items: Sequence[Json],
+        work: Work,
+        *,
+        concurrency: int = 1,
+        max_failures: int | None = None,
+        retry: Retry | None = None,
+    ) -> dict[str, int]:
+        self._cannot_wait()
+
+    async def items(self, key: str, *, status: str, limit: int = 500) -> list[items.Item]:
+        self._cannot_wait()
+
+
+class Mapping:
+    """One run through the items of one `map` of one execution."""
+
+    def __init__(
+        self,
+        context: Context,
+        ledger: Ledger,
+        commit: Commit,
+        key: str,
+        work: Work,
+        *,
+        total: int,
+        max_failures: int | None,
+        retry: Retry,
+    ) -> None:
+        self._context = context
+        self._ledger = ledger
+        self._commit = commit
+        self._key = key
+        self._work = work
+        self._total = total
+        self._max_failures = max_failures
+        self._retry = retry
+        self._succeeded = 0
+        self._failed = 0
+
+    async def run(self, wanted: Sequence[Json], *, concurrency: int) -> dict[str, int]:
+        """Work through what is unfinished; how many succeeded and failed in all.
+
+        Raises:
+            PermanentError: more items failed than may.
+        """
+        task_id = self._context.task.task_id
+        await self._seed(wanted)
+        known = await self._ledger.read(lambda tx: items.counts(tx, task_id, self._key))
+        self._succeeded, self._failed = known.get("succeeded", 0), known.get("failed", 0)
+        await self._tell()
+        queue: asyncio.Queue[items.Item | None] = asyncio.Queue(maxsize=_PAGE)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed(queue, concurrency))
+            for _ in range(concurrency):
+                group.create_task(self._worker(queue))
+        self._check()
+        return {"total": self._total, "succeeded": self._succeeded, "failed": self._failed}
+
+    async def _seed(self, wanted: Sequence[Json]) -> None:
+        """Write the items, a thousand a commit; those that an earlier attempt wrote stay."""
+        task_id = self._context.task.task_id
+        have = await self._ledger.read(lambda tx: sum(items.counts(tx, task_id, self._key).values()))
+        if have >= len(wanted):
+            return
+        for start in range(0, len(wanted), _SEED):
+            part = wanted[start : start + _SEED]
+            await self._commit(
+                lambda tx, start=start, part=part: items.seed(tx, task_id, self._key, start, part)
+            )
+
+    async def _feed(self, queue: "asyncio.Queue[items.Item | None]", workers: int) -> None:
+        last = -1
+        task_id = self._context.task.task_id
+        while page := await self._ledger.read(
+            lambda tx, after=last: items.pending(tx, task_id, self._key, after=after, limit=_PAGE)
+        ):
+            for item in page:
+                last = item.n
+                await queue.put(item)
+        for _ in range(workers):
+            await queue.put(None)
+
+    async def _worker(self, queue: "asyncio.Queue[items.Item | None]") -> None:
+        while (item := await queue.get()) is not None:
+            self._check()
+            await self._one(item)
+            await self._tell()
+
+    async def _one(self, item: items.Item) -> None:
+        context = ItemContext(self._context, self._key, item.n)
+        task_id, key, n = self._context.task.task_id, self._key, item.n
+        failures = item.attempts
+        while True:
+            try:
+                result = await self._work(context, item.item)
+            except Exception as error:  # noqa: BLE001 - an item's work is a stranger's code; its error is recorded
+                failures += 1
+                failure = classify(error)
+                again = next_attempt(
+                    self._retry,
+                    failure,
+                    failures=failures,
+                    now=self._context.clock.now(),
+                    chance=random.random(),
+                    asked=retry_after(error),
+                )
+                if again is None:
+                    await self._settle(n, "failed", error=failure)
+                    self._failed += 1
+                    return
+                await self._commit(lambda tx: items.tried(tx, task_id, key, n))
+                await self._context.clock.sleep_until(again)
+            else:
+                await self._settle(n, "succeeded", result=result)
+                self._succeeded += 1
+                return
+
+    async def _settle(
+        self, n: int, status: str, *, result: Json = None, error: Failure | None = None
+    ) -> None:
+        task_id, key = self._context.task.task_id, self._key
+        await self._commit(
+            lambda tx: items.settle(tx, task_id, key, n, status=status, result=result, error=error)
+        )
+
+    async def _tell(self) -> None:
+        done = self._succeeded + self._failed
+        failed = f", {self._failed} failed" if self._failed else ""
+        await self._context.progress(
+            done, self._total, unit="items", message=f"{done} of {self._total} done{failed}"
+        )
+
+    def _check(self) -> None:
+        if self._max_failures is not None and self._failed > self._max_failures:
+            raise PermanentError(
+                f"{self._failed} items failed and {self._max_failures} may",
+                hint="mend what is wrong and 'tawny tasks retry': finished items are kept",
+            )
+
+
+def as_result(value: Json) -> Json:
+    """What an item's run returned, as a JSON value."""
+    return {"text": value} if isinstance(value, str) else msgspec.to_builtins(value)

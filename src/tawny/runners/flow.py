@@ -1,0 +1,291 @@
+"""The kind `flow`: runs a flow's steps as child tasks; every wait is a row, every finished step a record."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from tawny.clock import parse_duration, parse_time
+from tawny.domain.approvals import Question
+from tawny.domain.expressions import compile
+from tawny.domain.flows import NAMES, Flow, Map, Step, Work, bind, form_of, parse_flow
+from tawny.domain.tasks import Json, Runtime, Status, Submission, Task
+from tawny.domain.templates import fill
+from tawny.engine.kinds import Context, Kind, Result
+from tawny.engine.outcomes import Interrupted
+from tawny.errors import InvalidInput, PermanentError, Refused
+from tawny.runners.flowfile import read_flow
+
+Scope = dict[str, Any]
+
+
+class FlowParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`file` in the workspace's `flows/`, or the `document` itself; `scope` is what a branch inherits."""
+
+    file: str | None = None
+    document: dict[str, Json] | None = None
+    args: dict[str, Json] = {}
+    scope: dict[str, Json] = {}
+
+
+def flow(folder: Path) -> Kind:
+    """The kind; `folder` is where flows are looked up by file name."""
+
+    async def run(ctx: Context, params: FlowParams) -> Result:
+        async def snapshot() -> Json:
+            if params.document is not None:
+                return params.document
+            if params.file is None:
+                raise InvalidInput("flow: neither file nor document", hint="give one of them")
+            return read_flow(folder, params.file)
+
+        # The document is journaled: a file that changes under a running flow changes nothing of that run.
+        checked = parse_flow(await ctx.step("document", snapshot, input=[params.file, params.document]))
+        scope: Scope = {"args": bind(checked, params.args), "steps": {}, **params.scope}
+        return await _Run(ctx, checked, scope).whole()
+
+    return Kind(
+        name="flow",
+        params=FlowParams,
+        run=run,
+        description="Steps that may wait, branch, fan out, ask and undo; YAML or JSON.",
+        title=_title,
+        timeout=None,
+    )
+
+
+def _title(params: FlowParams) -> str:
+    named = (params.document or {}).get("name", "")
+    return f"Flow {params.file or named}".strip()
+
+
+class _Run:
+    """One execution of a flow. Which step comes next follows from the journal alone."""
+
+    def __init__(self, ctx: Context, flow: Flow, scope: Scope) -> None:
+        self._ctx = ctx
+        self._flow = flow
+        self._scope = scope
+        self._done: list[Step] = []
+        self._count = 0
+        self._total = len(flow.steps)
+
+    async def whole(self) -> Result:
+        try:
+            last = await self._sequence(self._flow.steps, top=True)
+        except Interrupted:
+            raise
+        except Exception:
+            await self._compensate()
+            raise
+        if self._flow.result is not None:
+            last = fill(self._flow.result, self._scope, names=NAMES)
+        if isinstance(last, dict):
+            return {**last, "steps": self._scope["steps"]}
+        return {"text": "" if last is None else str(last), "steps": self._scope["steps"]}
+
+    async def _sequence(self, steps: list[Step], *, top: bool = False) -> Json:
+        last: Json = None
+        for step in steps:
+            last = await self._step(step)
+            if top:
+                self._count += 1
+                await self._ctx.progress(self._count, self._total, unit="steps", message=step.name or step.id)
+        return last
+
+    async def _step(self, step: Step) -> Json:
+        if step.when is not None and not compile(step.when, NAMES).test(self._scope):
+            self._keep(step, "skipped", None)
+            return None
+        try:
+            result = await self._form(step)
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._keep(step, "failed", None, error=str(error))
+            if step.on_error == "continue":
+                self._ctx.log(f"{step.id} failed and the flow goes on: {error}", level="warning")
+                return None
+            raise
+        self._keep(step, "succeeded", result)
+        self._done.append(step)
+        return result
+
+    def _keep(self, step: Step, status: str, result: Json, *, error: str | None = None) -> None:
+        self._scope["steps"][step.id] = {"status": status, "result": result, "error": error}
+
+    async def _form(self, step: Step) -> Json:
+        match form_of(step):
+            case "kind" | "command" | "agent":
+                return _result(await self._ctx.child(step.id, self._submission(step, step)))
+            case "sequence":
+                return await self._sequence(step.sequence or [])
+            case "choose":
+                holds = compile(step.choose or "", NAMES).test(self._scope)
+                return await self._sequence(step.then if holds else step.otherwise)
+            case "parallel":
+                return await self._parallel(step)
+            case "map":
+                assert step.map is not None
+                return await self._map(step, step.map)
+            case "wait_until":
+                return await self._wait_until(step)
+            case "wait_event":
+                return await self._wait_event(step)
+            case _:
+                return await self._approval(step)
+
+    # --- the forms
+
+    def _submission(self, work: Work, step: Step, *, values: Mapping[str, Any] | None = None) -> Submission:
+        scope = {**self._scope, **(values or {})}
+        kind = work.kind
+        params: dict[str, Json] = fill(work.params, scope, names=NAMES)
+        if work.command is not None:
+            kind = "command"
+            params = {**params, "argv": [str(part) for part in fill(work.command, scope, names=NAMES)]}
+            if work.stdin is not None:
+                text = fill(work.stdin, scope, names=NAMES)
+                params["input"] = text if isinstance(text, str) else msgspec.json.encode(text).decode()
+        elif work.agent is not None:
+            kind = "agent_turn"
+            params = {**params, "message": str(fill(work.agent, scope, names=NAMES))}
+        elif kind is None:
+            kind = "flow"
+            inner = msgspec.to_builtins(_as_steps(work))
+            params = {
+                "document": {
+                    "name": step.id,
+                    "steps": inner,
+                    "args": {name: {} for name in self._scope["args"]},
+                },
+                "args": self._scope["args"],
+                "scope": {"steps": dict(self._scope["steps"]), **(values or {})},
+            }
+        return Submission(
+            kind=kind,
+            params=params,
+            title=step.name or f"{self._flow.name}: {step.id}",
+            runtime=Runtime.SUBAGENT,
+            notify=None if kind == "flow" else self._ctx.task.notify,
+            timeout=None if step.timeout is None else parse_duration(step.timeout),
+            retry=step.retry,
+            priority=self._ctx.task.priority,
+            session=self._ctx.task.session,
+            flow_id=self._ctx.task.flow_id or self._ctx.task.task_id,
+        )
+
+    async def _parallel(self, step: Step) -> Json:
+        branches = step.parallel or []
+        ended = await self._ctx.children(step.id, [self._submission(branch, branch) for branch in branches])
+        results: dict[str, Json] = {}
+        broken: Task | None = None
+        for branch, task in zip(branches, ended, strict=True):
+            if task.status is Status.SUCCEEDED:
+                results[branch.id] = task.result
+                self._keep(branch, "succeeded", task.result)
+                self._done.append(branch)
+            else:
+                self._keep(branch, "failed", None, error=task.error.message if task.error else task.status)
+                if branch.on_error == "fail":
+                    broken = broken or task
+        if broken is not None:
+            _result(broken)
+        return results
+
+    async def _map(self, step: Step, wanted: Map) -> Json:
+        found = compile(wanted.items, NAMES).evaluate(self._scope)
+        if not isinstance(found, list):
+            raise InvalidInput(
+                f"{step.id}: map.items is {type(found).__name__}, not a list",
+                hint="give an expression for a list",
+            )
+        items = cast("list[Json]", found)
+        results: list[Json] = []
+        failed: list[str] = []
+        for start in range(0, len(items), wanted.concurrency):
+            part = items[start : start + wanted.concurrency]
+            submissions = [
+                self._submission(wanted.do, step, values={"item": item, "n": start + offset})
+                for offset, item in enumerate(part)
+            ]
+            for task in await self._ctx.children(f"{step.id}[{start}]", submissions):
+                results.append(task.result if task.status is Status.SUCCEEDED else None)
+                if task.status is not Status.SUCCEEDED:
+                    failed.append(task.error.message if task.error else task.status)
+            if len(failed) > (wanted.max_failures or 0):
+                raise PermanentError(f"{step.id}: {len(failed)} items failed, the first: {failed[0]}")
+        return {"items": results, "failed": len(failed)}
+
+    async def _wait_until(self, step: Step) -> Json:
+        async def due() -> Json:
+            text = fill(step.wait_until, self._scope, names=NAMES)
+            try:
+                return parse_time(text, now=self._ctx.clock.now())
+            except (ValueError, TypeError) as error:
+                raise InvalidInput(f"{step.id}: wait_until: {error}") from error
+
+        await self._ctx.wait_until(step.id, await self._ctx.step(f"{step.id}.due", due))
+        return None
+
+    async def _wait_event(self, step: Step) -> Json:
+        assert step.wait_event is not None
+        timeout = step.wait_event.timeout
+        data = await self._ctx.wait_event(
+            step.id,
+            step.wait_event.source,
+            filter=step.wait_event.filter,
+            timeout=None if timeout is None else parse_duration(timeout),
+        )
+        if data is None:
+            raise PermanentError(f"{step.id}: no event from {step.wait_event.source!r} within {timeout}")
+        return data
+
+    async def _approval(self, step: Step) -> Json:
+        assert step.approval is not None
+        wanted = step.approval
+        answer = await self._ctx.ask(
+            step.id,
+            Question(
+                tool="flow",
+                operation=f"flow.{step.id}",
+                arguments=fill(wanted.details, self._scope, names=NAMES),
+                level=4,
+                reason=str(fill(wanted.reason, self._scope, names=NAMES)),
+                origin=self._ctx.task.origin,
+                expires_in=None if wanted.expires is None else parse_duration(wanted.expires),
+            ),
+        )
+        approved = answer.status == "approved"
+        if not approved and wanted.on_deny == "fail":
+            raise Refused(
+                f"{step.id}: {answer.status}" + (f" by {answer.answered_by}" if answer.answered_by else "")
+            )
+        return {"approved": approved, "note": answer.note, **answer.arguments}
+
+    async def _compensate(self) -> None:
+        """Undo what was done, the last first; what cannot be undone is logged and does not stop the rest."""
+        for step in reversed(self._done):
+            if step.compensate is None:
+                continue
+            task = await self._ctx.child(f"{step.id}.compensate", self._submission(step.compensate, step))
+            if task.status is not Status.SUCCEEDED:
+                why = task.error.message if task.error else task.status
+                self._ctx.log(f"{step.id} could not be undone: {why}", level="error")
+
+
+def _as_steps(work: Work) -> list[Step]:
+    """A branch of its own as the steps of a flow of its own."""
+    if isinstance(work, Step):
+        return [work]
+    fields = {name: getattr(work, name) for name in Work.__struct_fields__}
+    return [Step(id="do", **fields)]
+
+
+def _result(task: Task) -> Json:
+    """A child's result; its failure becomes the step's."""
+    if task.status is Status.SUCCEEDED:
+        return task.result
+    why = task.error.message if task.error else task.status
+    raise PermanentError(f"{task.title}: {why}")

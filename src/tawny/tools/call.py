@@ -1,0 +1,468 @@
+"""The one door: every call of a tool, whoever asks for it and however it came in, passes here and nowhere else.
+
+validate → loop guard → level, rules and what was read → a person's yes where it is asked → run (journaled) → redact
+and shorten → record. A run that starts again from the top gets the recorded results of the calls it has made.
+"""
+
+import difflib
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from tawny.clock import stopwatch
+from tawny.domain.approvals import Answer, Question, fingerprint
+from tawny.domain.display import visible
+from tawny.domain.loops import Loop, LoopGuard
+from tawny.domain.mentions import host_and_path
+from tawny.domain.messages import Outgoing
+from tawny.domain.origin import OWNER, is_inert, read_from, standing, trust_of
+from tawny.domain.policy import Call, Decision, Verdict, decide
+from tawny.domain.rules import Rules
+from tawny.domain.tasks import Effect, Json, Origin, Usage
+from tawny.engine.kinds import Context
+from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError
+from tawny.ledger import approvals, audit, outbox
+from tawny.ledger.database import Ledger, Tx
+from tawny.tools.registry import Operation, Tool, Tools
+from tawny.tools.results import as_text, clean, longest, shorten, size
+
+Arguments = dict[str, Json]
+
+_NO_CONTACTS: tuple[str, ...] = ()
+
+
+async def _no_contacts() -> Collection[str]:
+    return _NO_CONTACTS
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+@dataclass
+class CallContext:
+    """What one call of a tool may use (`registry.ToolContext`)."""
+
+    run: Context
+    call_id: str
+    session: str | None
+    origin: Origin
+
+
+class Door:
+    """Built once; knows the tools and the owner's rules.
+
+    Args:
+        tools: all tools by name.
+        ledger: where decisions are recorded.
+        rules: the owner's rules as they are now.
+        contacts: addresses and names of the owner's contacts, for rules that speak of them.
+        redact: takes known secrets out of a text.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        ledger: Ledger,
+        *,
+        rules: Callable[[], Rules] = Rules,
+        contacts: Callable[[], Awaitable[Collection[str]]] = _no_contacts,
+        redact: Callable[[str], str] = _as_it_is,
+    ) -> None:
+        self.tools = tools
+        self._ledger = ledger
+        self._rules = rules
+        self._contacts = contacts
+        self._redact = redact
+
+    def for_run(self, context: Context, *, session: str | None = None, window: int | None = None) -> "Calls":
+        """The door for one execution. `window` is the model's, in tokens."""
+        return Calls(self, context, session=session, window=window)
+
+    async def permit(
+        self, context: Context, *, tool: str, operation: Operation, arguments: Arguments, key: str
+    ) -> Arguments:
+        """Ask leave for work that is no tool call (a `command` or `http` task); the arguments to use, perhaps edited.
+
+        What the owner's own hand submitted, or a standing order of his, has been said yes to already.
+
+        Raises:
+            Refused: a rule or a person said no.
+        """
+        origin = context.task.origin
+        if origin.by in (OWNER, "automation") and trust_of(origin) == OWNER:
+            decision = await self.decide(context, tool, operation)
+            if decision.verdict is not Verdict.DENY:
+                return arguments
+        else:
+            decision = await self.decide(context, tool, operation)
+        if decision.verdict is Verdict.DENY:
+            await self.record(context, tool, operation, decision, arguments, outcome="refused")
+            raise Refused(f"{tool}: {decision.reason}")
+        if decision.verdict is Verdict.ASK:
+            answer = await self.ask(
+                context, f"ask:{key}", tool=tool, operation=operation, decision=decision, arguments=arguments
+            )
+            if answer.status != "approved":
+                await self.record(context, tool, operation, decision, arguments, outcome=answer.status)
+                raise Refused(_said_no(tool, answer))
+            return answer.arguments
+        return arguments
+
+    async def decide(self, context: Context, tool: str, operation: Operation) -> Decision:
+        """What the policy says of a call of this run, now."""
+        task = context.task
+        rules = self._rules()
+        call = Call(
+            tool=tool,
+            name=operation.name,
+            operation=operation.operation,
+            level=operation.level,
+            targets=operation.targets,
+            recipients=operation.recipients,
+            text=operation.text,
+            subjects=operation.subjects,
+            amount=operation.amount,
+            currency=operation.currency,
+            channel=operation.channel,
+            kind=task.kind,
+        )
+        contacts = await self._contacts() if rules.need_contacts else _NO_CONTACTS
+        return decide(call, rules=rules, standing=standing(task.origin, task.params), contacts=contacts)
+
+    async def ask(
+        self,
+        context: Context,
+        key: str,
+        *,
+        tool: str,
+        operation: Operation,
+        decision: Decision,
+        arguments: Arguments,
+    ) -> Answer:
+        """A person's answer: a standing grant's at once, else the task waits for one and costs nothing meanwhile."""
+        task_id = context.task.task_id
+        if not context.is_recorded(key):
+            granted = await self._ledger.write(
+                lambda tx: approvals.use_grant(
+                    tx, task_id=task_id, tool=tool, operation=operation.name, arguments=arguments
+                )
+            )
+            if granted is not None:
+                return Answer(
+                    status="approved",
+                    arguments=arguments,
+                    approval_id=granted.approval_id,
+                    answered_by=granted.granted_by,
+                    note=f"standing grant {granted.grant_id}",
+                )
+        question = Question(
+            tool=tool,
+            operation=operation.name,
+            arguments=arguments,
+            level=decision.level,
+            reason=self._redact(decision.reason),
+            origin=context.task.origin,
+        )
+        return await context.ask(key, question)
+
+    async def record(
+        self,
+        context: Context,
+        tool: str,
+        operation: Operation,
+        decision: Decision,
+        arguments: Arguments,
+        *,
+        outcome: str,
+        seconds: float = 0.0,
+        tell: str = "",
+    ) -> None:
+        """The audit row of a call, and, where the owner is to be told of it, the message."""
+        task = context.task
+        detail: dict[str, Any] = {
+            "tool": tool,
+            "operation": operation.name,
+            "level": decision.level,
+            "outcome": outcome,
+            "fingerprint": fingerprint(tool, operation.name, arguments),
+            "to": [self._redact(_where(target)) for target in (*operation.recipients, *operation.targets)][
+                :5
+            ],
+        }
+        if decision.rule is not None:
+            detail["rule"] = decision.rule
+        if decision.untrusted:
+            detail["untrusted"] = True
+
+        def write(tx: Tx) -> None:
+            audit.append(
+                tx,
+                "tool.call",
+                actor=f"task:{task.task_id}",
+                task_id=task.task_id,
+                detail=detail,
+                usage={"wall_seconds": round(seconds, 3)},
+                decision=decision.verdict.value,
+            )
+            if tell:
+                _tell(tx, context, tool, operation, key=tell)
+
+        await self._ledger.write(write)
+
+    @property
+    def redact(self) -> Callable[[str], str]:
+        """Takes known secrets out of a text."""
+        return self._redact
+
+
+class Calls:
+    """The calls of one execution."""
+
+    def __init__(self, door: Door, context: Context, *, session: str | None, window: int | None) -> None:
+        self._door = door
+        self._context = context
+        self._session = session
+        self._most = longest(window)
+        self._loops = LoopGuard()
+
+    async def call(self, name: str, arguments: Arguments, *, call_id: str) -> Json:
+        """Make a call; its result, redacted and shortened. `call_id` is the same whenever the run starts again.
+
+        Raises:
+            InvalidInput: no such tool, or the arguments do not fit.
+            Refused: policy, or a person, or the loop guard said no; the model gets to read why.
+            PermanentError: the run goes in circles and ends here (code `loop`).
+            TawnyError: the tool failed.
+        """
+        context = self._context
+        tool = self._tool(name)
+        params = _checked(tool, arguments)
+        self._guard(name, arguments)
+        key = f"call:{call_id}"
+        try:
+            if context.is_recorded(key):
+                result = _opened(await context.step(key, _never, input=await self._final(call_id, arguments)))
+            else:
+                result = await self._decided(tool, params, arguments, call_id=call_id)
+        except Refused as refusal:
+            self._loops.after(name, arguments, {"refused": refusal.message})
+            raise
+        except TawnyError as error:
+            self._loops.after(name, arguments, {"error": error.message})
+            raise
+        self._note_origin(tool, params, result)
+        if self._loops.after(name, arguments, result) is Loop.WARN:
+            result = _warned(result)
+        return result
+
+    async def _decided(self, tool: Tool, params: Any, arguments: Arguments, *, call_id: str) -> Json:
+        """Decide on a call that has not been made yet, ask where that is the decision, and make it."""
+        door, context, asked = self._door, self._context, f"ask:{call_id}"
+        operation = tool.operation(params)
+        decision = await door.decide(context, tool.name, operation)
+        # Once a person was asked, their answer counts, even if the rules have become milder since.
+        if decision.verdict is Verdict.ASK or (
+            context.is_recorded(asked) and decision.verdict is not Verdict.DENY
+        ):
+            answer = await door.ask(
+                context, asked, tool=tool.name, operation=operation, decision=decision, arguments=arguments
+            )
+            if answer.status != "approved":
+                await door.record(context, tool.name, operation, decision, arguments, outcome=answer.status)
+                raise Refused(_said_no(tool.name, answer))
+            if answer.arguments != arguments:
+                params, arguments = _checked(tool, answer.arguments, edited=True), answer.arguments
+                operation = tool.operation(params)
+                again = await door.decide(context, tool.name, operation)
+                decision = again if again.verdict is Verdict.DENY else decision
+        if decision.verdict is Verdict.DENY:
+            await door.record(context, tool.name, operation, decision, arguments, outcome="refused")
+        return await self._run(tool, params, arguments, operation, decision, key=f"call:{call_id}")
+
+    async def _final(self, call_id: str, arguments: Arguments) -> Arguments:
+        """The arguments a recorded call was made with: edited ones where a person edited them."""
+        asked = f"ask:{call_id}"
+        if not self._context.is_recorded(asked):
+            return arguments
+        unasked = Question(tool="", operation="", arguments={}, level=0, reason="")
+        return (await self._context.ask(asked, unasked)).arguments
+
+    async def _run(
+        self,
+        tool: Tool,
+        params: Any,
+        arguments: Arguments,
+        operation: Operation,
+        decision: Decision,
+        *,
+        key: str,
+    ) -> Json:
+        door, context = self._door, self._context
+        effect = tool.effect if isinstance(tool.effect, Effect) else tool.effect(params)
+        call = CallContext(context, key.removeprefix("call:"), self._session, context.task.origin)
+        denied = decision.verdict is Verdict.DENY
+
+        async def act() -> Json:
+            if denied:
+                return _failed(Refused(f"{tool.name}: {decision.reason}"))
+            elapsed = stopwatch()
+            try:
+                found = await tool.run(call, params)
+            except TawnyError as error:
+                kept = _failed(error, door.redact)
+                await door.record(
+                    context, tool.name, operation, decision, arguments, outcome=error.code, seconds=elapsed()
+                )
+                return kept
+            except Exception as error:  # noqa: BLE001 - a tool is a stranger's code; its failure is a result
+                kept = _failed(PermanentError(f"{tool.name}: {type(error).__name__}: {error}"), door.redact)
+                await door.record(
+                    context, tool.name, operation, decision, arguments, outcome="error", seconds=elapsed()
+                )
+                return kept
+            found = clean(found, door.redact)
+            self._note_origin(tool, params, found)
+            context.spend(Usage(tool_calls=1))
+            tell = key if decision.verdict is Verdict.NOTIFY else ""
+            await door.record(
+                context,
+                tool.name,
+                operation,
+                decision,
+                arguments,
+                outcome="done",
+                seconds=elapsed(),
+                tell=tell,
+            )
+            return {"value": await self._fit(found, key)}
+
+        kept_effect = Effect.PURE if denied else effect
+        return _opened(await context.step(key, act, input=arguments, effect=kept_effect, name=tool.name))
+
+    async def _fit(self, found: Json, key: str) -> Json:
+        if size(found) <= self._most:
+            return found
+        artifact = f"{key.replace(':', '-')}.txt"
+        await self._context.artifact(artifact, as_text(found), media_type="text/plain")
+        return shorten(found, self._most, whole=f"artifact {artifact}")
+
+    def _tool(self, name: str) -> Tool:
+        tool = self._door.tools.get(name)
+        if tool is None:
+            close = difflib.get_close_matches(name, self._door.tools, n=1)
+            hint = (
+                f"did you mean {close[0]!r}?"
+                if close
+                else f"there are: {', '.join(sorted(self._door.tools))}"
+            )
+            raise InvalidInput(f"there is no tool {name!r}", hint=hint)
+        return tool
+
+    def _guard(self, name: str, arguments: Arguments) -> None:
+        match self._loops.before(name, arguments):
+            case Loop.END:
+                raise PermanentError(
+                    f"the run goes in circles: {name} with the same arguments and the same outcome, over and over",
+                    hint="give it another way to go, then retry the task",
+                    code="loop",
+                )
+            case Loop.BLOCK:
+                raise Refused(
+                    f"{name} was called like this many times with the same outcome; it is not called again",
+                    hint="do something else, or finish; to wait for something, add an automation",
+                )
+            case _:
+                pass
+
+    def _note_origin(self, tool: Tool, params: Any, result: Json) -> None:
+        """What was read counts from now on, also when a recorded result is read again."""
+        if tool.origin is not None:
+            read = tool.origin(params, result)
+            if read is not None:
+                self._context.add_origin(read)
+        elif tool.reads_untrusted and not is_inert(result):
+            targets = tool.operation(params).targets
+            what = f"{tool.name} {_where(targets[0])}" if targets else tool.name
+            self._context.add_origin(read_from(what))
+        if tool.reads_private:
+            self._context.add_origin(read_from(f"private data by {tool.name}", trust=OWNER, private=True))
+
+
+def _checked(tool: Tool, arguments: Arguments, *, edited: bool = False) -> Any:
+    try:
+        return msgspec.convert(arguments, tool.params)
+    except msgspec.ValidationError as error:
+        lead = "the edited arguments of" if edited else "the arguments of"
+        raise InvalidInput(
+            f"{lead} {tool.name} do not fit: {error}", hint="correct them and call again"
+        ) from error
+
+
+async def _never() -> Json:
+    raise AssertionError("a recorded step does not run again")
+
+
+def _failed(error: TawnyError, redact: Callable[[str], str] = _as_it_is) -> Json:
+    """A failure as a record: what failed once must not run again by itself when the run starts over."""
+    return {
+        "failed": {
+            "refused": isinstance(error, Refused),
+            "code": error.code,
+            "message": redact(error.message),
+            "hint": redact(error.hint),
+        }
+    }
+
+
+def _opened(kept: Json) -> Json:
+    failed = kept.get("failed")
+    if failed is None:
+        return kept["value"]
+    kind = Refused if failed["refused"] else PermanentError
+    raise kind(failed["message"], hint=failed["hint"], code=failed["code"])
+
+
+def _said_no(tool: str, answer: Answer) -> str:
+    if answer.status == "expired":
+        return f"{tool}: nobody answered in time, so it was not done"
+    note = f": {answer.note}" if answer.note else ""
+    return f"{tool}: {answer.answered_by or 'a person'} said no{note}"
+
+
+def _warned(result: Json) -> Json:
+    note = "You have made this very call several times with the same outcome. Do something else, or finish."
+    if isinstance(result, dict):
+        return {**cast(dict[str, Json], result), "warning": note}
+    return f"{as_text(result)}\n\n[{note}]"
+
+
+def _where(target: str) -> str:
+    """A target without what may be secret in it: a link's host alone."""
+    return host_and_path(target)[0] if "://" in target else target[:200]
+
+
+def _tell(tx: Tx, context: Context, tool: str, operation: Operation, *, key: str) -> None:
+    """Level 3 is told afterwards: where the work was asked for; of a chat's own turn, in the inbox."""
+    task = context.task
+    reached = ", ".join(
+        dict.fromkeys([*operation.recipients, *(_where(target) for target in operation.targets)])
+    )
+    asked = task.origin.reply_to or next(iter(task.delivery.channels), "default")
+    outbox.put(
+        tx,
+        task_id=task.task_id,
+        transition=f"told:{key}",
+        target=asked if task.detached else "inbox",
+        message=Outgoing(
+            key="",
+            text=visible(
+                f"Done: {operation.name} ({tool}){f' to {reached}' if reached else ''}. Task: {task.title}"
+            ),
+            format="plain",
+            severity="low",
+        ),
+        severity="low",
+    )

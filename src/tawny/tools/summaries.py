@@ -1,0 +1,42 @@
+"""Tasks in the words tools answer with: short, so that a model reads them for little."""
+
+from typing import Any
+
+from tawny.clock import SECOND, Instant, iso
+from tawny.domain.lookup import left
+from tawny.domain.shorten import shorten
+from tawny.domain.tasks import Task
+
+_RESULT_CHARS = 4000
+
+
+def brief_task(task: Task, now: Instant) -> dict[str, Any]:
+    """Title, id, status, how far, how long still; for ended ones the result's text."""
+    document: dict[str, Any] = {
+        "task_id": task.task_id,
+        "title": task.title,
+        "kind": task.kind,
+        "status": task.status.value,
+        "created_at": iso(task.created_at),
+    }
+    if not task.status.is_terminal:
+        progress = task.progress
+        document["progress"] = {
+            "percentage": progress.percentage,
+            "current": progress.current,
+            "total": progress.total,
+            "message": progress.message,
+        }
+        if task.estimated_completion and task.status == "running" and task.estimated_completion > now:
+            document["left"] = left((task.estimated_completion - now) / SECOND)
+    if task.waiting_for is not None:
+        document["waiting_for"] = task.waiting_for.kind
+    if task.not_before is not None and task.not_before > now:
+        document["not_before"] = iso(task.not_before)
+    if task.intent:
+        document["being"] = {"cancel": "cancelled", "pause": "paused"}.get(task.intent, task.intent)
+    if task.error is not None:
+        document["error_message"] = task.error.message
+    if task.status.is_terminal and task.result:
+        document["result"] = shorten(str(task.result.get("text") or task.result), _RESULT_CHARS)
+    return document

@@ -1,0 +1,291 @@
+"""Flows branch, fan out, wait, ask and undo; batches finish each item once."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import pytest
+from tests.conftest import Crash
+
+from tawny.clock import SECOND
+from tawny.domain.tasks import Effect, Status
+from tawny.engine.kinds import Context, Kind
+from tawny.errors import InvalidInput, PermanentError, TemporaryError
+from tawny.ledger import tasks as ledger_tasks
+from tawny.runners.flowfile import load_flow
+
+
+class Word(msgspec.Struct, frozen=True):
+    word: str = ""
+    fail: bool = False
+
+
+class World:
+    def __init__(self) -> None:
+        self.said: Counter[str] = Counter()
+        self.order: list[str] = []
+        self.hold: asyncio.Event | None = None
+        self.hold_at = -1
+        self.flaky: set[str] = set()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def kinds(world: World) -> dict[str, Kind]:
+    async def say(ctx: Context, params: Word):
+        async def effect() -> str:
+            if params.fail:
+                raise PermanentError(f"cannot say {params.word}")
+            if params.word in world.flaky:
+                world.flaky.discard(params.word)
+                raise TemporaryError("a frog in the throat")
+            world.said[params.word] += 1
+            world.order.append(params.word)
+            return params.word
+
+        spoken = await ctx.step("say", effect, effect=Effect.IDEMPOTENT)
+        if world.hold is not None and sum(world.said.values()) == world.hold_at:
+            await world.hold.wait()
+        return {"text": spoken, "length": len(params.word)}
+
+    return {"say": Kind(name="say", params=Word, run=say)}
+
+
+def say(word: str, **more) -> dict:
+    return {"id": word, "kind": "say", "params": {"word": word, **more}}
+
+
+async def test_steps_follow_each_other_and_see_earlier_results(engine, world):
+    document = {
+        "name": "greeting",
+        "args": {"who": {"default": "world"}},
+        "steps": [
+            say("hello"),
+            {"id": "count", "kind": "say", "params": {"word": "{steps.hello.result.length} to {args.who}"}},
+        ],
+        "result": "{steps.count.result.text}!",
+    }
+    task = await engine.submit("flow", params={"document": document, "args": {"who": "you"}})
+    ended = await engine.done(task.task_id)
+
+    assert ended.result["text"] == "5 to you!"
+    assert ended.result["steps"]["hello"]["status"] == "succeeded"
+
+
+async def test_branches_run_in_parallel_and_join(engine, world):
+    document = {
+        "steps": [
+            {"id": "both", "parallel": [say("left"), {"id": "right", "sequence": [say("r1"), say("r2")]}]},
+            say("after"),
+        ]
+    }
+    task = await engine.submit("flow", params={"document": document})
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert world.said == {"left": 1, "r1": 1, "r2": 1, "after": 1}
+    assert world.order[-1] == "after"
+
+
+async def test_if_takes_one_branch_and_when_skips(engine, world):
+    document = {
+        "args": {"days": {}},
+        "steps": [
+            {"id": "long", "if": "args.days > 7", "then": [say("background")], "else": [say("now")]},
+            {**say("never"), "when": "args.days > 100"},
+        ],
+    }
+    task = await engine.submit("flow", params={"document": document, "args": {"days": 9}})
+    ended = await engine.done(task.task_id)
+
+    assert world.said == {"background": 1}
+    assert ended.result["steps"]["never"]["status"] == "skipped"
+
+
+async def test_map_makes_a_task_of_each_item(engine, world):
+    document = {
+        "args": {"words": {}},
+        "steps": [
+            {
+                "id": "each",
+                "map": {
+                    "items": "args.words",
+                    "concurrency": 2,
+                    "do": {"kind": "say", "params": {"word": "{n}-{item}"}},
+                },
+            }
+        ],
+    }
+    task = await engine.submit("flow", params={"document": document, "args": {"words": ["a", "b", "c"]}})
+    ended = await engine.done(task.task_id)
+
+    assert [item["text"] for item in ended.result["items"]] == ["0-a", "1-b", "2-c"]
+    assert world.said == {"0-a": 1, "1-b": 1, "2-c": 1}
+
+
+async def test_a_failed_step_undoes_what_was_done_last_first(engine, world):
+    document = {
+        "steps": [
+            {**say("book"), "compensate": {"kind": "say", "params": {"word": "unbook"}}},
+            {**say("pay"), "compensate": {"kind": "say", "params": {"word": "refund"}}},
+            say("broken", fail=True),
+        ]
+    }
+    task = await engine.submit("flow", params={"document": document})
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.FAILED
+    assert "cannot say broken" in ended.error.message
+    assert world.order == ["book", "pay", "refund", "unbook"]
+
+
+async def test_a_step_may_fail_without_stopping_the_flow(engine, world):
+    document = {"steps": [{**say("broken", fail=True), "on_error": "continue"}, say("on")]}
+    task = await engine.submit("flow", params={"document": document})
+
+    assert (await engine.done(task.task_id)).status is Status.SUCCEEDED
+    assert world.said == {"on": 1}
+
+
+async def test_a_step_is_retried_as_it_says(engine, world):
+    world.flaky.add("shy")
+    document = {"steps": [{**say("shy"), "retry": {"max": 1, "base": "5s", "jitter": 0}}]}
+    task = await engine.submit("flow", params={"document": document})
+    await _child_is(engine, task.task_id, Status.QUEUED, failures=1)
+    await engine.clock.advance("5s")
+
+    assert (await engine.done(task.task_id)).status is Status.SUCCEEDED
+
+
+async def test_a_wait_survives_three_restarts_and_fires_on_time(open_engine, world):
+    document = {"steps": [say("before"), {"id": "week", "wait_until": "7d"}, say("after")]}
+    async with open_engine() as engine:
+        task = await engine.submit("flow", params={"document": document})
+        await _waits_for(engine, task.task_id, "timer")
+    for _ in range(3):
+        async with open_engine() as engine:
+            await engine.clock.advance("2d")
+            assert (await engine.task(task.task_id)).status is Status.WAITING
+            raise Crash
+    async with open_engine() as engine:
+        due = (await engine.task(task.task_id)).waiting_for.until
+        await engine.clock.advance((due - engine.clock.now()) / SECOND)
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert world.said == {"before": 1, "after": 1}
+
+
+async def test_a_flow_goes_on_from_its_last_finished_step_after_a_crash(open_engine, world):
+    document = {"steps": [say("one"), say("two"), say("three")]}
+    world.hold, world.hold_at = asyncio.Event(), 2
+    async with open_engine() as engine:
+        task = await engine.submit("flow", params={"document": document})
+        await _said(world, 2)
+        raise Crash
+    world.hold = None
+    async with open_engine() as engine:
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert world.said == {"one": 1, "two": 1, "three": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("steps:\n  - id: a\n    kind: say\n  - id: a\n    kind: say\n", 4, "stands twice"),
+        ("steps:\n  - id: a\n    kind: say\n    when: 'args.days >'\n", 2, "when"),
+        ("steps:\n  - id: a\n    kidn: say\n", 2, "kidn"),
+        ("steps:\n  - id: a\n    kind: say\n    command: [ls]\n", 2, "several"),
+        ("steps: [\n", 2, ""),
+        ("- 1\n", 1, "mapping"),
+        ("steps:\n  - id: a\n    if: 'true'\n    then:\n      - id: b\n", 5, "none of"),
+    ],
+)
+def test_a_broken_flow_is_refused_with_line_and_mend(tmp_path, text, line, problem):
+    path = tmp_path / "flow.yaml"
+    path.write_text(text)
+
+    with pytest.raises(InvalidInput) as caught:
+        load_flow(path)
+
+    assert f"{path}:{line}:" in caught.value.message
+    assert problem in caught.value.message
+
+
+async def test_a_batch_reports_what_succeeded_and_what_failed(engine, world):
+    items = [{"name": f"video {n}", "bad": n in (7, 8)} for n in range(20)]
+    action = {"kind": "say", "params": {"word": "{item.name}", "fail": "{item.bad}"}}
+    task = await engine.submit("batch", params={"items": items, "action": action}, title="Subtitles")
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert (ended.result["succeeded"], ended.result["failed"]) == (18, 2)
+    assert "Success rate: 90% (18 successful, 2 failed)" in ended.result["text"]
+    assert "• video 7: cannot say video 7" in ended.result["text"]
+    assert ended.progress.percentage == 100
+
+
+async def test_a_batch_killed_five_times_finishes_each_item_once(open_engine, world):
+    items = [f"w{n}" for n in range(60)]
+    async with open_engine() as engine:
+        task = await engine.submit(
+            "batch",
+            params={
+                "items": items,
+                "action": {"kind": "say", "params": {"word": "{item}"}},
+                "concurrency": 1,
+            },
+        )
+        world.hold, world.hold_at = asyncio.Event(), 10
+        await _said(world, 10)
+        raise Crash
+    for kills in range(2, 6):
+        world.hold, world.hold_at = asyncio.Event(), kills * 10
+        async with open_engine() as engine:
+            await _said(world, kills * 10)
+            raise Crash
+    world.hold = None
+    async with open_engine() as engine:
+        ended = await engine.done(task.task_id)
+
+    assert ended.result["succeeded"] == 60
+    assert world.said == dict.fromkeys(items, 1)
+
+
+async def test_a_batch_stops_when_too_many_items_fail(engine, world):
+    items = [f"w{n}" for n in range(50)]
+    action = {"kind": "say", "params": {"word": "{item}", "fail": True}}
+    task = await engine.submit(
+        "batch", params={"items": items, "action": action, "max_failures": "10%", "concurrency": 1}
+    )
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.FAILED
+    assert "6 items failed and 5 may" in ended.error.message
+
+
+async def _said(world: World, count: int) -> None:
+    async with asyncio.timeout(10):
+        while sum(world.said.values()) < count:
+            await asyncio.sleep(0.002)
+
+
+async def _waits_for(engine, task_id: str, kind: str) -> None:
+    async with asyncio.timeout(10):
+        while (waiting := (await engine.task(task_id)).waiting_for) is None or waiting.kind != kind:
+            await asyncio.sleep(0.002)
+
+
+async def _child_is(engine, task_id: str, status: Status, *, failures: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            kids = await engine.ledger.read(lambda tx: ledger_tasks.children(tx, task_id))
+            if kids and kids[0].status is status and kids[0].failures == failures:
+                return
+            await asyncio.sleep(0.002)

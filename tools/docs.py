@@ -1,0 +1,133 @@
+"""Writes the generated pages of docs/reference from the code, or checks that they are true to it.
+
+python tools/docs.py [--check]
+"""
+
+import argparse
+import io
+import sys
+from contextlib import redirect_stdout, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tawny import config
+from tawny.app import bundled_kinds
+from tawny.cli.main import COMMANDS, add_common
+from tawny.config import Config, Home
+
+ROOT = Path(__file__).parent.parent
+HEAD = "<!-- Written by tools/docs.py from the code; do not edit. -->\n\n"
+
+
+def cli_page() -> str:
+    """Every command with its options, as `--help` prints them."""
+    parts = [HEAD, "# The command line\n"]
+    for word, what in COMMANDS.items():
+        parts.append(f"\n## tawny {word}\n\n{what[0].upper()}{what[1:]}.\n")
+        name = f"tawny.cli.{word}"
+        if word == "version" or find_spec(name) is None:
+            continue
+        module = import_module(name)
+        parser = argparse.ArgumentParser(prog=f"tawny {word}", formatter_class=_Wide)
+        add_common(parser)
+        module.configure(parser)
+        parts.append(f"\n```text\n{_usage(parser)}```\n")
+    return "".join(parts)
+
+
+class _Wide(argparse.HelpFormatter):
+    """Help that does not depend on the terminal's width."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=110)
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    lines: list[str] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                sub.formatter_class = _Wide
+                lines.append(_one_usage(sub, f"{parser.prog} {name}"))
+    return "".join(lines) or _one_usage(parser, parser.prog)
+
+
+def _one_usage(parser: argparse.ArgumentParser, prog: str) -> str:
+    parser.prog = prog
+    out = io.StringIO()
+    with redirect_stdout(out), suppress(SystemExit):
+        parser.print_usage()
+    return out.getvalue().removeprefix("usage: ").replace(" [-h] [--home DIR] [--json]", "")
+
+
+def config_page() -> str:
+    """Every key of config.toml with its type and default."""
+    parts = [
+        HEAD,
+        "# config.toml\n\nAn unknown key is an error that names its line. Every table is optional.\n",
+    ]
+    for table in msgspec.structs.fields(Config):
+        parts.append(f"\n## [{table.name}]\n\n")
+        if not (isinstance(table.type, type) and issubclass(table.type, msgspec.Struct)):
+            parts.append("One table or several of each kind; see the pages of the channels.\n")
+            continue
+        note = (table.type.__doc__ or "").strip().splitlines()
+        if note and not note[0].startswith(table.type.__name__ + "("):
+            parts.append(f"{note[0]}\n\n")
+        parts.append("| key | default |\n| --- | --- |\n")
+        for field in msgspec.structs.fields(table.type):
+            parts.append(f"| `{field.encode_name}` | {_default(field.default)} |\n")
+    return "".join(parts)
+
+
+def _default(value: Any) -> str:
+    if value is msgspec.NODEFAULT:
+        return ""
+    return f"`{msgspec.json.encode(msgspec.to_builtins(value)).decode()}`"
+
+
+def kinds_page() -> str:
+    """Every kind of task with its parameters."""
+    parts = [HEAD, "# Kinds of task\n\n`tawny tasks kinds` prints them with their JSON schema.\n"]
+    kinds = bundled_kinds(Home(Path("/nowhere")), config.Config())
+    for name in sorted(kinds):
+        kind = kinds[name]
+        parts.append(f"\n## {name}\n\n{kind.description}\n\n| parameter | default |\n| --- | --- |\n")
+        for field in msgspec.structs.fields(kind.params):
+            parts.append(f"| `{field.encode_name}` | {_default(field.default)} |\n")
+    return "".join(parts)
+
+
+PAGES = {
+    "docs/reference/cli.md": cli_page,
+    "docs/reference/config.md": config_page,
+    "docs/reference/kinds.md": kinds_page,
+}
+
+
+def main() -> int:
+    """Write the pages, or name those that are stale."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    stale: list[str] = []
+    for name, write in PAGES.items():
+        path, text = ROOT / name, write()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not args.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if args.check and stale:
+        sys.stderr.write(f"stale: {', '.join(stale)}; run python tools/docs.py\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
