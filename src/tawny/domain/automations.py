@@ -168,6 +168,12 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             document.pop("timezone")
         policy = {"misfire": self.policy.misfire, "overlap": self.policy.overlap}
         document["policy"] = policy | document.get("policy", {})
+        if self.policy.retry is not None:
+            usual = msgspec.to_builtins(Retry())
+            given = document["policy"]["retry"]
+            document["policy"]["retry"] = {
+                key: value for key, value in given.items() if key == "max" or value != usual[key]
+            }
         return document
 
 
@@ -234,7 +240,7 @@ def parse(document: Mapping[str, Any], *, now: Instant, timezone: str, new: bool
     action = given.action or Action(ALERT)
     plan = None
     if given.schedule is not None:
-        plan = _schedule(given.schedule, now=now, timezone=zone, new=new)
+        plan = compile_schedule(given.schedule, now=now, timezone=zone, new=new)
         zone = plan.timezone
     _check_on(given.on)
     _check_watch(given.watch)
@@ -326,8 +332,15 @@ def _type(given: _Document) -> Type:
     return "event" if present[0] == "on" else "continuous"
 
 
-def _schedule(given: dict[str, Json] | str, *, now: Instant, timezone: str, new: bool) -> schedule.Plan:
-    if isinstance(given, dict):
+def compile_schedule(
+    given: Mapping[str, Json] | str, *, now: Instant, timezone: str, new: bool = True
+) -> schedule.Plan:
+    """A schedule as people give it: a document, a cron expression, or a phrase.
+
+    Raises:
+        InvalidInput: names the field and a correct example.
+    """
+    if not isinstance(given, str):
         return schedule.compile(given, now=now, timezone=timezone, new=new)
     if len(given.split()) in (5, 6, 7) and re.match(r"[\d*@]", given):
         return schedule.compile({"type": "cron", "expression": given}, now=now, timezone=timezone, new=new)

@@ -13,7 +13,7 @@ from tawny.engine import firing
 from tawny.engine.kinds import Kinds
 from tawny.engine.submit import check_params
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import automations, occurrences
+from tawny.ledger import automations, inbox, occurrences
 from tawny.ledger.automations import Automation, Timing
 from tawny.ledger.database import Tx
 
@@ -262,21 +262,26 @@ def resume(tx: Tx, lookup: str, *, actor: str = "owner") -> Automation:
     return automations.set_status(tx, automation.automation_id, "active", actor=actor, timing=timing)
 
 
-def run_now(
-    tx: Tx, lookup: str, *, actor: str = "owner", event: Mapping[str, Any] | None = None
-) -> Task | None:
-    """Run it at once, beside its schedule, also while it is paused; a watch looks at once (then there is no task)."""
+def run_now(tx: Tx, lookup: str, *, actor: str = "owner", last_event: bool = False) -> Task | None:
+    """Run it at once, beside its schedule, also while it is paused; a watch looks at once (then there is no task).
+
+    With `last_event` it is tested on the newest event of its source.
+
+    Raises:
+        Conflict: no event of its source has come yet.
+    """
     automation = automations.find(tx, lookup)
-    if automation.spec.watch is not None and event is None:
+    if automation.spec.watch is not None:
         automations.set_due(tx, automation.automation_id, tx.now)
         return None
+    event: Mapping[str, Any] = _last_event(tx, automation) if last_event else {}
     return firing.start(
         tx,
         automation,
         slot=occurrences.free_slot(tx, automation.automation_id, tx.now),
         status="ran",
         reason=f"by hand ({actor})",
-        names=dict(event or {}),
+        names=event,
     )
 
 
@@ -294,24 +299,41 @@ def ping(tx: Tx, automation_id: str) -> Automation:
     return automations.get(tx, automation_id)
 
 
+def _last_event(tx: Tx, automation: Automation) -> Mapping[str, Any]:
+    on = automation.spec.on
+    newest = None if on is None else inbox.newest(tx, on.source)
+    if newest is None:
+        what = "is not started by events" if on is None else f"has had no event from {on.source!r} yet"
+        raise Conflict(f"{automation.name!r} {what}", hint="run it without --last-event")
+    return newest.names()
+
+
+def spec_times(spec: Spec, *, now: Instant, n: int = 5) -> list[str]:
+    """The next times of a definition that is not stored, in its own zone."""
+    plan = rules.plan(spec, anchor=now)
+    slots = [] if plan is None else schedule.first_slots(plan, now, n)
+    return [to_datetime(slot, zones.load(spec.timezone)).isoformat() for slot in slots]
+
+
 def preview(
-    document: Mapping[str, Any], *, now: Instant, timezone: str, start: str | None = None, n: int = 5
+    given: Mapping[str, Any] | str, *, now: Instant, timezone: str, start: str | None = None, n: int = 5
 ) -> dict[str, Any]:
-    """The next times of a schedule (a whole schedule document), in UTC and in its zone.
+    """The next times of a schedule (a document, a cron expression or a phrase), in UTC and in its zone.
 
     Raises:
         InvalidInput: names the field and a correct example.
     """
-    given = str(document.get("timezone") or timezone)
-    after = now if start is None else schedule.read_time(start, key="start", now=now, timezone=given)
+    named = None if isinstance(given, str) else given.get("timezone")
+    zone_name = str(named or timezone)
+    after = now if start is None else schedule.read_time(start, key="start", now=now, timezone=zone_name)
     if not 0 <= n <= 1000:
         raise InvalidInput(f"n: {n} is not within 0 and 1000", hint="for example 5")
-    plan = schedule.compile(document, now=after, timezone=given)
+    plan = rules.compile_schedule(given, now=after, timezone=zone_name)
     slots = schedule.first_slots(plan, after, n)
-    zone = zones.load(given)
+    zone = zones.load(zone_name)
     return {
         "schedule": plan.document,
-        "timezone": given,
+        "timezone": zone_name,
         "items": [iso(slot) for slot in slots],
         "local": [to_datetime(slot, zone).isoformat() for slot in slots],
     }

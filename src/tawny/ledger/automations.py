@@ -224,6 +224,15 @@ def edits(tx: Tx, automation_id: str) -> list[dict[str, Any]]:
     ]
 
 
+def versions(tx: Tx, automation_id: str) -> list[tuple[int, Instant, Spec]]:
+    """The definitions it has had, newest first: version, since when, definition."""
+    rows = tx.all(
+        "SELECT version, time, spec FROM automation_edits WHERE automation_id = :id ORDER BY version DESC",
+        id=automation_id,
+    )
+    return [(row["version"], row["time"], _spec(row["spec"])) for row in rows]
+
+
 def set_status(
     tx: Tx,
     automation_id: str,

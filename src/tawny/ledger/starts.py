@@ -13,12 +13,19 @@ STABLE = MINUTE
 def begin(tx: Tx) -> Instant | None:
     """Note a start; until when automations wait, `None` where there is no storm."""
     tx.execute("DELETE FROM unclean_starts WHERE started_at < :old", old=tx.now - WITHIN)
-    crashes = int(tx.value("SELECT COUNT(*) AS n FROM unclean_starts"))
+    before = crashes(tx)
     tx.execute("INSERT INTO unclean_starts (started_at) VALUES (:now) ON CONFLICT DO NOTHING", now=tx.now)
-    if crashes < STORM:
+    if before < STORM:
         return None
-    events.append(tx, "system.restart_storm", {"crashes": crashes, "held_seconds": STABLE // 1_000_000})
+    events.append(tx, "system.restart_storm", {"crashes": before, "held_seconds": STABLE // 1_000_000})
     return tx.now + STABLE
+
+
+def crashes(tx: Tx) -> int:
+    """Starts of late that did not end in order; the running process counts as one."""
+    return int(
+        tx.value("SELECT COUNT(*) AS n FROM unclean_starts WHERE started_at >= :since", since=tx.now - WITHIN)
+    )
 
 
 def settled(tx: Tx) -> None:

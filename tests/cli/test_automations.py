@@ -1,0 +1,142 @@
+"""`tawny automations` as people and scripts use it, with the gateway stopped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tawny.cli.main import main
+
+
+@pytest.fixture
+def tawny(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*words: str, code: int = 0) -> Any:
+        assert main(["--home", str(tmp_path / "home"), *words]) == code
+        said = capsys.readouterr()
+        text = said.out if code == 0 else said.err
+        return json.loads(text) if "--json" in words and code == 0 else text
+
+    return call
+
+
+def test_add_shows_the_next_five_times_in_the_zone(tawny: Any) -> None:
+    said = tawny(
+        "automations", "add", "every weekday at 8", "--remind", "Up!", "--name", "Up", "--tz", "Asia/Tokyo"
+    )
+    assert said.startswith("Added Up  auto_")
+    assert said.count("08:00:00+09:00") == 5
+
+
+def test_the_document_goes_in_and_comes_out(tawny: Any, tmp_path: Path) -> None:
+    document = {
+        "name": "Morning", "type": "scheduled",
+        "schedule": {"type": "cron", "expression": "0 8 * * 1-5", "timezone": "Europe/Berlin"},
+        "action": {"type": "remind", "parameters": {"text": "brief"}},
+        "delivery": {"channels": ["telegram", "email"], "priority": "normal"},
+        "policy": {"misfire": "run_once", "misfire_window": "12h", "overlap": "skip", "timeout": "10m",
+                   "retry": {"max": 3}, "notify": "done_only"},
+        "status": "active",
+    }  # fmt: skip
+    file = tmp_path / "morning.json"
+    file.write_text(json.dumps(document))
+    added = tawny("automations", "add", "--file", str(file), "--json")
+    shown = tawny("cron", "show", "Morning", "--json")
+    assert added["id"] == shown["id"]
+    for key in ("name", "type", "schedule", "action", "status"):
+        assert shown[key] == document[key]
+    assert shown["policy"] == document["policy"]
+    assert shown["delivery"]["channels"] == ["telegram", "email"]
+    assert shown["next_run"].endswith("Z")
+    assert tawny("automations", "list", "--json")["items"][0]["id"] == added["id"]
+
+
+def test_steering_takes_a_name_an_id_or_a_prefix(tawny: Any) -> None:
+    added = tawny("automations", "add", "--every", "1h", "--remind", "x", "--name", "Hourly", "--json")
+    assert tawny("automations", "pause", "Hourly", "--json")["status"] == "paused"
+    assert tawny("automations", "resume", added["id"], "--json")["status"] == "active"
+    assert tawny("automations", "disable", added["id"][:20], "--json")["status"] == "disabled"
+    assert tawny("automations", "enable", "Hourly", "--json")["status"] == "active"
+    task = tawny("automations", "run", "Hourly", "--json")
+    assert (task["automation_id"], task["status"]) == (added["id"], "queued")
+    (run,) = tawny("automations", "runs", "Hourly", "--json")["items"]
+    assert set(run) >= {"slot", "status", "task_id", "reason", "merged_into"}
+    assert (run["status"], run["task_id"]) == ("ran", task["task_id"])
+    assert tawny("automations", "remove", "Hourly", "--json") == {"id": added["id"], "removed": True}
+    assert "no automation" in tawny("automations", "show", "Hourly", code=1)
+
+
+def test_edit_keeps_what_is_not_named(tawny: Any) -> None:
+    tawny("automations", "add", "--cron", "0 8 * * *", "--remind", "x", "--name", "A", "--overlap", "queue")
+    after = tawny("automations", "edit", "A", "--cron", "0 9 * * *", "--json")
+    assert (after["schedule"]["expression"], after["policy"]["overlap"], after["version"]) == (
+        "0 9 * * *",
+        "queue",
+        2,
+    )
+    assert len(tawny("automations", "history", "A", "--json")["items"]) == 2
+    assert "nothing to change" in tawny("automations", "edit", "A", code=2)
+
+
+def test_preview_lists_the_next_runs(tawny: Any) -> None:
+    words = (
+        "--cron",
+        "30 2 * * *",
+        "--tz",
+        "America/New_York",
+        "--start",
+        "2026-03-07T12:00:00-05:00",
+        "-n",
+        "2",
+    )
+    assert tawny("cron", "preview", *words, "--json")["items"] == [
+        "2026-03-08T07:00:00.000Z", "2026-03-09T06:30:00.000Z",
+    ]  # fmt: skip
+    assert tawny("automations", "preview", *words).splitlines() == [
+        "2026-03-08T03:00:00-04:00", "2026-03-09T02:30:00-04:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "every blue moon", "--remind", "x"),
+        ("add", "--cron", "61 * * * *", "--remind", "x"),
+        ("add", "--cron", "0 8 * * *", "--every", "1h", "--remind", "x"),
+        ("add", "--cron", "0 8 * * *", "--tz", "Mars/Base", "--remind", "x"),
+        ("add", "--cron", "0 8 * * *", "--kind", "dance"),
+        ("add", "--cron", "0 8 * * *", "--kind", "remind", "--params", "{"),
+        ("add", "--file", "/nowhere.json"),
+        ("preview",),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(tawny: Any, words: tuple[str, ...]) -> None:
+    said = tawny("automations", *words, code=2)
+    assert len(said.splitlines()) == 1
+    assert "(" in said
+
+
+def test_import_adds_then_edits(tawny: Any, tmp_path: Path) -> None:
+    seed = {
+        "task_id": "task_abc123", "type": "scheduled",
+        "schedule": {"type": "cron", "expression": "0 8 * * 1-5"},
+        "action": {"type": "generate_daily_brief", "parameters": {"include_calendar": True, "format": "markdown"}},
+        "delivery": {"channels": ["telegram", "email"], "priority": "normal"},
+        "status": "active", "created_at": "2026-03-01T10:00:00Z",
+        "last_run": "2026-03-13T08:00:00Z", "next_run": "2026-03-14T08:00:00Z",
+    }  # fmt: skip
+    file = tmp_path / "seed.json"
+    file.write_text(json.dumps(seed))
+    assert tawny("automations", "import", str(file)).startswith("added  task_abc123")
+    file.write_text(json.dumps([seed]))
+    assert tawny("automations", "import", str(file)).startswith("changed  task_abc123")
+
+
+def test_why_answers_without_a_gateway(tawny: Any) -> None:
+    tawny("automations", "add", "--cron", "0 8 * * *", "--tz", "UTC", "--remind", "x", "--name", "A")
+    assert tawny("automations", "why", "A").startswith("A runs next ")
+    assert "did not exist" in tawny("automations", "why", "A", "2020-01-01T08:00:00Z")
+    assert "has no time at" in tawny("automations", "why", "A", "2099-01-01T09:00:00Z")
+    assert "is to run then" in tawny("automations", "why", "A", "2099-01-01T08:00:00Z")
+    tawny("automations", "pause", "A")
+    assert "It is paused" in tawny("automations", "why", "A", "2099-01-01T08:00:00Z")
