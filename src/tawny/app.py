@@ -336,6 +336,8 @@ async def open_gateway(app: App) -> AsyncGenerator["Gateway"]:
         kinds=app.kinds,
         limits=app.limits,
         feed=app.feed,
+        inbox=app.agency.inbox,
+        live=app.agency.live,
     )
     await gateway.load()
     async with asyncio.TaskGroup() as group:

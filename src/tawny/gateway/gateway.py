@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tawny.agent.inbox import Inbox
+from tawny.agent.live import Delta, Live
 from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.engine.kinds import Kind
@@ -39,6 +41,8 @@ class Gateway:
         kinds: Mapping[str, Kind],
         limits: Limits,
         feed: Feed,
+        inbox: Inbox | None = None,
+        live: Live | None = None,
     ) -> None:
         self.site = Site(
             home=home,
@@ -49,6 +53,8 @@ class Gateway:
             keyring=Keyring(ledger, clock, token_file=home.token_file),
             limits=limits,
             feed=feed,
+            inbox=inbox,
+            live=live,
             started_at=clock.now(),
         )
         self._port = config.gateway.port
@@ -79,10 +85,18 @@ class Gateway:
         await self.site.feed.load()
 
     async def run(self) -> None:
-        """Follow the log and the grants until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.site.feed.run(), name="gateway-feed")
-            group.create_task(self.site.keyring.run(), name="gateway-keyring")
+        """Follow the log, the grants and what is being said, until cancelled."""
+        silence = self.site.live.listen(self._whisper) if self.site.live is not None else None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.site.feed.run(), name="gateway-feed")
+                group.create_task(self.site.keyring.run(), name="gateway-keyring")
+        finally:
+            if silence is not None:
+                silence()
+
+    def _whisper(self, delta: Delta) -> None:
+        self.site.feed.whisper("message.delta", delta.document(), session=delta.session)
 
     @asynccontextmanager
     async def serving(self, listener: socket.socket) -> AsyncGenerator[str]:

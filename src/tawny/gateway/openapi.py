@@ -138,7 +138,7 @@ def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
         str(status): _KNOWN.get(str(status), "Refused") for status in entry.errors if str(status) not in texts
     }
     answers = {status: {"description": text, "content": error} for status, text in sorted(texts.items())}
-    return {str(entry.status): good} | answers
+    return {str(status): good for status in (entry.status, *entry.also)} | answers
 
 
 async def openapi(call: Call[Nothing, Nothing]) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class Operation:
     """The body's shape for the description, where the ledger's own parser does the checking."""
     answer: Any = dict[str, Any]
     status: int = 200
+    also: tuple[int, ...] = ()
+    """Other statuses that carry the same answer."""
     errors: tuple[int, ...] = ()
     read: Callable[[Tx, Call[Any, Any]], Any] | None = None
     change: Callable[[Tx, Call[Any, Any]], Any] | None = None

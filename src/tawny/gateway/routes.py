@@ -1,6 +1,18 @@
 """Every operation of the gateway, in one list: what HTTP, WebSocket, MCP, `openapi.json` and the docs are made of."""
 
-from tawny.gateway import approvals, artifacts, health, openapi, signin, status, stream, tasks, wake
+from tawny.gateway import (
+    approvals,
+    artifacts,
+    automations,
+    health,
+    openapi,
+    sessions,
+    signin,
+    status,
+    stream,
+    tasks,
+    wake,
+)
 from tawny.gateway.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -12,6 +24,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *tasks.OPERATIONS,
     artifacts.OPERATION,
     *approvals.OPERATIONS,
+    *automations.OPERATIONS,
+    *sessions.OPERATIONS,
     status.OPERATION,
     openapi.OPERATION,
 )

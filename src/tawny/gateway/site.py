@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tawny.agent.inbox import Inbox
+from tawny.agent.live import Live
 from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.engine.kinds import Kind
@@ -27,6 +29,8 @@ class Site:
     feed: Feed
     kinds: Mapping[str, Kind]
     limits: Limits
+    inbox: Inbox | None = None
+    live: Live | None = None
     address: str = ""
     """`http://HOST:PORT` once it listens."""
     started_at: int = 0

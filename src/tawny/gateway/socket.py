@@ -320,7 +320,7 @@ def call_of(
         if not isinstance(value, str) or not value:
             raise InvalidInput(f"{name}: is missing")
         path[name] = value
-    wanted = operation.query.__struct_fields__
+    wanted = operation.query.__struct_encode_fields__
     query = {name: rest.pop(name) for name in wanted if name in rest} if operation.has_body else rest
     body: Any = rest if operation.has_body else {}
     call = Call(

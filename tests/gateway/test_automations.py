@@ -1,0 +1,107 @@
+"""Automations over HTTP."""
+
+from typing import Any
+
+import pytest
+
+from .conftest import House
+
+BRIEF = {
+    "name": "Morning",
+    "type": "scheduled",
+    "schedule": {"type": "cron", "expression": "0 8 * * 1-5", "timezone": "Europe/Berlin"},
+    "action": {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 0}},
+}
+
+
+async def add(house: House, **changes: Any) -> dict[str, Any]:
+    answer = await house.client.post("/v1/automations", json={**BRIEF, **changes})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def test_automation_is_added_shown_changed_and_taken_away(house: House) -> None:
+    made = await add(house)
+    id = made["id"]
+    assert id.startswith("auto_")
+    assert made["status"] == "active"
+    assert made["next_run"].endswith("Z")
+    assert len(made["next_runs"]) == 5
+    assert (await house.client.get(f"/v1/automations/{id}")).json()["name"] == "Morning"
+    assert [entry["id"] for entry in (await house.client.get("/v1/automations")).json()["items"]] == [id]
+
+    changed = await house.client.patch(f"/v1/automations/{id}", json={"name": "Early"})
+    assert changed.json()["name"] == "Early"
+    assert (await house.client.post(f"/v1/automations/{id}/pause")).json()["status"] == "paused"
+    assert (await house.client.post(f"/v1/automations/{id}/resume")).json()["status"] == "active"
+
+    assert (await house.client.delete(f"/v1/automations/{id}")).status_code == 204
+    assert (await house.client.get(f"/v1/automations/{id}")).status_code == 404
+
+
+async def test_key_task_id_is_accepted_for_id(house: House) -> None:
+    document = {**BRIEF, "task_id": "auto_mine"}
+    answer = await house.client.post("/v1/automations", json=document)
+    assert answer.json()["id"] == "auto_mine"
+    assert (await house.client.post("/v1/automations", json=document)).status_code == 409
+
+
+async def test_run_by_hand_makes_a_task_and_a_run(house: House) -> None:
+    id = (await add(house))["id"]
+    started = await house.client.post(f"/v1/automations/{id}/run")
+    assert started.status_code == 202
+    task = await house.until(started.json()["task_id"], "succeeded")
+    assert task["automation_id"] == id
+    (run,) = (await house.client.get(f"/v1/automations/{id}/runs")).json()["items"]
+    assert run["task_id"] == task["task_id"]
+    assert run["status"] == "ran"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schedule": {"type": "cron", "expression": "61 * * * *"}},
+        {"schedule": {"type": "cron", "expression": "0 8 * * *", "timezone": "Mars/Olympus"}},
+        {"action": {"type": "nonsense", "parameters": {}}},
+        {"bogus": 1},
+    ],
+)
+async def test_wrong_documents_are_refused_with_a_hint(house: House, change: dict[str, Any]) -> None:
+    answer = await house.client.post("/v1/automations", json={**BRIEF, **change})
+    assert answer.status_code == 422
+    assert (await house.client.get("/v1/automations")).json()["items"] == []
+
+
+async def test_preview_and_phrases(house: House) -> None:
+    body = {"schedule": BRIEF["schedule"], "n": 3, "start": "2026-03-27T12:00:00Z"}
+    seen = (await house.client.post("/v1/automations/preview", json=body)).json()
+    assert seen["items"] == [
+        "2026-03-30T06:00:00.000Z",
+        "2026-03-31T06:00:00.000Z",
+        "2026-04-01T06:00:00.000Z",
+    ]
+    read = (await house.client.post("/v1/automations/parse", json={"text": "every weekday at 8"})).json()
+    assert read["schedule"]["type"] in ("cron", "rrule")
+    assert len(read["items"]) == 5
+    assert (await house.client.post("/v1/automations/parse", json={"text": "blue"})).status_code == 422
+
+
+async def test_calendar_shows_what_was_and_what_comes(house: House) -> None:
+    id = (await add(house, schedule={"type": "cron", "expression": "0 8 * * *", "timezone": "UTC"}))["id"]
+    await house.client.post(f"/v1/automations/{id}/run")
+    items = (await house.client.get("/v1/calendar?from=2026-01-01T00:00:00Z")).json()
+    assert items["items"] == []
+    week = (await house.client.get("/v1/calendar", params={"to": "7d"})).json()["items"]
+    assert len([item for item in week if item["status"] == "planned"]) == 7
+    assert (
+        await house.client.get("/v1/calendar?from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z")
+    ).status_code == 422
+
+
+async def test_trial_does_nothing(house: House) -> None:
+    id = (await add(house))["id"]
+    for path in (f"/v1/automations/{id}/dry-run", "/v1/automations/dry-run"):
+        seen = (await house.client.post(path, json=BRIEF if path.endswith("s/dry-run") else None)).json()
+        assert "simulate" in seen["would"]
+        assert len(seen["next"]) == 5
+    assert (await house.client.get("/v1/tasks")).json()["items"] == []
