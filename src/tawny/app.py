@@ -24,7 +24,7 @@ from tawny.delivery.opening import open_all
 from tawny.delivery.service import Delivery, manners
 from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
-from tawny.domain.tasks import Json, Task
+from tawny.domain.tasks import Task
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks
@@ -44,9 +44,13 @@ from tawny.ledger.submission import Limits
 from tawny.log import Log
 from tawny.runners.agent_turn import AgentTurn, agent_turn
 from tawny.runners.batch import batch
+from tawny.runners.command import command
 from tawny.runners.flow import flow
+from tawny.runners.http import http
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
+from tawny.sandbox.wayout import WayOut
+from tawny.sandbox.workshop import Workshop
 from tawny.sources.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -90,23 +94,23 @@ def open_shelf(home: Home, config: Config) -> Shelf:
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
     shelf = shelf or open_shelf(home, config)
+    way_out = WayOut(config.network)
+    workshop = Workshop(home, config)
     kinds: dict[str, Kind] = {}
     bundled = (
-        simulate(_no_way_out),
+        simulate(way_out.post),
         remind,
         batch(kinds),
         flow(home.workspace / "flows"),
         generate_daily_brief(shelf),
         digest_document(shelf, home.workspace),
         agent_turn(_no_agent),
+        command(workshop.commands, workshop.place, limits=workshop.limits),
+        http(way_out.egress),
     )
     # One mapping, filled in place: batches look their actions up in it.
     kinds.update({kind.name: kind for kind in bundled})
     return kinds
-
-
-async def _no_way_out(url: str, body: dict[str, Json], key: str) -> None:
-    raise PermanentError(f"no way out to {url} for {key}: {len(body)} fields unsent")
 
 
 async def _no_agent(ctx: Context, params: AgentTurn) -> Result:

@@ -89,6 +89,15 @@ class Exec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[str, ...] = ()
 
 
+class Sandbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where commands run. `backend`: auto, bubblewrap, seatbelt or container (which needs `image`); `memory` in MB."""
+
+    backend: str = "auto"
+    image: str = ""
+    memory: Count = 1024
+    processes: Count = 256
+
+
 class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expire: str = "24h"
     on_expiry: str = "deny"
@@ -178,6 +187,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: Network = Network()
     limits: Limits = Limits()
     exec: Exec = Exec()
+    sandbox: Sandbox = Sandbox()
     approvals: Approvals = Approvals()
     ledger: Ledger = Ledger()
     chat: Chat = Chat()

@@ -9,9 +9,12 @@ TawnyError
 │   ├── NotFound
 │   ├── Conflict          the state does not allow it (any more)
 │   │   └── Fenced        a given-up execution still spoke
-│   └── Refused           policy, sandbox or network list said no
+│   ├── Refused           policy, sandbox or network list said no
+│   └── Uncertain         an effect may or may not have happened: only a person can say
 └── QueueFull             the owner's queue is full; nothing was written
 """
+
+from typing import Any
 
 
 class TawnyError(Exception):
@@ -30,6 +33,8 @@ class TawnyError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.result: dict[str, Any] | None = None
+        """What there is to show in spite of the failure; recorded as the task's result."""
         if code is not None:
             self.code = code
 
@@ -80,6 +85,12 @@ class Fenced(Conflict):
 
 class Refused(PermanentError):
     code = "refused"
+
+
+class Uncertain(PermanentError):
+    """Raised in a step: nobody can know whether its effect happened. The task then waits to be reconciled."""
+
+    code = "uncertain"
 
 
 class QueueFull(TawnyError):

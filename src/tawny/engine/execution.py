@@ -30,10 +30,11 @@ from tawny.domain.tasks import (
 from tawny.engine.kinds import Kind, Result
 from tawny.engine.mapping import Mapping, Work
 from tawny.engine.outcomes import GivenUp, Interrupted, Paused, Suspended
-from tawny.errors import Conflict, Fenced, PermanentError, StorageError
+from tawny.errors import Conflict, Fenced, PermanentError, StorageError, TawnyError, Uncertain
 from tawny.ledger import artifacts, items, steps, tasklog, transitions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.items import Item
+from tawny.ledger.recovery import reconcile
 from tawny.ledger.submission import submit as accept
 from tawny.ledger.tasks import get, to_json
 from tawny.log import Log
@@ -179,6 +180,7 @@ class Execution:
         if self._current_step is not None:
             failure = msgspec.structs.replace(failure, step=self._current_step)
         chance = random.random()
+        shown = error.result if isinstance(error, TawnyError) else None
 
         def settle(tx: Tx) -> None:
             task = self._fenced(tx)
@@ -196,9 +198,9 @@ class Execution:
                     spent = msgspec.structs.replace(
                         failure, message=f"{failure.message} (gave up after {failures} attempts)"
                     )
-                    transitions.finish(tx, task, Status.FAILED, error=spent)
+                    transitions.finish(tx, task, Status.FAILED, error=spent, result=shown)
                 else:
-                    transitions.finish(tx, task, Status.FAILED, error=failure)
+                    transitions.finish(tx, task, Status.FAILED, error=failure, result=shown)
                 return
             transitions.end_execution(tx, task, "retry", failure)
             transitions.requeue(
@@ -318,6 +320,8 @@ class Execution:
         self._current_step = key
         try:
             result = await fn()
+        except Uncertain as doubt:
+            await self._in_doubt(mark, doubt)
         except Exception as error:
             failure = msgspec.to_builtins(classify(error))
             await self._durable(lambda tx: self._end_step(tx, mark, "failed", error=failure))
@@ -327,6 +331,31 @@ class Execution:
         self._remember(mark, result)
         self._boundary(task)
         return result
+
+    async def _in_doubt(self, mark: _Mark, doubt: Uncertain) -> NoReturn:
+        """Leave memory until a person has said whether the step's effect happened."""
+
+        def write(tx: Tx) -> None:
+            task = self._fenced(tx)
+            self._write_pending(tx)
+            if task.intent == "cancel":
+                error = Failure("cancelled", f"cancelled on request; {doubt.message}", mark.key)
+                transitions.finish(tx, task, Status.CANCELLED, error=error)
+                return
+            steps.begin(
+                tx,
+                task.task_id,
+                mark.key,
+                name=mark.name,
+                ordinal=mark.ordinal,
+                hashed=mark.hashed,
+                effect=mark.effect,
+            )
+            transitions.end_execution(tx, task, "uncertain", classify(doubt))
+            reconcile(tx, task, [mark.key], because=doubt.message)
+
+        await self._durable(write)
+        raise Suspended(WaitingFor("reconcile", key=mark.key))
 
     def _remember(self, mark: _Mark, result: Json) -> None:
         self._journal[mark.key] = steps.Step(

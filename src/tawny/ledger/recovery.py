@@ -85,7 +85,7 @@ def quarantine(tx: Tx, task: Task, crashes: int) -> None:
     )
 
 
-def reconcile(tx: Tx, task: Task, keys: list[str]) -> None:
+def reconcile(tx: Tx, task: Task, keys: list[str], *, because: str = "the process died") -> None:
     """An effect may or may not have happened: only a person can say. The task waits for that."""
     for key in keys:
         tx.execute(
@@ -110,7 +110,7 @@ def reconcile(tx: Tx, task: Task, keys: list[str]) -> None:
         message=Outgoing(
             key="",
             text=(
-                f"{task.title}: the process died while {', '.join(keys)} was under way, and nobody can know whether"
+                f"{task.title}: {because} while {', '.join(keys)} was under way, and nobody can know whether"
                 f" it happened. Say done, redo or give up: 'tawny tasks why {task.task_id}'."
             ),
         ),

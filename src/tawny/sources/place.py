@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
+from tawny import errors
 from tawny.clock import Instant
 from tawny.errors import ConfigError
 
@@ -109,7 +110,7 @@ class NewTodo(msgspec.Struct, frozen=True, kw_only=True):
     created: date | None = None
 
 
-class Uncertain(Exception):
+class Uncertain(errors.Uncertain):
     """The connection broke after the message had gone out: it may or may not arrive. Never repeat it blindly."""
 
 

@@ -1,0 +1,57 @@
+"""Where commands work: the workspace, a folder for each task, and what in them stays as it is."""
+
+from pathlib import Path
+from typing import Protocol
+
+from tawny.errors import NotFound, Refused
+
+# What steers later work is changed by tools, which pass the policy, and never by a command.
+_STANDING = ("AGENTS.md", "MEMORY.md", "memory", "skills", "flows")
+
+
+class NetworkList(Protocol):
+    """The two lists of `[network]`."""
+
+    @property
+    def allow(self) -> tuple[str, ...]: ...
+
+    @property
+    def allow_private(self) -> tuple[str, ...]: ...
+
+
+class Workplace:
+    """The folders of one home that commands may see."""
+
+    def __init__(self, workspace: Path, tasks: Path, network: NetworkList) -> None:
+        self.workspace = workspace
+        self.network = network
+        self._tasks = tasks
+
+    def folder(self, wanted: str | None) -> Path:
+        """The folder to work in: the workspace, or one inside it.
+
+        Raises:
+            Refused: it lies elsewhere.
+            NotFound: there is none.
+        """
+        self.workspace.mkdir(parents=True, exist_ok=True, mode=0o700)
+        root = self.workspace.resolve()
+        path = (root / (wanted or ".")).resolve()
+        if not path.is_relative_to(root):
+            raise Refused(f"{wanted} lies outside of the workspace", hint=f"commands work in {root}")
+        if not path.is_dir():
+            raise NotFound(f"there is no folder {wanted}", hint=f"make it in {root} first")
+        return path
+
+    def task_folder(self, task_id: str) -> Path:
+        """The task's own folder, made if it is missing."""
+        path = self._tasks / task_id
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path.resolve()
+
+    def protected(self) -> tuple[str, ...]:
+        """What in the workspace commands may read and not change. The folders are made, so that they can be held."""
+        root = self.workspace.resolve()
+        for name in ("memory", "skills", "flows"):
+            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        return tuple(str(root / name) for name in _STANDING if (root / name).exists())

@@ -1,0 +1,99 @@
+"""The kind `http`: within the network list, with a key against repeats."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from tests.conftest import Engine
+
+from tawny.app import open_app
+from tawny.clock import SystemClock
+from tawny.config import Config, Home, Network
+from tawny.domain.tasks import Status
+
+
+class Server:
+    def __init__(self) -> None:
+        self.port = 0
+        self.requests: list[str] = []
+        self.answers: list[tuple[int, str]] = []
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = next((int(x[15:]) for x in head.split("\r\n") if x.lower().startswith("content-length:")), 0)
+        self.requests.append(head + (await reader.readexactly(length)).decode())
+        status, body = self.answers.pop(0) if self.answers else (200, "fine")
+        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nx-a: b\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[Server]:
+    made = Server()
+    async with await asyncio.start_server(made.handle, "127.0.0.1", 0) as listener:
+        made.port = listener.sockets[0].getsockname()[1]
+        yield made
+
+
+@pytest.fixture
+async def listed(home: Home, server: Server) -> AsyncGenerator[Engine]:
+    config = Config(network=Network(allow_private=(f"127.0.0.1:{server.port}",)))
+    async with open_app(home, config) as app:
+        yield Engine(app, SystemClock())
+
+
+async def test_a_get_gives_status_headers_and_body(listed: Engine, server: Server) -> None:
+    task = await listed.submit(
+        "http", params={"url": f"http://127.0.0.1:{server.port}/x", "headers": {"A": "1"}}
+    )
+    done = await listed.done(task.task_id)
+    assert done.result is not None
+    assert (done.result["status"], done.result["body"], done.result["headers"]["x-a"]) == (200, "fine", "b")
+    assert "idempotency-key" not in server.requests[0].lower()
+
+
+async def test_a_post_carries_the_key_of_task_and_step_in_every_attempt(
+    listed: Engine, server: Server
+) -> None:
+    server.answers = [(503, "later"), (200, "made")]
+    body: dict[str, Any] = {"url": f"http://127.0.0.1:{server.port}/", "method": "POST", "body": {"a": 1}}
+    task = await listed.submit("http", params=body, retry={"base": "10ms"})
+    done = await listed.done(task.task_id)
+    assert done.status is Status.SUCCEEDED
+    assert len(server.requests) == 2
+    for request in server.requests:
+        assert f"idempotency-key: {task.task_id}:request" in request.lower()
+        assert request.endswith('{"a":1}')
+
+
+async def test_an_unlisted_address_is_refused_with_the_mend(listed: Engine) -> None:
+    task = await listed.submit("http", params={"url": "http://169.254.169.254/latest/meta-data/"})
+    done = await listed.done(task.task_id)
+    assert done.error is not None
+    assert (done.status, done.error.kind) == (Status.FAILED, "refused")
+    assert "metadata address" in done.error.message
+
+
+async def test_an_answer_of_404_is_a_failure_that_shows_it(listed: Engine, server: Server) -> None:
+    server.answers = [(404, "not here")]
+    task = await listed.submit("http", params={"url": f"http://127.0.0.1:{server.port}/"})
+    done = await listed.done(task.task_id)
+    assert done.status is Status.FAILED
+    assert done.result is not None
+    assert (done.result["status"], done.result["body"]) == (404, "not here")
+
+
+async def test_the_simulated_tasks_effect_passes_the_same_list(listed: Engine, server: Server) -> None:
+    params = {"steps": 2, "step_seconds": 0, "effect_url": f"http://127.0.0.1:{server.port}/"}
+    task = await listed.submit("simulate", params=params)
+    assert (await listed.done(task.task_id)).status is Status.SUCCEEDED
+    assert [f"{task.task_id}:step-{n}" in request for n, request in enumerate(server.requests, 1)] == [
+        True,
+        True,
+    ]
+    refused = await listed.submit("simulate", params={**params, "effect_url": "http://127.0.0.1:1/"})
+    done = await listed.done(refused.task_id)
+    assert done.error is not None
+    assert done.error.kind == "refused"
