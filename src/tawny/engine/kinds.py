@@ -25,8 +25,11 @@ class Context(Protocol):
 
     task: Task
     clock: Clock
-    stop_reason: str | None
-    """Why the run is being cancelled: `cancel`, `timeout`, `shutdown` or `fence`; `None` while it may go on."""
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run is being cancelled: `cancel`, `timeout`, `shutdown` or `fence`; `None` while it may go on."""
+        ...
 
     async def step(
         self,

@@ -34,6 +34,10 @@ class ItemContext:
         self.task: Task = context.task
         self.clock = context.clock
 
+    @property
+    def stop_reason(self) -> str | None:
+        return self._context.stop_reason
+
     async def step(
         self,
         key: str,
