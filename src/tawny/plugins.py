@@ -45,6 +45,7 @@ BUNDLED_CHANNELS: Mapping[str, str] = {
     "inbox": "tawny.channels.inbox",
     "memory": "tawny.channels.memory",
     "ntfy": "tawny.channels.ntfy",
+    "telegram": "tawny.channels.telegram",
     "terminal": "tawny.channels.terminal",
     "webhook": "tawny.channels.webhook",
     "webhook-url": "tawny.channels.webhook",

@@ -1,0 +1,416 @@
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from telegram import Update
+
+from fake_http import Response
+from tawny.api import AmbiguousSend, Attachment, Inbound, Outgoing, PermanentError, TemporaryError
+from tawny.channels.telegram import TelegramSettings
+from tawny.channels.telegram.bot import TelegramChannel
+from tawny.channels.telegram.markup import to_html
+from tawny.testing import FakeClock
+from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
+from telegram_api import FakeTelegram, _Html, slow_down
+
+# The library announces its own future in the constructor of an error; nothing of ours can keep it from doing so.
+pytestmark = pytest.mark.filterwarnings("ignore::telegram.warnings.PTBDeprecationWarning")
+
+
+class House:
+    """What a channel is lent, kept in a dictionary."""
+
+    def __init__(self, home: Path) -> None:
+        self.clock = FakeClock()
+        self.home = home
+        self.folder = home / "channels" / "x"
+        self.notes: dict[str, str] = {}
+
+    def secret(self, reference: str) -> str:
+        return reference
+
+    def client(self, *, named_by_owner: bool = True, timeout: float = 30.0) -> Any:
+        raise AssertionError(f"Telegram has a client of its own {named_by_owner} {timeout}")
+
+    async def note(self, name: str, value: str) -> None:
+        self.notes[name] = value
+
+    async def recall(self, name: str) -> str | None:
+        return self.notes.get(name)
+
+    async def say(self, session: str, message: Any) -> str:
+        raise AssertionError(f"{session} {message}")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeTelegram]:
+    fake = FakeTelegram()
+    await fake.http.start()
+    yield fake
+    await fake.http.stop()
+    assert fake.violations == []
+
+
+@pytest.fixture
+async def bot(server: FakeTelegram, tmp_path: Path) -> AsyncIterator[TelegramChannel]:
+    settings = TelegramSettings(
+        name="telegram", token="x", api_base=server.http.url, allow=(12345678,), groups=(-100777,)
+    )
+    channel = TelegramChannel(settings, House(tmp_path), token=server.token)
+    yield channel
+    await channel.close()
+
+
+class TestContract(ChannelContract):
+    @pytest.fixture
+    async def rig(self, server: FakeTelegram, bot: TelegramChannel, tmp_path: Path) -> Rig:
+        def seen() -> list[Seen]:
+            return [
+                Seen(
+                    text=message.get("text", message.get("caption", "")),
+                    conversation=str(message["chat"]["id"]),
+                    thread=str(message.get("message_thread_id", "")),
+                    buttons=tuple(
+                        button["text"]
+                        for row in message.get("reply_markup", {}).get("inline_keyboard", [])
+                        for button in row
+                    ),
+                    files=(message["file"][0],) if message["file"] else (),
+                )
+                for message in server.arrived
+            ]
+
+        def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
+            content: dict[str, Any] = {}
+            if more.get("group"):
+                content["chat"] = -100777
+                text = f"@tawny_bot {text}" if more.get("mention") else text
+            if more.get("thread"):
+                content |= {"message_thread_id": int(more["thread"]), "is_topic_message": True}
+            update_id = None if event is None else 9000 + event
+            who = 12345678 if sender == OWNER else 666
+            server.say(text, sender=who, update_id=update_id, name="Owner", **content)
+
+        def tap(label: str, *, sender: str = OWNER) -> None:
+            server.tap(server.arrived[-1], label, sender=12345678 if sender == OWNER else 666)
+
+        (tmp_path / "notes.txt").write_text("notes")
+        return Rig(
+            channel=bot,
+            seen=seen,
+            to="12345678",
+            thread="77",
+            say=say,
+            tap=tap,
+            refuse=server.http.stop,
+            drop=lambda: server.http.behave("drop"),
+            slow_down=lambda seconds: server.http.behave(slow_down(seconds)),
+            reject=lambda: server.blocked.add(12345678),
+            lock_out=lambda: setattr(server, "token", "other"),
+            reconnect=server.http.cut,
+            file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
+            allow=(12345678,),
+            groups=(-100777,),
+        )
+
+
+# --- beyond the contract
+
+
+async def take(bot: TelegramChannel, server: FakeTelegram, count: int) -> list[Inbound]:
+    """Listen until `count` messages have come in."""
+    heard: list[Inbound] = []
+    enough = asyncio.Event()
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound)
+        if len(heard) >= count:
+            enough.set()
+
+    task = asyncio.create_task(bot.listen(accept))
+    waiting = asyncio.create_task(enough.wait())
+    await asyncio.wait({task, waiting}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    assert enough.is_set(), [inbound.text for inbound in heard]
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert server.http.port
+    return heard
+
+
+def test_names_in_allow_are_refused():
+    with pytest.raises(msgspec.ValidationError, match="numeric id"):
+        msgspec.convert({"token": "x", "allow": ["@owner"]}, TelegramSettings)
+
+
+def test_webhook_mode_without_a_secret_is_refused():
+    with pytest.raises(msgspec.ValidationError, match="webhook_secret"):
+        msgspec.convert({"token": "x", "webhook_url": "https://x.test/"}, TelegramSettings)
+
+
+async def test_every_type_of_update_is_survived_and_only_messages_and_taps_count(
+    server: FakeTelegram, bot: TelegramChannel, monkeypatch: pytest.MonkeyPatch
+):
+    # As a server would that ignores allowed_updates: all types, with content and with none.
+    monkeypatch.setattr("tawny.channels.telegram.bot.WANTED", tuple(Update.ALL_TYPES))
+    message = server.message("posted")
+    person = {"id": 12345678, "is_bot": False, "first_name": "Owner"}
+    chat = {"id": 12345678, "type": "private"}
+    member = {"status": "member", "user": person}
+    contents: dict[str, Any] = {
+        "edited_message": {**message, "edit_date": 1},
+        "channel_post": {**message, "from": None, "chat": {"id": -1, "type": "channel", "title": "c"}},
+        "edited_channel_post": {**message, "edit_date": 1, "chat": {"id": -1, "type": "channel", "title": "c"}},
+        "inline_query": {"id": "1", "from": person, "query": "q", "offset": ""},
+        "chosen_inline_result": {"result_id": "1", "from": person, "query": "q"},
+        "poll": {
+            "id": "1", "question": "q", "options": [], "total_voter_count": 0, "is_closed": False, "is_anonymous": True,
+            "type": "regular", "allows_multiple_answers": False,
+        },
+        "my_chat_member": {
+            "chat": chat, "from": person, "date": 1, "old_chat_member": member,
+            "new_chat_member": {"status": "kicked", "user": person, "until_date": 0},
+        },
+        "message_reaction": {
+            "chat": chat, "message_id": 1, "user": person, "date": 1, "old_reaction": [],
+            "new_reaction": [{"type": "emoji", "emoji": "👍"}],
+        },
+        "message_reaction_count": {"chat": chat, "message_id": 1, "date": 1, "reactions": []},
+        "deleted_business_messages": {"business_connection_id": "1", "chat": chat, "message_ids": [1]},
+        "business_message": message,
+        "edited_business_message": {**message, "edit_date": 1},
+        "purchased_paid_media": {"from": person, "paid_media_payload": "x"},
+        "chat_join_request": {"chat": chat, "from": person, "user_chat_id": 1, "date": 1},
+    }  # fmt: skip
+    for kind, content in contents.items():
+        server.push(**{kind: content})
+    for more in (
+        {"location": {"latitude": 52.5, "longitude": 13.4}},
+        {"contact": {"phone_number": "1", "first_name": "A"}},
+        {"new_chat_members": [person]},
+        {"dice": {"emoji": "🎲", "value": 3}},
+        {"from": None},
+        {"text": "", "pinned_message": None},
+    ):
+        server.push(message={**server.message(), **more})
+    server.push(message={"message_id": "what?", "chat": 7})
+    server.push(some_future_thing={"x": 1})
+    server.say("the end")
+    heard = await take(bot, server, 3)
+    assert [inbound.text for inbound in heard] == ["My location: 52.5, 13.4", "A contact: A, 1", "the end"]
+
+
+async def test_an_anonymous_admin_is_not_the_owner(server: FakeTelegram, bot: TelegramChannel):
+    server.push(
+        message=server.message(
+            "@tawny_bot do it", chat=-100777, sender_chat={"id": -100777, "type": "supergroup", "title": "G"}
+        )
+    )
+    (inbound,) = await take(bot, server, 1)
+    assert inbound.sender == "-100777"
+
+
+async def test_a_longer_name_that_contains_ours_is_no_mention(server: FakeTelegram, bot: TelegramChannel):
+    server.say("@tawny_bot_2 hello", chat=-100777)
+    server.say("/run@tawny_bot now", chat=-100777)
+    first, second = await take(bot, server, 2)
+    assert not first.mentioned
+    assert not second.mentioned or second.text.startswith("/run")
+
+
+async def test_a_photo_that_comes_in_lies_in_the_home(
+    server: FakeTelegram, bot: TelegramChannel, tmp_path: Path
+):
+    server.files["p2"] = b"\xff\xd8jpeg"
+    size = {"file_unique_id": "u", "width": 1, "height": 1}
+    server.push(
+        message={
+            **server.message(),
+            "caption": "look",
+            "photo": [{"file_id": "p1", **size}, {"file_id": "p2", **size}],
+        }
+    )
+    (inbound,) = await take(bot, server, 1)
+    assert inbound.text == "look"
+    (file,) = inbound.attachments
+    assert (tmp_path / file.path).read_bytes() == b"\xff\xd8jpeg"
+    assert file.media_type == "image/jpeg"
+
+
+async def test_a_files_name_cannot_lead_out_of_the_home(
+    server: FakeTelegram, bot: TelegramChannel, tmp_path: Path
+):
+    server.files["d1"] = b"x"
+    server.push(
+        message={
+            **server.message(),
+            "document": {"file_id": "d1", "file_unique_id": "u", "file_name": "../../../.bashrc"},
+        }
+    )
+    (inbound,) = await take(bot, server, 1)
+    path = (tmp_path / inbound.attachments[0].path).resolve()
+    assert path.is_relative_to(tmp_path / "channels")
+
+
+async def test_a_strangers_file_is_not_fetched(server: FakeTelegram, bot: TelegramChannel):
+    server.files["d1"] = b"x"
+    document = {"file_id": "d1", "file_unique_id": "u", "file_name": "virus.exe"}
+    server.push(message={**server.message(sender=666), "document": document})
+    server.say("me")
+    await take(bot, server, 2)
+    assert "getFile" not in [method for method, _ in server.calls]
+
+
+async def test_a_file_outside_the_home_is_not_sent(bot: TelegramChannel, server: FakeTelegram):
+    for path in ("/etc/passwd", "../../etc/passwd", ""):
+        with pytest.raises(PermanentError, match="not in the home"):
+            await bot.send(
+                Outgoing(key="k", text="", to="12345678", attachments=(Attachment("passwd", path=path),))
+            )
+    assert server.arrived == []
+
+
+async def test_only_what_is_stored_is_confirmed(server: FakeTelegram, bot: TelegramChannel):
+    first = server.say("one")
+
+    async def accept(inbound: Inbound) -> None:
+        raise TemporaryError(f"no room for {inbound.text}")
+
+    with pytest.raises(TemporaryError):
+        await bot.listen(accept)
+    assert server.confirmed <= first
+    assert [inbound.text for inbound in await take(bot, server, 1)] == ["one"]
+
+
+async def test_broken_markup_is_sent_plain(server: FakeTelegram, bot: TelegramChannel):
+    server.http.behave(
+        Response(400, {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities: x"})
+    )
+    await bot.send(Outgoing(key="k", text="**bold", to="12345678"))
+    assert [message["text"] for message in server.arrived] == ["**bold"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (500, TemporaryError),
+        (502, AmbiguousSend),
+        (503, TemporaryError),
+        (504, AmbiguousSend),
+        (400, PermanentError),
+    ],
+)
+async def test_an_error_of_the_server_is_what_it_is(
+    server: FakeTelegram, bot: TelegramChannel, status: int, error: Any
+):
+    server.http.behave(Response(status, b"<html>oops</html>"))
+    with pytest.raises(error):
+        await bot.send(Outgoing(key="k", text="x", to="12345678"))
+    assert server.arrived == []
+
+
+async def test_an_answer_that_is_no_json_is_ambiguous(server: FakeTelegram, bot: TelegramChannel):
+    server.http.behave(Response(200, b"<html>captive portal</html>"))
+    with pytest.raises(AmbiguousSend):
+        await bot.send(Outgoing(key="k", text="x", to="12345678"))
+
+
+async def test_the_token_is_in_no_error(server: FakeTelegram, bot: TelegramChannel):
+    await server.http.stop()
+    with pytest.raises(TemporaryError) as error:
+        await bot.send(Outgoing(key="k", text="x", to="12345678"))
+    assert "SECRET" not in str(error.value)
+
+
+async def test_links_are_not_previewed(server: FakeTelegram, bot: TelegramChannel):
+    await bot.send(Outgoing(key="k", text="see https://evil.test/?d=secret", to="12345678"))
+    assert server.calls[-1][1]["link_preview_options"] == '{"is_disabled":true}' or "true" in str(
+        server.calls[-1][1]["link_preview_options"]
+    )
+
+
+async def test_the_webhook_takes_signed_updates_alone(server: FakeTelegram, tmp_path: Path):
+    port = free_port()
+    settings = TelegramSettings(
+        name="telegram", token="x", api_base=server.http.url, allow=(12345678,), webhook_url="https://me.test/tg",
+        webhook_listen=f"127.0.0.1:{port}", webhook_secret="x",
+    )  # fmt: skip
+    bot = TelegramChannel(settings, House(tmp_path), token=server.token, webhook_secret="right")
+    heard: list[Inbound] = []
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound)
+
+    task = asyncio.create_task(bot.listen(accept))
+    update = {"update_id": 5, "message": server.message("over the hook")}
+    async with httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{port}/tg"
+
+        async def post(secret: str | None, body: Any = update) -> int:
+            headers = {} if secret is None else {"X-Telegram-Bot-Api-Secret-Token": secret}
+            return (await client.post(url, content=json.dumps(body), headers=headers)).status_code
+
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(httpx.ConnectError):
+                    assert await post("wrong") == 401
+                    break
+                await asyncio.sleep(0.01)
+        assert await post(None) == 401
+        assert await post("") == 401
+        assert await post("righ") == 401
+        assert heard == []
+        assert await post("right") == 200
+        assert (
+            await client.post(url, content=b"{", headers={"X-Telegram-Bot-Api-Secret-Token": "right"})
+        ).status_code == 400
+    assert [inbound.text for inbound in heard] == ["over the hook"]
+    assert server.webhook is not None
+    assert server.webhook["secret_token"] == "right"
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    await bot.close()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        ("**bold** and *it* and `a<b`", "<b>bold</b> and <i>it</i> and <code>a&lt;b</code>"),
+        ("# Title\n\n- one\n- two", "<b>Title</b>\n\n• one\n• two"),
+        ("```py\na < b\n```", '<pre><code class="language-py">a &lt; b</code></pre>'),
+        ("[x](https://a.test/?q=1&b=2)", '<a href="https://a.test/?q=1&amp;b=2">x</a>'),
+        ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+        ("2*3*4 snake_case_name", "2*3*4 snake_case_name"),
+        ("a **b", "a **b"),
+    ],
+)
+def test_markdown_becomes_telegrams_html(markdown: str, html: str):
+    assert to_html(markdown) == html
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab*_`~[]()<>&#- \n\x00", max_size=60))
+def test_whatever_the_markdown_what_telegram_gets_is_wellformed_or_plain(text: str):
+    reader = _Html()
+    reader.feed(to_html(text))
+    reader.close()
+    # Crossing marks (**a _b** c_) may cross tags; Telegram refuses those before sending, and they go out plain.
+    assert reader.error == "" or reader.error.startswith("Unmatched")
