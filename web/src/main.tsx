@@ -6,6 +6,7 @@ import { takeSecret } from "./router";
 import { connectLists } from "./store/lists";
 import { start, watchPage } from "./store/live";
 import { connectTasks } from "./store/tasks";
+import { deviceName } from "./store/device";
 import { startLanguage } from "./ui/preferences";
 import "./styles/index.css";
 
@@ -25,13 +26,6 @@ async function enter(): Promise<string | null> {
     signedIn.value = false;
     return t(secret.pair ? "signin.pair_failed" : "signin.wrong");
   }
-}
-
-function deviceName(): string {
-  const agent = navigator.userAgent;
-  const system = ["iPhone", "iPad", "Android", "Windows", "Mac", "Linux"].find((one) => agent.includes(one)) ?? "Browser";
-  const browser = ["Edg", "Firefox", "Chrome", "Safari"].find((one) => agent.includes(one)) ?? "";
-  return `${system} ${browser === "Edg" ? "Edge" : browser}`.trim();
 }
 
 void startLanguage().finally(async () => {

@@ -1,1 +1,163 @@
-export default function Stub() { return null; }
+/** Who may come in: devices, pairing by QR code, tokens for programs, notifications on this one. */
+
+import { useEffect, useState } from "preact/hooks";
+import { del, get, optional, post } from "../api";
+import { t, word } from "../i18n";
+import { duration } from "../format";
+import { loaded, now } from "../store/live";
+import { deviceName, installPrompt } from "../store/device";
+import { pushState, switchOff, switchOn, type PushState } from "../store/push";
+import type { Page as PageOf } from "../types";
+import { Icon } from "../ui/icon";
+import { qrImage } from "../ui/qr";
+import { Button, Chip, complain, Dialog, Field, Loading, Page, Problem, tell, useLoad, When } from "../ui/parts";
+
+interface Device { device_id: string; name: string; kind?: string; role?: string; scopes?: string[]; created_at?: string; last_seen?: string | null; current?: boolean; revoked?: boolean }
+interface Token { token_id?: string; id?: string; name: string; scopes?: string[]; created_at?: string; last_used?: string | null }
+interface Pairing { code: string; url?: string; expires_at?: string }
+
+const SCOPES = ["read", "write", "approvals", "admin", "pairing"] as const;
+const none = { items: [], next_cursor: null };
+
+/** The QR code as an image: its SVG stands in a data address, so nothing of it becomes markup of the page. */
+function Code({ text }: { text: string }) {
+  const source = qrImage(text);
+  return source ? <img class="qr" alt={t("devices.qr")} width={220} height={220} src={source} /> : null;
+}
+
+function ScopeChoice({ chosen, onChange }: { chosen: string[]; onChange: (scopes: string[]) => void }) {
+  return (
+    <fieldset class="scopes"><legend class="legend">{t("devices.may")}</legend>
+      {SCOPES.map((one) => <label class="check" key={one}><input type="checkbox" checked={chosen.includes(one)} onChange={(event) => onChange(event.currentTarget.checked ? [...chosen, one] : chosen.filter((other) => other !== one))} /> {t(`scope.${one}`)}</label>)}
+    </fieldset>
+  );
+}
+
+function PairDialog({ open, onClose }: { open: boolean; onClose: () => void }) {
+  const [scopes, setScopes] = useState<string[]>(["read", "write", "approvals"]);
+  const [pairing, setPairing] = useState<Pairing | null>(null);
+  useEffect(() => {
+    if (!open) setPairing(null);
+  }, [open]);
+  const left = pairing?.expires_at ? (Date.parse(pairing.expires_at) - now.value) / 1000 : null;
+  const local = /^(localhost|127\.|\[::1\])/.test(location.hostname);
+  const address = pairing ? (pairing.url ?? `${location.origin}/#pair=${pairing.code}`) : "";
+  return (
+    <Dialog title={t("devices.pair")} open={open} onClose={onClose}>
+      {!pairing ? (
+        <div class="stack">
+          <ScopeChoice chosen={scopes} onChange={setScopes} />
+          <div class="row end"><Button kind="primary" onClick={async () => setPairing(await post<Pairing>("/v1/pairing", { scopes }))}>{t("devices.make_code")}</Button></div>
+        </div>
+      ) : (
+        <div class="stack pairing">
+          <Code text={address} />
+          <p>{t("devices.scan")}</p>
+          <p class="pair-code mono">{pairing.code}</p>
+          {left !== null && <p class="hint" role="timer">{left > 0 ? t("approval.expires", { time: duration(Math.round(left)) }) : t("devices.code_over")}</p>}
+          {local && <p class="notice need"><Icon name="alert" /><span>{t("devices.local")}</span></p>}
+        </div>
+      )}
+    </Dialog>
+  );
+}
+
+function Notifications() {
+  const [state, setState] = useState<PushState | null>(null);
+  useEffect(() => {
+    pushState().then(setState, () => setState("unsupported"));
+  }, []);
+  const prompt = installPrompt.value;
+  return (
+    <section class="card stack">
+      <h2>{t("push")}</h2>
+      <p>{t("push.lead")}</p>
+      {state === "on" ? (
+        <div class="row"><Chip tone="good">{t("push.on")}</Chip>
+          <Button small onClick={async () => {
+            await post("/v1/push/test");
+            tell(t("push.tested"), "good");
+          }}>{t("push.test")}</Button>
+          <Button small kind="quiet" onClick={async () => setState(await switchOff())}>{t("push.switch_off")}</Button></div>
+      ) : state === "off" ? (
+        <div class="row"><Button kind="primary" icon="bell" onClick={async () => setState(await switchOn(deviceName()).catch((error) => {
+          complain(error);
+          return "off" as const;
+        }))}>{t("push.switch_on")}</Button></div>
+      ) : state && <p class="notice need"><Icon name="bell" /><span>{t(`push.${state}`)}</span></p>}
+      {prompt && <div class="row"><Button icon="download" onClick={() => prompt.prompt()}>{t("push.install")}</Button><span class="hint">{t("push.install_hint")}</span></div>}
+    </section>
+  );
+}
+
+function Tokens() {
+  const { data, reload } = useLoad(() => optional(get<PageOf<Token>>("/v1/tokens"), null), loaded.value);
+  const [open, setOpen] = useState(false);
+  const [name, setName] = useState("");
+  const [scopes, setScopes] = useState<string[]>(["read"]);
+  const [made, setMade] = useState<string | null>(null);
+  if (!data) return null;
+  return (
+    <section class="stack">
+      <div class="row"><h2 class="section">{t("tokens")}</h2><span class="push"><Button small icon="plus" onClick={() => {
+        setMade(null);
+        setOpen(true);
+      }}>{t("tokens.new")}</Button></span></div>
+      <p class="hint">{t("tokens.lead")}</p>
+      {data.items.length > 0 && <ul class="list">{data.items.map((one) => {
+        const id = one.token_id ?? one.id ?? one.name;
+        return <li key={id}><div class="grow"><span class="title">{one.name}</span><span class="hint">{one.scopes?.map((scope) => word("scope", scope)).join(" · ")}</span></div><span class="hint"><When time={one.last_used ?? one.created_at} /></span>
+          <Button small kind="quiet" icon="trash" label={`${t("devices.revoke")}: ${one.name}`} onClick={async () => {
+            await del(`/v1/tokens/${encodeURIComponent(id)}`);
+            await reload();
+          }} /></li>;
+      })}</ul>}
+      <Dialog title={t("tokens.new")} open={open} onClose={() => {
+        setOpen(false);
+        setMade(null);
+      }}>
+        {made ? <div class="stack"><p>{t("tokens.once")}</p><pre class="plain" tabIndex={0}>{made}</pre><div class="row end"><Button icon="copy" onClick={() => navigator.clipboard.writeText(made).then(() => tell(t("told.copied")))}>{t("copy")}</Button></div></div> : (
+          <form class="stack" onSubmit={(event) => event.preventDefault()}>
+            <Field label={t("form.name")}>{(id) => <input id={id} required value={name} onInput={(event) => setName(event.currentTarget.value)} />}</Field>
+            <ScopeChoice chosen={scopes} onChange={setScopes} />
+            <div class="row end"><Button kind="primary" type="submit" disabled={!name} onClick={async () => {
+              setMade((await post<{ token: string }>("/v1/tokens", { name, scopes })).token);
+              setName("");
+              await reload();
+            }}>{t("tokens.new")}</Button></div>
+          </form>
+        )}
+      </Dialog>
+    </section>
+  );
+}
+
+export default function Devices() {
+  const { data, error, reload } = useLoad(() => optional(get<PageOf<Device>>("/v1/devices"), none as PageOf<Device>), loaded.value);
+  const [pairing, setPairing] = useState(false);
+  const devices = (data?.items ?? []).filter((one) => !one.revoked);
+  return (
+    <Page title={t("nav.devices")} lead={t("devices.lead")} actions={<Button kind="primary" icon="plus" onClick={() => setPairing(true)}>{t("devices.pair")}</Button>}>
+      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : devices.length > 0 && (
+        <ul class="list">{devices.map((one) => (
+          <li key={one.device_id} data-device={one.device_id}>
+            <span class="automation-icon"><Icon name="device" /></span>
+            <div class="grow"><span class="row"><span class="title">{one.name}</span>{one.current && <Chip tone="good">{t("devices.this")}</Chip>}</span><span class="hint">{one.scopes?.map((scope) => word("scope", scope)).join(" · ") || one.role}</span></div>
+            <span class="hint"><When time={one.last_seen ?? one.created_at} /></span>
+            {!one.current && <Button small kind="quiet" icon="trash" label={`${t("devices.revoke")}: ${one.name}`} onClick={async () => {
+              await del(`/v1/devices/${encodeURIComponent(one.device_id)}`);
+              tell(t("devices.revoked", { name: one.name }));
+              await reload();
+            }} />}
+          </li>
+        ))}</ul>
+      )}
+      <Notifications />
+      <Tokens />
+      <PairDialog open={pairing} onClose={() => {
+        setPairing(false);
+        void reload();
+      }} />
+    </Page>
+  );
+}

@@ -1,1 +1,64 @@
-export default function Stub() { return null; }
+/** What the assistant remembers, and what it has learnt to do. */
+
+import { useEffect, useState } from "preact/hooks";
+import { get, optional } from "../api";
+import { t } from "../i18n";
+import { place, setQuery } from "../router";
+import { loaded } from "../store/live";
+import type { Page as PageOf } from "../types";
+import { Icon } from "../ui/icon";
+import { Markdown } from "../ui/markdown";
+import { Chip, Empty, Loading, Page, Problem, Tabs, useLoad, When } from "../ui/parts";
+
+interface Note { id?: string; file?: string; path?: string; line?: number; text: string; time?: string }
+interface Skill { name: string; description?: string; path?: string; enabled?: boolean; source?: string; version?: string }
+
+const none = { items: [], next_cursor: null };
+
+function Memory() {
+  const text = place.value.query.get("q") ?? "";
+  const [asked, setAsked] = useState(text);
+  useEffect(() => {
+    const timer = setTimeout(() => setAsked(text), 200);
+    return () => clearTimeout(timer);
+  }, [text]);
+  const { data, error, reload } = useLoad(() => optional(get<PageOf<Note>>("/v1/memory", { q: asked, limit: 100 }), none as PageOf<Note>), `${asked}:${loaded.value}`);
+  return (
+    <>
+      <div class="filters" role="search"><label class="search"><Icon name="search" size={16} /><span class="visually-hidden">{t("memory.search")}</span><input type="search" value={text} placeholder={t("memory.search")} onInput={(event) => setQuery({ q: event.currentTarget.value })} /></label></div>
+      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.items.length ? (
+        asked ? <p class="hint">{t("memory.not_found")}</p> : <Empty icon="book" title={t("memory.none")}>{t("memory.none_hint")}</Empty>
+      ) : (
+        <ul class="list">{data.items.map((one, place) => (
+          <li key={one.id ?? place}><div class="grow"><Markdown text={one.text} /><span class="hint mono">{one.file ?? one.path}{one.line ? `:${one.line}` : ""}</span></div><span class="hint"><When time={one.time} /></span></li>
+        ))}</ul>
+      )}
+    </>
+  );
+}
+
+function Skills() {
+  const { data, error, reload } = useLoad(() => optional(get<PageOf<Skill>>("/v1/skills", { limit: 200 }), none as PageOf<Skill>), loaded.value);
+  if (error) return <Problem error={error} retry={reload} />;
+  if (!data) return <Loading />;
+  if (!data.items.length) return <Empty icon="spark" title={t("skills.none")}>{t("skills.none_hint")} <code>workspace/skills/NAME/SKILL.md</code></Empty>;
+  return (
+    <ul class="list">{data.items.map((one) => (
+      <li key={one.name}><span class="automation-icon"><Icon name="spark" /></span>
+        <div class="grow"><span class="title">{one.name}</span><span>{one.description}</span><span class="hint mono">{one.path}</span></div>
+        {one.enabled === false && <Chip>{t("status.disabled")}</Chip>}</li>
+    ))}</ul>
+  );
+}
+
+export default function Knowledge({ id }: { id: string }) {
+  const shows = id === "skills" ? "skills" : "memory";
+  return (
+    <Page title={t("nav.knowledge")} lead={t("knowledge.lead")}>
+      <Tabs label={t("nav.knowledge")} chosen={shows} onChoose={(one) => {
+        location.hash = `#/knowledge/${one}`;
+      }} tabs={[{ id: "memory", label: t("memory") }, { id: "skills", label: t("skills") }]} />
+      {shows === "memory" ? <Memory /> : <Skills />}
+    </Page>
+  );
+}

@@ -1,7 +1,7 @@
 /** The one connection to the event log: snapshot first, then every event after it, resumed where it broke off. */
 
 import { batch, signal } from "@preact/signals";
-import { ApiError, get, signedIn } from "../api";
+import { ApiError, get, optional, signedIn } from "../api";
 import { readStream, type Frame } from "../sse";
 import type { ServerStatus, WireEvent } from "../types";
 
@@ -68,7 +68,7 @@ export function position(seq?: number | null): number | null {
 }
 
 async function snapshot(): Promise<void> {
-  const status = await get<ServerStatus>("/v1/status");
+  const status = await optional<ServerStatus, ServerStatus>(get("/v1/status"), {});
   serverStatus.value = status;
   if (status.time) clockOffset.value = Date.parse(status.time) - Date.now();
   now.value = Date.now() + clockOffset.value;

@@ -8,7 +8,7 @@ import { go } from "../router";
 import { put } from "../store/tasks";
 import type { Page, Task } from "../types";
 import { Button, Dialog, Field, sentence, tell } from "./parts";
-import { SchemaForm, type Schema } from "./schema";
+import { resolve, SchemaForm, type Schema } from "./schema";
 
 export interface Kind { kind: string; title?: string; description?: string; schema?: Schema }
 
@@ -29,15 +29,27 @@ export const BUILT_IN: Kind[] = [
   { kind: "simulate", schema: { type: "object", properties: { steps: { type: "integer", default: 20 }, step_seconds: { type: "number", default: 1 } }, required: ["steps", "step_seconds"] } },
 ];
 
+/** What the house fills in by itself; nobody types it. */
+const INTERNAL: Record<string, string[]> = { agent_turn: ["input", "helper", "agent", "tools"] };
+
 export async function loadKinds(): Promise<Kind[]> {
-  const listed = (await optional(get<Page<Kind>>("/v1/kinds"), { items: [], next_cursor: null })).items;
-  return listed.length ? listed : BUILT_IN;
+  const listed = (await optional(get<Page<Kind>>("/v1/kinds", { limit: 200 }), { items: [], next_cursor: null })).items;
+  const shown = listed.map((kind) => {
+    const whole = resolve(kind.schema ?? {}, kind.schema ?? {});
+    const properties = Object.entries(whole.properties ?? {}).filter(([name]) => !INTERNAL[kind.kind]?.includes(name));
+    return { ...kind, schema: { ...whole, $defs: kind.schema?.$defs, properties: Object.fromEntries(properties) } };
+  });
+  return shown.length ? shown : BUILT_IN;
 }
 
-/** A field's first value, where the schema gives one. */
+/** The first values of what must be given; the rest is left to the server's own defaults. */
 export function defaults(schema: Schema | undefined): Record<string, unknown> {
+  const whole = resolve(schema ?? {}, schema ?? {});
   const values: Record<string, unknown> = {};
-  for (const [name, property] of Object.entries(schema?.properties ?? {})) if (property.default !== undefined && property.default !== null) values[name] = property.default;
+  for (const name of whole.required ?? []) {
+    const value = whole.properties?.[name]?.default;
+    if (value !== undefined && value !== null) values[name] = value;
+  }
   return values;
 }
 

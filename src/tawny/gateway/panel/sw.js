@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-6f8f3135db8e";
-const SHELL = ["/","/assets/approvals-BeZr73C4.js","/assets/audit-CSxRPO1x.js","/assets/automations-a1pDUyHV.js","/assets/calendar-5CQXRCYs.js","/assets/channels-CSxRPO1x.js","/assets/chat-xfWmYnMr.js","/assets/devices-CSxRPO1x.js","/assets/index-C0I7zgua.js","/assets/knowledge-CSxRPO1x.js","/assets/markdown-DVzGdIBN.js","/assets/metrics-CSxRPO1x.js","/assets/sessions-CSxRPO1x.js","/assets/settings-CSxRPO1x.js","/assets/task-BkhFWNb6.js","/assets/zh-DlNTeYdO.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-fd14ed764e58";
+const SHELL = ["/","/assets/index-BMDpsSHU.js","/assets/more-CtFC1Pkx.js","/assets/plan-CaoLbXu4.js","/assets/work-Czbmxw1a.js","/assets/zh-CcA9R6Gq.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
