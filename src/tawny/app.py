@@ -16,6 +16,7 @@ from tawny.agent.agency import Agency
 from tawny.agent.assembly import build_agency
 from tawny.assistants.brief import generate_daily_brief
 from tawny.assistants.digest import digest_document
+from tawny.assistants.subtitles import make_subtitles
 from tawny.clock import Clock, SystemClock, iso, parse_duration
 from tawny.config import Config, Home, approvers_of, owner_zone, resolve_secret
 from tawny.delivery.channel import Accept
@@ -107,6 +108,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         agent_turn(_no_agent),
         command(workshop.commands, workshop.place, limits=workshop.limits),
         http(way_out.egress),
+        make_subtitles(home.workspace, way_out.post),
     )
     # One mapping, filled in place: batches look their actions up in it.
     kinds.update({kind.name: kind for kind in bundled})

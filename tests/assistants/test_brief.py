@@ -126,8 +126,7 @@ FEED = """<?xml version="1.0"?><rss version="2.0"><channel><title>World</title>
 <item><title>Stale news</title><guid>2</guid><pubDate>Mon, 02 Mar 2026 20:00:00 GMT</pubDate></item></channel></rss>"""
 
 GOLDEN = """\
-**Good Morning! ☀️**
-Tuesday, 17 March 2026
+**Good Morning! ☀️** Tuesday, 17 March 2026
 
 **📅 Today's Schedule**
 - All day Trade fair

@@ -276,7 +276,7 @@ def _escaped(text: str) -> str:
 
 
 def _markdown(brief: Brief) -> str:
-    blocks = [f"**{brief.greeting}**\n{long_date(brief.day)}"]
+    blocks = [f"**{brief.greeting}** {long_date(brief.day)}"]
     for section in brief.sections:
         head = f"{section.sign} {section.title}"
         if section.inline:

@@ -205,7 +205,9 @@ def examine(part: Part, *, about: frozenset[str] = frozenset(), focus: Sequence[
 def merge(parts: Iterable[Findings], *, most: int = 5) -> Findings:
     """The weightiest of all parts; what is told under one head is not told under another."""
     everything = list(parts)
-    told: set[str] = set()
+    # What stands in part after part is a template's, not news.
+    spread = Counter(key for one in everything for key in _keys(one))
+    told = {key for key, n in spread.items() if n > 2}
     merged: dict[str, tuple[Finding, ...]] = {}
     for kind in ("deadlines", "risks", "actions", "key_points"):
         found = [
@@ -290,6 +292,12 @@ def _weight(sentence: str, about: frozenset[str], position: int) -> float:
 
 def _key(text: str) -> str:
     return re.sub(r"\W+", "", text.casefold())
+
+
+def _keys(found: Findings) -> set[str]:
+    """What one part says, each sentence once."""
+    every = (*found.key_points, *found.risks, *found.deadlines, *found.actions)
+    return {_key(finding.text) for finding in every}
 
 
 def _best(found: Iterable[Finding], most: int) -> tuple[Finding, ...]:
