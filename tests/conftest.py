@@ -1,13 +1,14 @@
 """Real parts: SQLite in a temporary file, the real engine, a clock under the test's hand."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import servers
 from tawny.app import App, open_app
 from tawny.clock import SystemClock
 from tawny.config import Config, Home, Limits
@@ -16,10 +17,26 @@ from tawny.engine.kinds import Kind
 from tawny.engine.submit import parse_request
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
-from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.stores import open_store
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
 from tawny.testing import FakeClock
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of our own: the URL of its maintenance database."""
+    with servers.postgres() as url:
+        yield url
+
+
+LIMITS = Limits(concurrency=8, max_running_per_owner=8)
+
+
+@pytest.fixture
+def config() -> Config:
+    """The configuration of the engine; the suites of ledger and engine run it on both databases."""
+    return Config(limits=LIMITS)
 
 
 @pytest.fixture
@@ -35,8 +52,8 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-async def ledger(tmp_path: Path, clock: FakeClock) -> AsyncGenerator[Ledger]:
-    store = SqliteStore(tmp_path / "ledger.db")
+async def ledger(home: Home, config: Config, clock: FakeClock) -> AsyncGenerator[Ledger]:
+    store = open_store(home, config)
     migrate(store, clock)
     async with Ledger(store, clock) as ledger:
         yield ledger
@@ -95,20 +112,19 @@ def kinds() -> dict[str, Kind]:
     return {}
 
 
-CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
-
-
 @pytest.fixture
-async def engine(home: Home, clock: FakeClock, kinds: dict[str, Kind]) -> AsyncGenerator[Engine]:
+async def engine(
+    home: Home, config: Config, clock: FakeClock, kinds: dict[str, Kind]
+) -> AsyncGenerator[Engine]:
     """The real engine on a clock that stands still until it is moved."""
-    async with open_app(home, CONFIG, clock=clock, kinds=kinds) as app:
+    async with open_app(home, config, clock=clock, kinds=kinds) as app:
         yield Engine(app, clock)
 
 
 @pytest.fixture
-async def live(home: Home, kinds: dict[str, Kind]) -> AsyncGenerator[Engine]:
+async def live(home: Home, config: Config, kinds: dict[str, Kind]) -> AsyncGenerator[Engine]:
     """The real engine on the machine's clock."""
-    async with open_app(home, CONFIG, kinds=kinds) as app:
+    async with open_app(home, config, kinds=kinds) as app:
         yield Engine(app, SystemClock())
 
 
@@ -120,13 +136,13 @@ OpenEngine = Callable[..., AbstractAsyncContextManager[Engine]]
 
 
 @pytest.fixture
-def open_engine(home: Home, clock: FakeClock, kinds: dict[str, Kind]) -> OpenEngine:
+def open_engine(home: Home, config: Config, clock: FakeClock, kinds: dict[str, Kind]) -> OpenEngine:
     """Opens the engine on the same home, again and again; raising `Crash` inside leaves it as a kill would."""
 
     @asynccontextmanager
-    async def opened(config: Config = CONFIG) -> AsyncGenerator[Engine]:
+    async def opened(changed: Config | None = None) -> AsyncGenerator[Engine]:
         try:
-            async with open_app(home, config, clock=clock, kinds=kinds) as app:
+            async with open_app(home, changed or config, clock=clock, kinds=kinds) as app:
                 yield Engine(app, clock)
         except BaseExceptionGroup as group:
             _, rest = group.split(Crash)

@@ -1,12 +1,15 @@
 """Real servers for tests, each on a free port of this machine, each ended with its test."""
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -297,3 +300,112 @@ def counting(target: int) -> Iterator[Counting]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _postgres_programs() -> Path:
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not versions:
+        pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
+    return versions[-1].parent
+
+
+def _as_postgres() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then it runs as its own user."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        pytest.skip("PostgreSQL cannot run as root, and there is no user postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of our own on a free port; the URL of its maintenance database."""
+    programs, identity, port = _postgres_programs(), _as_postgres(), free_port()
+    folder = Path(tempfile.mkdtemp(prefix="tawny-pg-"))
+    try:
+        if identity:
+            os.chown(folder, identity["user"], identity["group"])
+        folder.chmod(0o700)
+        data = folder / "data"
+        subprocess.run(
+            [
+                programs / "initdb",
+                "-D",
+                data,
+                "-U",
+                "tawny",
+                "-A",
+                "trust",
+                "--no-sync",
+                "-E",
+                "UTF8",
+                "--locale=C",
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            **identity,
+        )
+        argv = [
+            programs / "postgres",
+            "-D",
+            data,
+            "-p",
+            str(port),
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]
+        argv += ["-c", "max_connections=300", "-c", "fsync=off"]
+        server = subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **identity
+        )
+        try:
+            url = f"postgresql://tawny@127.0.0.1:{port}/postgres"
+            _wait_for_postgres(url, server)
+            yield url
+        finally:
+            server.send_signal(signal.SIGQUIT)
+            server.wait(20)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_postgres(url: str, server: subprocess.Popen[bytes]) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail("PostgreSQL does not answer")
+            time.sleep(0.05)
+        else:
+            return
+
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def database(url: str) -> Iterator[str]:
+    """A fresh database on a running PostgreSQL; its URL."""
+    import psycopg
+
+    name = f"tawny_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    try:
+        yield url.rsplit("/", 1)[0] + f"/{name}"
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from collections import Counter
 
 import msgspec
 import pytest
+from tests.both import config  # noqa: F401 - these run on both databases
 from tests.conftest import Crash
 
 from tawny.clock import SECOND

@@ -56,6 +56,10 @@ class Store(Protocol):
         """Tell other processes on the same database that something was committed."""
         ...
 
+    def listen(self, ring: Callable[[set[str]], None]) -> Callable[[], None]:
+        """Call `ring`, from any thread, with what others committed; the result ends it."""
+        ...
+
 
 class Numbers:
     """Running numbers and the texts that go with them, taken once a group and written back before the commit.
@@ -180,19 +184,26 @@ class Ledger:
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="ledger-reader")
         self._local = threading.local()
         self._opened: list[Connection] = []
-        self._failing = False
+        self._stop_listening: Callable[[], None] = _nothing
 
     async def __aenter__(self) -> "Ledger":
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
         self._thread.start()
+        self._stop_listening = self.store.listen(self._ring_from_outside)
         return self
+
+    def _ring_from_outside(self, topics: set[str]) -> None:
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.bell.ring, topics)
 
     async def __aexit__(self, *_: object) -> None:
         self._jobs.put(None)
         thread = self._thread
         if thread is not None:
             await asyncio.to_thread(thread.join)
+        await asyncio.to_thread(self._stop_listening)
         self._readers.shutdown(wait=True)
         for connection in self._opened:
             connection.close()
@@ -297,6 +308,10 @@ class Ledger:
             else:
                 job.future.set_result(job.result)
         self.bell.ring(topics)
+
+
+def _nothing() -> None:
+    pass
 
 
 def write_now(store: Store, clock: Clock, fn: Callable[[Tx], T]) -> T:

@@ -1,7 +1,7 @@
 """The embedded database: SQLite in WAL mode, synchronous=FULL, so an acknowledged task survives power loss."""
 
 import sqlite3
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,11 @@ class SqliteStore:
 
     def notify(self, topics: set[str]) -> None:
         """Other processes on this file are rung by the command line itself, through the gateway."""
+
+    def listen(self, ring: Callable[[set[str]], None]) -> Callable[[], None]:
+        """Nobody else writes while the gateway has the home; the command line rings by itself."""
+        del ring
+        return lambda: None
 
 
 def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:

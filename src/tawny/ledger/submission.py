@@ -153,7 +153,7 @@ def _check_queue(tx: Tx, submission: Submission, limits: Limits) -> None:
     queued = int(
         tx.value(
             "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM tasks WHERE owner = :owner AND status = 'queued'"
-            " AND detached = 1 LIMIT :bound) AS some",
+            " AND detached = 1 LIMIT :bound) AS bounded",
             owner=submission.owner,
             bound=limits.max_queued + 1,
         )

@@ -1,0 +1,5 @@
+"""These suites run on SQLite and on PostgreSQL."""
+
+from tests.both import config
+
+__all__ = ["config"]
