@@ -31,12 +31,13 @@ def postgres() -> Iterator[str]:
 
 
 LIMITS = Limits(concurrency=8, max_running_per_owner=8)
+CONFIG = Config(limits=LIMITS)
 
 
 @pytest.fixture
 def config() -> Config:
     """The configuration of the engine; the suites of ledger and engine run it on both databases."""
-    return Config(limits=LIMITS)
+    return CONFIG
 
 
 @pytest.fixture
