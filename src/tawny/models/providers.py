@@ -72,12 +72,15 @@ def _openai(spec: ModelSpec, key: str, client: httpx2.AsyncClient) -> Model:
     from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider  # noqa: PLC0415
 
+    from tawny.models.lean import LeanCompletions  # noqa: PLC0415
+
     sdk = AsyncOpenAI(
         base_url=spec.base_url or None,
         api_key=key or "none",
         http_client=client,
         max_retries=0,
     )
+    vars(sdk.chat)["completions"] = LeanCompletions(sdk)
     if spec.provider == "ollama":
         return OpenAIChatModel(spec.model, provider=OllamaProvider(openai_client=sdk))
     if spec.base_url:
