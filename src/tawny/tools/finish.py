@@ -23,6 +23,6 @@ finish = Tool(
     name="finish",
     description="End a run that nobody asked for; notify=false when there is nothing to tell.",
     params=Finish,
-    operation=lambda _params: Operation(name="finish", operation="read", level=READ),
+    operation=lambda _params: Operation(name="turn.finish", operation="read", level=READ),
     run=_run,
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from tawny.domain.lookup import meant
-from tawny.domain.tasks import Delivery, Effect, Json, Origin, Task
+from tawny.domain.tasks import Delivery, Effect, Json, Task
 from tawny.engine import commands
 from tawny.engine.kinds import Kinds
 from tawny.engine.submit import parse_request
@@ -50,17 +50,23 @@ class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = []
 
 
-_LEVELS = {"run": CHANGE, "cancel": CHANGE, "pause": CHANGE, "resume": CHANGE, "retry": CHANGE}
-_VERBS = {"run": "create", "cancel": "update", "pause": "update", "resume": "update", "retry": "create"}
+_STEERING = frozenset({"cancel", "pause", "resume", "retry"})
 
 
 def _operation(params: Tasks) -> Operation:
-    return Operation(
-        name=f"tasks.{params.action}",
-        operation=_VERBS.get(params.action, "read"),
-        level=_LEVELS.get(params.action, READ),
-        targets=tuple(one for one in params.deliver_to if one.startswith("webhook:")),
-    )
+    if params.action == "run":
+        return Operation(
+            name="tasks.run",
+            operation="create",
+            level=CHANGE,
+            targets=tuple(
+                one.removeprefix("webhook:") for one in params.deliver_to if one.startswith("webhook:")
+            ),
+            subjects=(params.title,) if params.title else (),
+        )
+    if params.action in _STEERING:
+        return Operation(name="tasks.steer", operation="update", level=CHANGE)
+    return Operation(name="tasks.read", operation="read", level=READ)
 
 
 def tasks_tool(ledger: Ledger, kinds: Kinds, limits: Limits, allowed: Callable[[str], bool]) -> Tool:
@@ -94,7 +100,7 @@ def tasks_tool(ledger: Ledger, kinds: Kinds, limits: Limits, allowed: Callable[[
         params=Tasks,
         operation=_operation,
         run=run,
-        effect=lambda params: Effect.IDEMPOTENT if params.action in _LEVELS else Effect.PURE,
+        effect=lambda params: Effect.PURE if _operation(params).level == READ else Effect.IDEMPOTENT,
     )
 
 
@@ -119,13 +125,7 @@ def _start(
         kinds=kinds,
         now=tx.now,
         zone=limits.zone,
-        origin=Origin(
-            by="model",
-            via="chat",
-            trusted=scope.origin.trusted,
-            reply_to=origin.reply_to,
-            detail=origin.detail,
-        ),
+        origin=inherit(origin, scope.run.task.params, by="model", via="chat"),
     )
     work = {"kind": params.kind, "params": params.params, "not_before": params.not_before}
     key = f"work:{scope.session}:{digest(work)}"

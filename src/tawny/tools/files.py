@@ -1,0 +1,127 @@
+"""The tools `read_file`, `write_file`, `list_files`: the workspace and nothing beside it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+import msgspec
+
+from tawny.clock import SECOND, iso
+from tawny.domain.tasks import Effect, Json
+from tawny.sandbox.paths import Root
+from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
+
+Text = Callable[[Path], Awaitable[str]]
+"""The text of a document (PDF, Office, mail …), parsed outside this process."""
+_READ_LIMIT = 400_000
+_DOCUMENTS = frozenset({".pdf", ".docx", ".odt", ".xlsx", ".pptx", ".epub", ".eml", ".html", ".htm", ".rtf"})
+_STANDING = ("AGENTS.md", "MEMORY.md", "HEARTBEAT.md")
+_STANDING_FOLDERS = ("memory", "skills", "flows", "programmes")
+
+
+class ReadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`path` within the workspace; `offset` and `limit` count lines, from 1."""
+
+    path: str
+    offset: Annotated[int, msgspec.Meta(ge=1)] = 1
+    limit: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 2000
+
+
+class WriteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Write `content` to `path` within the workspace; `append` adds to what is there."""
+
+    path: str
+    content: str
+    append: bool = False
+
+
+class ListFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """List a folder of the workspace."""
+
+    path: str = "."
+
+
+def file_tools(workspace: Path, text_of: Text) -> list[Tool]:
+    """The three tools, on one workspace."""
+    root = Root(workspace)
+
+    async def read(scope: ToolContext, params: ReadFile) -> Json:
+        del scope
+        if PurePosixPath(params.path).suffix.lower() in _DOCUMENTS:
+            root.stat(params.path)
+            text = await text_of(root.path / params.path)
+        else:
+            raw = await asyncio.to_thread(root.read, params.path, limit=_READ_LIMIT)
+            text = raw.decode("utf-8", errors="replace")
+        lines = text.splitlines()
+        shown = lines[params.offset - 1 : params.offset - 1 + params.limit]
+        document: dict[str, Json] = {"path": params.path, "content": "\n".join(shown), "lines": len(lines)}
+        if params.offset - 1 + len(shown) < len(lines):
+            document["next_offset"] = params.offset + len(shown)
+        return document
+
+    async def write(scope: ToolContext, params: WriteFile) -> Json:
+        del scope
+        data = params.content.encode()
+        await asyncio.to_thread(root.append if params.append else root.write, params.path, data)
+        return {"path": params.path, "bytes": len(data)}
+
+    async def entries(scope: ToolContext, params: ListFiles) -> Json:
+        del scope
+        found = await asyncio.to_thread(root.entries, params.path)
+        return {
+            "path": params.path,
+            "items": [
+                {
+                    "name": one.name,
+                    "kind": one.kind,
+                    "size": one.size,
+                    "modified": iso(int(one.modified * SECOND)),
+                }
+                for one in found[:500]
+            ],
+            "more": max(0, len(found) - 500),
+        }
+
+    return [
+        Tool(
+            name="read_file",
+            description="Read a file of the workspace as text (documents such as PDF too).",
+            params=ReadFile,
+            operation=lambda params: Operation(
+                name="file.read", operation="read", level=READ, targets=(params.path,)
+            ),
+            run=read,
+        ),
+        Tool(
+            name="write_file",
+            description="Write or append to a file of the workspace.",
+            params=WriteFile,
+            operation=_writing,
+            run=write,
+            # Writing the same bytes twice is writing them once; appending is not.
+            effect=lambda params: Effect.AT_MOST_ONCE if params.append else Effect.IDEMPOTENT,
+        ),
+        Tool(
+            name="list_files",
+            description="List a folder of the workspace.",
+            params=ListFiles,
+            operation=lambda params: Operation(
+                name="file.list", operation="read", level=READ, targets=(params.path,)
+            ),
+            run=entries,
+        ),
+    ]
+
+
+def _writing(params: WriteFile) -> Operation:
+    parts = [part for part in PurePosixPath(params.path).parts if part not in (".", "/")]
+    # Whoever writes these steers later work.
+    standing = bool(parts) and (parts[-1] in _STANDING or any(part in _STANDING_FOLDERS for part in parts))
+    return Operation(
+        name="file.write_standing" if standing or ".." in parts else "file.write",
+        operation="update",
+        level=CHANGE,
+        targets=(params.path,),
+    )
