@@ -115,6 +115,12 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
     return kinds
 
 
+def channel_names(config: Config) -> list[str]:
+    """The configured channels as a message may name them: by name, and by kind."""
+    named = [str(table["name"]) for tables in config.channels.values() for table in tables if "name" in table]
+    return sorted({*config.channels, *named})
+
+
 async def _no_agent(ctx: Context, params: AgentTurn) -> Result:
     raise PermanentError(f"{ctx.task.task_id} has no agent to answer {len(params.message)} characters")
 
@@ -205,7 +211,15 @@ async def open_app(
             shelf = open_shelf(home, config)
             known = bundled_kinds(home, config, shelf)
             known.update(kinds or {})
-            agency = build_agency(home, config, ledger, known, model=model)
+            agency = build_agency(
+                home,
+                config,
+                ledger,
+                known,
+                shelf=shelf,
+                channels=lambda: channel_names(config),
+                model=model,
+            )
             known["agent_turn"] = agent_turn(agency.run_turn)
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)
             recovered = await app.dispatcher.recover()

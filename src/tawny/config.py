@@ -141,6 +141,12 @@ class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context_tokens: Count = 64_000
 
 
+class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where `web_search` asks: an address with `{query}` in it that answers in SearXNG's JSON."""
+
+    url: str = ""
+
+
 class Background(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What always goes to the background: `rules` in plain words, and bounds the tools check by themselves."""
 
@@ -192,6 +198,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: Ledger = Ledger()
     chat: Chat = Chat()
     background: Background = Background()
+    search: Search = Search()
     budgets: Budgets = Budgets()
     agents: tuple[AgentProfile, ...] = ()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tawny.memory.notes import Notes
+from tawny.sandbox.paths import Root
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def notes(tmp_path: Path) -> Notes:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (workspace / "MEMORY.md").write_text("# Memory\n\n- Ann likes jasmine tea\n- The boiler is a Viessmann\n")
-    return Notes(workspace, tmp_path / "memory.db")
+    return Notes(Root(workspace), tmp_path / "memory.db")
 
 
 def texts(notes: Notes, query: str) -> list[str]:

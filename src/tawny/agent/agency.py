@@ -17,10 +17,9 @@ from tawny.errors import ConfigError, InvalidInput
 from tawny.ledger.database import Ledger
 from tawny.models.accounts import Accounts
 from tawny.models.spec import ModelSpec, candidates, parse_name
-from tawny.tools.registry import Tools
+from tawny.tools.call import Door
 
 if TYPE_CHECKING:
-    from tawny.agent.door import Door
     from tawny.agent.run import Gate
     from tawny.agent.turn import Request, Turns
     from tawny.models.router import Router
@@ -57,8 +56,7 @@ class Agency:
         config: Config,
         ledger: Ledger,
         *,
-        tools: Tools,
-        door: "Door",
+        door: Door,
         secret: Secret,
         commands: Commands | None = None,
         build: Any = None,
@@ -74,7 +72,6 @@ class Agency:
         self._home = home
         self._config = config
         self._ledger = ledger
-        self._tools = tools
         self._door = door
         self._secret = secret
         self._build = build
@@ -123,7 +120,6 @@ class Agency:
                     self._ledger,
                     router_for=self.router,
                     door=self._door,
-                    tools=self._tools,
                     live=self.live,
                     workspace_for=self.workspace,
                     settings=self.settings,

@@ -1,31 +1,45 @@
 """Puts the agent together from its parts: tools, door, commands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tawny.agent.agency import Agency
 from tawny.agent.commands import Commands
-from tawny.agent.door import PlainDoor
 from tawny.agent.settings import turn_settings
 from tawny.config import Config, Home, resolve_secret
 from tawny.engine.kinds import Kind
 from tawny.ledger import approvals
 from tawny.ledger.database import Ledger, Tx
+from tawny.sources.shelf import Shelf
+from tawny.tools.call import Door
 from tawny.tools.catalog import bundled_tools
+from tawny.tools.rulebook import Rulebook
 
 
 def build_agency(
-    home: Home, config: Config, ledger: Ledger, kinds: Mapping[str, Kind], *, model: Any = None
+    home: Home,
+    config: Config,
+    ledger: Ledger,
+    kinds: Mapping[str, Kind],
+    *,
+    shelf: Shelf,
+    channels: Callable[[], list[str]],
+    model: Any = None,
 ) -> Agency:
     """The agency of a home. `model` is a `ScriptedModel` in tests; `kinds` may still grow."""
     settings = turn_settings(config)
-    tools = bundled_tools(home, config, ledger, kinds)
+    tools = bundled_tools(home, config, ledger, kinds, shelf=shelf, channels=channels)
+    door = Door(
+        tools,
+        ledger,
+        rules=Rulebook(home.policy_file),
+        contacts=lambda: _contacts(shelf),
+    )
     return Agency(
         home,
         config,
         ledger,
-        tools=tools,
-        door=PlainDoor(tools),
+        door=door,
         secret=lambda reference: resolve_secret(reference, home),
         commands=Commands(
             queueing=settings.queueing, answer_approval=_answer_approval, model=config.model.name
@@ -55,3 +69,12 @@ def _answer_approval(tx: Tx, lookup: str, yes: bool, note: str, by: str) -> str:
         always=always,
     )
     return f"{answered.tool}: {answered.status}."
+
+
+async def _contacts(shelf: Shelf) -> frozenset[str]:
+    """Names and addresses of the owner's contacts, for rules that speak of them."""
+    known: set[str] = set()
+    for name in shelf.names("contacts"):
+        for contact in (await shelf.contacts(name)).items:
+            known.update((contact.name, *contact.emails, *contact.phones))
+    return frozenset(known)

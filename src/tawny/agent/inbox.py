@@ -10,8 +10,9 @@ from tawny.agent.live import Live, Reply
 from tawny.agent.settings import TurnSettings
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Inbound, Outgoing
+from tawny.domain.origin import UNTRUSTED, merge, trust_of
 from tawny.domain.sessions import LOCAL, Queueing, parse_command, session_key
-from tawny.domain.tasks import Notify, Origin, Priority, Retry, Status, Submission, Task
+from tawny.domain.tasks import Json, Notify, Origin, Priority, Retry, Status, Submission, Task
 from tawny.engine import commands as orders
 from tawny.ledger import outbox, sessions, turns
 from tawny.ledger.database import Ledger, Tx
@@ -171,7 +172,7 @@ class Inbox:
                 lane=session.session,
                 detached=False,
                 not_before=tx.now + held if held else None,
-                origin=_origin(inbound),
+                origin=_origin(tx, session, inbound, message),
             ),
         )
         sessions.start_turn(tx, kept.input_id, task.task_id)
@@ -229,16 +230,27 @@ def _reply(tx: Tx, run_id: str, session: str) -> Reply | None:
     return Reply(run_id=run_id, session=session, status=task.status, text=text)
 
 
-def _origin(inbound: Inbound) -> Origin:
-    via = inbound.channel if inbound.channel in LOCAL else "channel"
-    # Whoever speaks in a group may be anybody it lets in; what is said there is no order of the owner's.
-    return Origin(
+def _origin(tx: Tx, session: Session, inbound: Inbound, message: str) -> Origin:
+    """Who asks, in which words, and what this session has read before."""
+    is_local = inbound.channel in LOCAL
+    detail: dict[str, Json] = {"channel": inbound.channel, "sender": inbound.sender}
+    if not inbound.group:
+        detail["words"] = [message, *sessions.words(tx, session.session, after=session.starts_after)]
+    origin = Origin(
+        # Whoever speaks in a group may be anybody it lets in; what is said there is no order of the owner's.
         by="contact" if inbound.group else "owner",
-        via="chat" if inbound.channel in LOCAL else via,
+        via="chat" if is_local else "channel",
         trusted=not inbound.group,
         reply_to=reply_target(inbound),
-        detail={"channel": inbound.channel, "sender": inbound.sender},
+        detail=detail,
     )
+    read = session.settings.get("read")
+    if not isinstance(read, dict):
+        return origin
+    kept: dict[str, Json] = read  # pyright: ignore[reportUnknownVariableType]
+    before = Origin(by="read", via="read", detail=kept)
+    trusted = trust_of(before) != UNTRUSTED
+    return merge(origin, msgspec.structs.replace(before, trusted=trusted))
 
 
 def _with_attachments(text: str, inbound: Inbound) -> str:

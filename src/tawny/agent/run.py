@@ -16,18 +16,17 @@ from pydantic_ai.messages import (
     TextPartDelta,
 )
 
-from tawny.agent.door import Door, ToolCall
 from tawny.agent.journal import Journal, current
-from tawny.domain.repeats import LoopGuard, Verdict
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Effect, Json, Usage
 from tawny.engine.kinds import Context
-from tawny.errors import PermanentError, TawnyError
+from tawny.errors import PermanentError, Refused, TawnyError
 from tawny.log import Log
 from tawny.models import prices
 from tawny.models.failures import ModelFailure
 from tawny.models.router import Router
 from tawny.models.spec import ModelSpec
+from tawny.tools.call import Calls
 from tawny.tools.registry import Tool as OurTool
 
 _RETRIES = 3
@@ -69,7 +68,7 @@ class Run:
         *,
         session: str,
         router: Router,
-        door: Door,
+        calls_through: Callable[[], Calls],
         tell: Tell,
         gate: Gate,
         bounds: Bounds,
@@ -84,20 +83,20 @@ class Run:
         self.tool_calls = 0
         self.started_tasks: list[str] = []
         self.silent = False
-        self._door = door
+        self._calls_through = calls_through
+        self._door = calls_through()
         self._tell = tell
         self._gate = gate
         self._bounds = bounds
         self._steer = steer
         self._around_tool = around_tool
-        self._guard = LoopGuard()
 
     def again(self, bounds: Bounds) -> None:
         """Begin from the first model call once more; what is journaled comes from the journal."""
         self.calls = self.tool_calls = 0
         self.started_tasks.clear()
         self._bounds = bounds
-        self._guard = LoopGuard()
+        self._door = self._calls_through()
 
     # --- model calls
 
@@ -129,18 +128,9 @@ class Run:
         self.tool_calls += 1
         if self.tool_calls > self._bounds.tool_calls:
             raise Ended(f"this turn has made {self.tool_calls - 1} tool calls, more than one turn may")
-        verdict = self._guard.before(name, arguments)
-        if verdict is Verdict.END:
-            raise Ended(f"the same call of {name} gave the same result over and over, so I stopped")
-        if verdict is Verdict.BLOCK:
-            self._guard.blocked(name, arguments)
-            return "(blocked: this very call has given the same result again and again; do something else)"
         result = await self._through_the_door(call_id, name, arguments)
-        verdict = self._guard.after(name, arguments, result)
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        text = await self._fit(call_id, name, text)
-        if verdict is Verdict.WARN:
-            text += "\n(this call has given the same result several times; another one will not help)"
+        text = shorten(text, self._bounds.result_chars)
         self._remember(name, arguments, result)
         for said in await self._steer(call_id):
             rc.enqueue(said)
@@ -149,31 +139,15 @@ class Run:
     async def _through_the_door(self, call_id: str, name: str, arguments: dict[str, Any]) -> Json:
         settle = self._around_tool(name)
         try:
-            call = ToolCall(
-                tool=name,
-                arguments=arguments,
-                call_id=call_id,
-                session=self.session,
-                origin=self.ctx.task.origin,
-            )
-            result = await self._door.call(self.ctx, call)
-            self.ctx.spend(Usage(tool_calls=1))
-            return result
+            return await self._door.call(name, arguments, call_id=call_id)
+        except Refused as error:
+            return {"refused": error.message, **({"hint": error.hint} if error.hint else {})}
         except TawnyError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            return {"error": f"{error.message}{hint}"}
-        except Exception as error:  # noqa: BLE001 - a tool's run is a stranger's code; the model reads that it failed
-            _log.error("tool failed", exc=error, tool=name, task_id=self.run_id)
-            return {"error": f"{name} failed inside: {type(error).__name__}"}
+            if error.code == "loop":
+                raise Ended(error.message) from error
+            return {"error": error.message, **({"hint": error.hint} if error.hint else {})}
         finally:
             settle()
-
-    async def _fit(self, call_id: str, name: str, text: str) -> str:
-        limit = self._bounds.result_chars
-        if len(text) <= limit:
-            return text
-        artifact = await self.ctx.artifact(f"{name}-{call_id.replace(':', '-')}.txt", text)
-        return shorten(text, limit, note=f"the whole is kept as artifact {artifact}")
 
     def _remember(self, name: str, arguments: Mapping[str, Any], result: Json) -> None:
         if not isinstance(result, dict):

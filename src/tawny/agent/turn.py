@@ -10,7 +10,6 @@ from pydantic_ai.messages import ModelMessage
 
 from tawny.agent import transcript
 from tawny.agent.compaction import Compactor
-from tawny.agent.door import Door
 from tawny.agent.live import Delta, Live, Reply
 from tawny.agent.prompt import Piece, Workspace, pieces, render
 from tawny.agent.run import Agents, Bounds, Ended, Gate, Run, converse, is_overflow
@@ -29,7 +28,7 @@ from tawny.ledger.tasks import get, to_json
 from tawny.log import Log
 from tawny.models.failures import ModelFailure, ModelsUnavailable, explain
 from tawny.models.router import Router
-from tawny.tools.registry import Tools
+from tawny.tools.call import Door
 
 _log = Log("agent.turn")
 _PASSES = 2
@@ -78,7 +77,6 @@ class Turns:
         *,
         router_for: RouterFor,
         door: Door,
-        tools: Tools,
         live: Live,
         workspace_for: Callable[[str], Workspace],
         settings: TurnSettings,
@@ -88,7 +86,7 @@ class Turns:
         self._ledger = ledger
         self._router_for = router_for
         self._door = door
-        self._tools = tools
+        self._tools = door.tools
         self._live = live
         self._workspace_for = workspace_for
         self._settings = settings
@@ -158,7 +156,9 @@ class Turns:
             ctx,
             session=request.session,
             router=router,
-            door=self._door,
+            calls_through=lambda: self._door.for_run(
+                ctx, session=request.session, window=self._settings.context_tokens
+            ),
             tell=turn.tell,
             gate=self._gate_for(ctx, request),
             bounds=bounds,
@@ -364,12 +364,20 @@ class _Turn:
 
         def write(tx: Tx) -> list[str]:
             sessions.take_notes(tx, self.notes, self._run_id)
+            self._keep_origin(tx)
             self._record(tx, entries, said, self.task_ids)
             return turns.folded(tx, self._run_id)
 
         future = self._ledger.post(write)
         future.add_done_callback(lambda done: self._answered(done, said, status, self.task_ids))
         return future
+
+    def _keep_origin(self, tx: Tx) -> None:
+        """What this turn has read stays in the session's history, so it counts for the turns after it."""
+        detail = self._ctx.task.origin.detail
+        read = {key: detail[key] for key in ("read", "private", "vouched") if key in detail}
+        if read and read != self.session.settings.get("read"):
+            sessions.set_setting(tx, self.session.session, "read", read)
 
     def _record(self, tx: Tx, entries: list[Entry], said: str, task_ids: list[str]) -> None:
         key = self.session.session

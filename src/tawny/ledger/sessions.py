@@ -260,8 +260,27 @@ def of_run(tx: Tx, session: str, run_id: str) -> list[Entry]:
     return [_entry(row) for row in rows]
 
 
+def words(tx: Tx, session: str, *, after: int, limit: int = 20, chars: int = 8000) -> list[str]:
+    """What the person has said in the session after an entry, newest first, about `chars` characters of it at most."""
+    rows = tx.all(
+        "SELECT text FROM transcript WHERE session = :session AND n > :after AND role = 'user'"
+        " ORDER BY n DESC LIMIT :limit",
+        session=session,
+        after=after,
+        limit=limit,
+    )
+    kept: list[str] = []
+    for row in rows:
+        chars -= len(row["text"])
+        if chars < 0:
+            break
+        kept.append(row["text"])
+    return kept
+
+
 def reset(tx: Tx, session: str) -> Session:
     """Begin a new conversation: what was stays in the transcript, and is shown to the model no more."""
+    set_setting(tx, session, "read", None)
     held = get(tx, session)
     return _starts(tx, held, held.entries, "")
 

@@ -6,12 +6,12 @@ made from them and may be deleted at any time.
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
-
-from tawny.sandbox.paths import Root
 
 _FILES = ("MEMORY.md",)
 _FOLDER = "memory"
@@ -23,6 +23,33 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS notes USING fts5(path UNINDEXED, line UNINDEXED, text, tokenize = 'trigram');
 """
+
+
+class Entry(Protocol):
+    """One entry of a folder (`sandbox.paths.Entry`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def modified(self) -> float: ...
+
+
+class Files(Protocol):
+    """The workspace, from which nothing leads outside (`sandbox.paths.Root`)."""
+
+    def read(self, path: str, *, limit: int | None = None) -> bytes: ...
+
+    def append(self, path: str, data: bytes) -> None: ...
+
+    def entries(self, path: str = ".") -> Sequence[Entry]: ...
+
+    def stat(self, path: str) -> Entry: ...
+
+    def exists(self, path: str) -> bool: ...
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -37,8 +64,8 @@ class Found(msgspec.Struct, frozen=True):
 class Notes:
     """The notes of one workspace. Blocking: call it off the loop."""
 
-    def __init__(self, workspace: Path, index: Path) -> None:
-        self._root = Root(workspace)
+    def __init__(self, workspace: Files, index: Path) -> None:
+        self._root = workspace
         self._index = index
         self._lock = threading.Lock()
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from tawny.domain.lookup import meant
+from tawny.domain.origin import inherit
 from tawny.domain.tasks import Delivery, Effect, Json, Task
 from tawny.engine import commands
 from tawny.engine.kinds import Kinds

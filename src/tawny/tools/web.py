@@ -1,7 +1,7 @@
 """The tools `web_fetch`, `web_search`, `http_request`: the world outside, within the network list."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote_plus
 
 import msgspec
@@ -9,10 +9,12 @@ import msgspec
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Effect, Json
 from tawny.errors import PermanentError
-from tawny.sandbox.egress import Egress, Fetched
 from tawny.tools.registry import REACH_OUT, READ, SENSITIVE, Operation, Tool, ToolContext
 
-AsText = Callable[[Fetched], Awaitable[str]]
+if TYPE_CHECKING:
+    from tawny.sandbox.egress import Egress, Fetched
+
+AsText = Callable[["Fetched"], Awaitable[str]]
 """The readable text of a fetched page or document, parsed outside this process where it is no plain text."""
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 _MAX_TEXT = 200_000
@@ -47,7 +49,7 @@ class Searching(msgspec.Struct, frozen=True):
     url: str = ""
 
 
-def web_tools(egress: Callable[[], Egress], as_text: AsText, searching: Searching) -> list[Tool]:
+def web_tools(egress: "Callable[[], Egress]", as_text: AsText, searching: Searching) -> list[Tool]:
     """The three tools."""
 
     async def fetch(scope: ToolContext, params: WebFetch) -> Json:
@@ -136,7 +138,7 @@ def _request_operation(params: HttpRequest) -> Operation:
     return Operation(name="http.send", operation="send", level=REACH_OUT, targets=(params.url,), text=(text,))
 
 
-def _results(page: Fetched) -> list[dict[str, str]]:
+def _results(page: "Fetched") -> list[dict[str, str]]:
     try:
         found: Any = msgspec.json.decode(page.body)
         listed: list[dict[str, Any]] = found["results"]
