@@ -30,6 +30,7 @@ from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks
 from tawny.engine.kinds import Context, Kind, Result
+from tawny.engine.matcher import Matcher, wait_for_event
 from tawny.engine.scheduler import Scheduler
 from tawny.engine.timers import Timers
 from tawny.errors import Conflict, PermanentError
@@ -74,6 +75,7 @@ class App:
     dispatcher: Dispatcher
     timers: Timers
     scheduler: Scheduler
+    matcher: Matcher
     approvals: Approvals
     limits: Limits
     feed: Feed
@@ -123,12 +125,6 @@ def channel_names(config: Config) -> list[str]:
 
 async def _no_agent(ctx: Context, params: AgentTurn) -> Result:
     raise PermanentError(f"{ctx.task.task_id} has no agent to answer {len(params.message)} characters")
-
-
-def _no_events(tx: Tx, task: Task, key: str, source: str, filter: str) -> None:
-    raise PermanentError(
-        f"{task.task_id} waits for {source} ({key}, {filter}) and nothing comes in at {tx.now}"
-    )
 
 
 async def _no_look(automation: Automation) -> None:
@@ -231,6 +227,7 @@ async def open_app(
                     app.timers,
                     app.approvals,
                     app.scheduler,
+                    app.matcher,
                     app.delivery,
                     agency.follower,
                 )
@@ -268,7 +265,7 @@ def _build(
         kinds,
         worker=new_id("worker", clock.now()),
         artifacts_root=home.artifacts,
-        hooks=Hooks(ask=approvals.ask, event=_no_events),
+        hooks=Hooks(ask=approvals.ask, event=wait_for_event),
         capacity=Capacity(
             background=limits.concurrency,
             interactive=limits.interactive,
@@ -287,6 +284,7 @@ def _build(
         dispatcher=dispatcher,
         timers=timers,
         scheduler=scheduler,
+        matcher=Matcher(ledger, clock),
         approvals=approvals,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from tawny.clock import HOUR, MINUTE, SECOND, Instant, parse_duration
+from tawny.clock import DAY, HOUR, MINUTE, SECOND, Instant, parse_duration
 from tawny.domain import expressions, holes, jsonshape, phrases, schedule, zones
 from tawny.domain.tasks import Budget, Delivery, Json, Notify, Priority, Retry
 from tawny.domain.windows import parse_window
@@ -62,7 +62,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     misfire: str = "run_once"
     misfire_window: Duration | None = None
-    overlap: Literal["skip", "queue", "parallel", "replace"] = "skip"
+    overlap: Literal["skip", "queue", "parallel", "replace"] | None = None
     timeout: Duration | None = None
     retry: Retry | None = None
     notify: Notify | None = None
@@ -166,7 +166,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         document: dict[str, Any] = msgspec.to_builtins(self)
         if self.schedule is not None:
             document.pop("timezone")
-        policy = {"misfire": self.policy.misfire, "overlap": self.policy.overlap}
+        policy = {"misfire": self.policy.misfire, "overlap": overlap(self)}
         document["policy"] = policy | document.get("policy", {})
         if self.policy.retry is not None:
             usual = msgspec.to_builtins(Retry())
@@ -242,7 +242,11 @@ def parse(document: Mapping[str, Any], *, now: Instant, timezone: str, new: bool
     if given.schedule is not None:
         plan = compile_schedule(given.schedule, now=now, timezone=zone, new=new)
         zone = plan.timezone
-    _check_on(given.on)
+    name = given.name or _name_of(action)
+    on = given.on
+    if on is not None and on.source == "webhook" and not on.name:
+        on = msgspec.structs.replace(on, name=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "hook")
+    _check_on(on)
     _check_watch(given.watch)
     if given.expect is not None:
         duration("expect.every", given.expect.every, least=SECOND)
@@ -254,12 +258,12 @@ def parse(document: Mapping[str, Any], *, now: Instant, timezone: str, new: bool
             f"automation.status: {given.status!r} is none", hint=f"one of {', '.join(STATUSES)}"
         )
     spec = Spec(
-        name=given.name or action.title or action.type.replace("_", " ").capitalize(),
+        name=name,
         type=kind,
         timezone=zone,
         action=action,
         schedule=None if plan is None else plan.document,
-        on=given.on,
+        on=on,
         watch=given.watch,
         expect=given.expect,
         delivery=given.delivery,
@@ -273,6 +277,10 @@ def parse(document: Mapping[str, Any], *, now: Instant, timezone: str, new: bool
         given.status,
         None if created is None else schedule.read_time(created, key="created_at", now=now, timezone=zone),
     )
+
+
+def _name_of(action: Action) -> str:
+    return action.title or action.type.replace("_", " ").capitalize()
 
 
 _MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
@@ -381,6 +389,10 @@ def _check_on(on: On | None) -> None:
             f"on.{needed} is missing: source {on.source!r} needs it",
             hint='for example {"source": "file", "path": "inbox/", "pattern": "*.pdf"}',
         )
+    if on.secret and not on.secret.startswith(("env:", "file:", "keyring:")):
+        raise InvalidInput("on.secret: a secret does not stand in a document", hint="write env:HOOK_SECRET")
+    if on.source == "webhook" and not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", on.name):
+        raise InvalidInput(f"on.name: {on.name!r} is no part of an address", hint="for example 'deploys'")
     duration("on.before", on.before)
     duration("on.every", on.every, least=SECOND)
     if on.match:
@@ -476,6 +488,16 @@ def _expression(field: str, text: str, names: tuple[str, ...] | None, example: s
         expressions.compile(text, names, extra_names=True, example=example)
     except InvalidInput as error:
         raise InvalidInput(f"{field}: {error.message}", hint=error.hint) from error
+
+
+def overlap(spec: Spec) -> str:
+    """What happens when a run comes up while the one before has not ended: a slot is skipped, an event waits."""
+    return spec.policy.overlap or ("queue" if spec.on is not None else "skip")
+
+
+def max_age(policy: Policy) -> int:
+    """How old an event may be and still start work, in microseconds."""
+    return DAY if policy.max_age is None else parse_duration(policy.max_age)
 
 
 def backoff(failures: int) -> int:

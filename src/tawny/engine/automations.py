@@ -11,6 +11,7 @@ from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Origin, Task
 from tawny.engine import firing
 from tawny.engine.kinds import Kinds
+from tawny.engine.matcher import follow_tasks
 from tawny.engine.submit import check_params
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import automations, inbox, occurrences
@@ -61,6 +62,8 @@ def add(
         Conflict: there is one with that id.
     """
     parsed = check(document, kinds=kinds, now=tx.now, timezone=timezone)
+    if parsed.spec.on is not None and parsed.spec.on.source == "task":
+        follow_tasks(tx)
     return automations.add(
         tx,
         parsed.spec,

@@ -135,7 +135,7 @@ def start(
     occurrence = Occurrence(automation_id=automation.automation_id, slot=slot, status=status, reason=reason)
     obstacle = _obstacle(tx, automation, queue=queue, by_hand=reason.startswith("by hand"))
     if obstacle:
-        _skip(tx, automation, occurrence, obstacle)
+        skip(tx, automation, slot, obstacle)
         return None
     if not occurrences.record(tx, occurrence):
         return None
@@ -154,12 +154,11 @@ def start(
     return task
 
 
-def _skip(tx: Tx, automation: Automation, occurrence: Occurrence, why: str) -> None:
-    skipped = Occurrence(
-        automation_id=occurrence.automation_id, slot=occurrence.slot, status="skipped", reason=why
-    )
+def skip(tx: Tx, automation: Automation, slot: Instant, why: str) -> None:
+    """Write down that a slot is skipped, and why."""
+    skipped = Occurrence(automation_id=automation.automation_id, slot=slot, status="skipped", reason=why)
     if occurrences.record(tx, skipped):
-        _tell(tx, automation, "skipped", occurrence.slot, reason=why)
+        _tell(tx, automation, "skipped", slot, reason=why)
 
 
 def _obstacle(tx: Tx, automation: Automation, *, queue: bool, by_hand: bool) -> str:
@@ -169,12 +168,13 @@ def _obstacle(tx: Tx, automation: Automation, *, queue: bool, by_hand: bool) -> 
         window = rules.window(policy.active_hours, automation.spec.timezone)
         if next_opening(window, zone=automation.spec.timezone, now=tx.now) > tx.now:
             return f"outside its active hours ({window})"
-    if queue or policy.overlap in ("queue", "parallel"):
+    overlap = rules.overlap(automation.spec)
+    if queue or overlap in ("queue", "parallel"):
         return ""
     running = occurrences.active_task(tx, automation.automation_id)
     if running is None:
         return ""
-    if policy.overlap == "replace":
+    if overlap == "replace":
         commands.cancel(tx, running, by="automation", reason="its next run takes its place")
         return ""
     return f"the run before ({running}) has not ended; overlap is skip"
@@ -192,7 +192,7 @@ def submission_of(
     spec, policy = automation.spec, automation.spec.policy
     values = {"automation": automation.name, "slot": iso(slot), **names}
     params = holes.render(spec.action.parameters, values)
-    in_line = queue or policy.overlap in ("queue", "replace")
+    in_line = queue or rules.overlap(spec) in ("queue", "replace")
     return Submission(
         kind=spec.action.type,
         params=params,

@@ -157,7 +157,7 @@ def _hook(spec: Spec) -> str | None:
     if spec.expect is not None:
         return f"ping-{secret_token()}"
     if spec.on is not None and spec.on.source == "webhook":
-        return spec.on.name or spec.name.lower().replace(" ", "-")
+        return spec.on.name
     return None
 
 

@@ -280,7 +280,7 @@ class Ledger:
                             job.result = job.fn(tx)
                 except StorageError:
                     raise
-                except Exception as error:  # noqa: BLE001 - the caller's function; its error goes back to the caller
+                except BaseException as error:  # noqa: BLE001 - the caller's function; whatever it raises (an interruption too) is the caller's
                     job.error = error
                     numbers.restore(taken)
                     if len(group) == 1:

@@ -1,0 +1,123 @@
+"""Whether a webhook really comes from who shares its secret: Standard Webhooks, GitHub, Stripe's way, a plain token.
+
+Pure: the time is an argument, the raw body is checked as it came, comparisons take the same time whatever differs.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+import msgspec
+
+from tawny.clock import MINUTE, SECOND, Instant
+
+TOLERANCE = 5 * MINUTE
+"""How far a signed time may lie from ours."""
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A request that was signed rightly. `event_id` is the sender's own, empty where it gives none."""
+
+    event_id: str
+    time: Instant | None = None
+
+
+class Unsigned(Exception):
+    """It was not signed rightly; the message says what is wrong, for the log, not for the sender."""
+
+
+def verify(scheme: str, *, headers: Mapping[str, str], body: bytes, secret: str, now: Instant) -> Signed:
+    """Check a request. `headers` by lower-case name; `scheme` is `standard`, `github`, `stripe` or `token`.
+
+    Raises:
+        Unsigned: the signature is missing, wrong, or too old.
+    """
+    if not secret:
+        raise Unsigned("the hook has no secret")
+    if scheme == "github":
+        return _github(headers, body, secret)
+    if scheme == "stripe":
+        return _stripe(headers, body, secret, now)
+    if scheme == "token":
+        return _token(headers, secret)
+    return _standard(headers, body, secret, now)
+
+
+def guess(headers: Mapping[str, str]) -> str:
+    """The scheme a request uses, where its hook names none."""
+    if "x-hub-signature-256" in headers:
+        return "github"
+    if "stripe-signature" in headers:
+        return "stripe"
+    return "standard" if "webhook-signature" in headers else "token"
+
+
+def _standard(headers: Mapping[str, str], body: bytes, secret: str, now: Instant) -> Signed:
+    """https://www.standardwebhooks.com: `v1,BASE64(HMAC-SHA256(id.timestamp.body))`, several apart by blanks."""
+    event_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not event_id or not stamp:
+        raise Unsigned("webhook-id or webhook-timestamp is missing")
+    time = _fresh(stamp, now)
+    expected = hmac.new(_key(secret), f"{event_id}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    for part in headers.get("webhook-signature", "").split():
+        version, _, given = part.partition(",")
+        if version == "v1" and hmac.compare_digest(_base64(given), expected):
+            return Signed(event_id, time)
+    raise Unsigned("no signature fits")
+
+
+def _key(secret: str) -> bytes:
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    return _base64(secret.removeprefix("whsec_")) or secret.encode()
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _github(headers: Mapping[str, str], body: bytes, secret: str) -> Signed:
+    """`X-Hub-Signature-256: sha256=HEX`, over the body alone; the delivery's id makes it once-only."""
+    given = headers.get("x-hub-signature-256", "").removeprefix("sha256=")
+    if not _same(given, hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()):
+        raise Unsigned("x-hub-signature-256 does not fit")
+    return Signed(headers.get("x-github-delivery", ""))
+
+
+def _stripe(headers: Mapping[str, str], body: bytes, secret: str, now: Instant) -> Signed:
+    """`Stripe-Signature: t=SECONDS,v1=HEX[,v1=HEX]`, over `SECONDS.body`."""
+    parts = [part.strip().partition("=") for part in headers.get("stripe-signature", "").split(",")]
+    stamp = next((value for name, _, value in parts if name == "t"), "")
+    time = _fresh(stamp, now)
+    expected = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    if not any(name == "v1" and _same(value, expected) for name, _, value in parts):
+        raise Unsigned("stripe-signature does not fit")
+    return Signed("", time)
+
+
+def _token(headers: Mapping[str, str], secret: str) -> Signed:
+    """`Authorization: Bearer`, `X-Webhook-Token` or `X-Gitlab-Token`; never in the address, which logs keep."""
+    bearer = headers.get("authorization", "")
+    given = bearer[7:] if bearer[:7].lower() == "bearer " else ""
+    given = given or headers.get("x-webhook-token", "") or headers.get("x-gitlab-token", "")
+    if not given or not _same(given, secret):
+        raise Unsigned("the token is missing or wrong")
+    return Signed(headers.get("idempotency-key", "") or headers.get("webhook-id", ""))
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _fresh(stamp: str, now: Instant) -> Instant:
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
+        raise Unsigned("its time is no number of seconds")
+    time = int(stamp) * SECOND
+    if abs(now - time) > TOLERANCE:
+        raise Unsigned("it was signed too long ago, or in the future")
+    return time
