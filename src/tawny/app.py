@@ -25,7 +25,6 @@ from tawny.delivery.opening import open_all
 from tawny.delivery.service import Delivery, manners
 from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
-from tawny.domain.tasks import Task
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks

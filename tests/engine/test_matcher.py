@@ -1,5 +1,6 @@
 """Events from outside: each starts its work once, whatever is sent again and whenever the process dies."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -9,11 +10,11 @@ import msgspec
 import pytest
 from tests.engine.test_scheduler import CONFIG, House, alerts
 
-from tawny.app import open_app
+from tawny.app import App, open_app
 from tawny.clock import HOUR, MINUTE
 from tawny.config import Home
 from tawny.domain.selection import topic_fits
-from tawny.domain.tasks import Status, Submission
+from tawny.domain.tasks import Status, Submission, Task
 from tawny.engine import automations as orders
 from tawny.engine import hooks
 from tawny.engine.kinds import Context, Kind
@@ -144,6 +145,15 @@ class Nothing(msgspec.Struct, frozen=True):
     pass
 
 
+async def _until(app: App, task_id: str, status: Status) -> Task:
+    changed = app.ledger.bell.subscribe("events")
+    async with asyncio.timeout(20):
+        while (task := await app.ledger.read(lambda tx: tasks.get(tx, task_id))).status is not status:
+            await changed.wait()
+            changed.clear()
+    return task
+
+
 async def test_a_task_waits_for_its_event_over_a_restart(home: Home, clock: FakeClock) -> None:
     async def run(ctx: Context, _: Nothing) -> str:
         data = await ctx.wait_event("reply", "email", filter='subject == "yes"')
@@ -152,16 +162,13 @@ async def test_a_task_waits_for_its_event_over_a_restart(home: Home, clock: Fake
     kinds = {"waits": Kind(name="waits", params=Nothing, run=run)}
     async with open_app(home, CONFIG, clock=clock, kinds=kinds) as app:
         task = await app.ledger.write(lambda tx: submit(tx, Submission(kind="waits")))
-        await clock.settle()
+        await _until(app, task.task_id, Status.WAITING)
     async with open_app(home, CONFIG, clock=clock, kinds=kinds) as app:
         for number, subject in enumerate(["no", "yes"]):
             await app.ledger.write(
                 lambda tx, n=number, s=subject: inbox.accept(tx, "email", f"{n}", {"subject": s})
             )
-        changed = app.ledger.bell.subscribe("ended")
-        while not (now := await app.ledger.read(lambda tx: tasks.get(tx, task.task_id))).status.is_terminal:
-            await changed.wait()
-            changed.clear()
+        now = await _until(app, task.task_id, Status.SUCCEEDED)
         assert now.result == {"text": "got yes"}
 
 

@@ -280,7 +280,7 @@ class Ledger:
                             job.result = job.fn(tx)
                 except StorageError:
                     raise
-                except BaseException as error:  # noqa: BLE001 - the caller's function; whatever it raises (an interruption too) is the caller's
+                except BaseException as error:  # noqa: BLE001 - an interruption too is the caller's, not the writer's
                     job.error = error
                     numbers.restore(taken)
                     if len(group) == 1:
