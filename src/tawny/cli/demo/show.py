@@ -88,8 +88,10 @@ class Show:
         self._digest(gateway, report)
 
     def _morning(self, gateway: GatewayProcess) -> None:
-        self._scene(1, "The morning brief", "every section from its own source")
-        started = gateway.post("/v1/tasks", _MORNING)
+        self._scene(1, "The morning brief", "an automation at 8 on weekdays; run once now")
+        automation = gateway.post("/v1/automations", _MORNING)
+        self.console.print(f"[dim]Automation {automation['id']}, next run {automation.get('next_run')}[/dim]")
+        started = gateway.post(f"/v1/automations/{automation['id']}/run", {})
         task = self._follow(gateway, _task_id(started))
         self._log(gateway, task)
         self.console.print(
@@ -237,10 +239,12 @@ class Show:
 
 
 _MORNING: dict[str, Any] = {
-    "kind": "generate_daily_brief",
-    "params": {"format": "markdown"},
+    "name": "Morning brief",
+    "type": "scheduled",
+    "schedule": {"type": "cron", "expression": "0 8 * * 1-5"},
+    "action": {"type": "generate_daily_brief", "parameters": {"format": "markdown"}},
     "delivery": {"channels": ["inbox", "phone"]},
-    "notify": "done_only",
+    "policy": {"notify": "done_only"},
 }
 
 
