@@ -60,7 +60,7 @@ def _set(args: argparse.Namespace, home: Home) -> int:
     target[key] = _value(args.value)
     changed = tomlkit.dumps(document)
     configuration.parse(changed, file=str(home.config_file))
-    _replace(home.config_file, changed)
+    replace(home.config_file, changed)
     emit({"key": args.key, "value": _value(args.value)}, args, text=f"{args.key} is set")
     return 0
 
@@ -72,7 +72,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
     """Write beside and rename, so that no reader ever sees half a file."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".config")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     config = configuration.load(home)
     given = _arguments(args.args)
     bind(flow, given)
-    zone = config.owner.timezone or "UTC"
+    zone = configuration.owner_zone(config)
     submission = parse_request(
         {"kind": "flow", "params": {"document": document, "args": given}, "title": f"Flow {flow.name}"},
         kinds=bundled_kinds(home, config),

@@ -84,7 +84,7 @@ def _body(args: argparse.Namespace) -> dict[str, Any]:
 
 def _run(args: argparse.Namespace, home: Home) -> int:
     config = configuration.load(home)
-    zone = config.owner.timezone or "UTC"
+    zone = configuration.owner_zone(config)
     submission = parse_request(
         _body(args), kinds=bundled_kinds(home, config), now=SystemClock().now(), zone=zone
     )
