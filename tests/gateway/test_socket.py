@@ -19,6 +19,7 @@ from .conftest import Door
 class Client:
     def __init__(self, raw: ClientConnection) -> None:
         self.raw = raw
+        self.nonce = ""
         self._id = 0
 
     async def frame(self) -> dict[str, Any]:
@@ -46,7 +47,8 @@ async def socket(address: str, **headers: str) -> AsyncGenerator[Client]:
         client = Client(raw)
         first = await client.frame()
         assert first["event"] == "connect.challenge"
-        assert len(first["payload"]["nonce"]) >= 32
+        client.nonce = first["payload"]["nonce"]
+        assert len(client.nonce) >= 32
         yield client
 
 

@@ -164,6 +164,12 @@ class Event(msgspec.Struct):
 class Why(msgspec.Struct):
     """What a task waits for, and what unblocks it."""
 
+    task_id: str
+    status: TaskStatus
+    summary: str
+    waiting_for: str | None
+    next_attempt_at: Time | None
+    unblock: list[str]
     text: str
     unblocks: str
 

@@ -16,13 +16,16 @@ from tawny.engine.kinds import Kind
 from tawny.gateway import openapi, routes, server
 from tawny.gateway.application import application
 from tawny.gateway.artifacts import ArtifactEndpoint
+from tawny.gateway.audit import ExportEndpoint
 from tawny.gateway.auth import Keyring
+from tawny.gateway.devices import ClaimEndpoint
 from tawny.gateway.feed import Feed
 from tawny.gateway.guard import Hosts
 from tawny.gateway.panel import Panel
 from tawny.gateway.signin import SignInEndpoint, SignOutEndpoint
 from tawny.gateway.site import Site
 from tawny.gateway.socket import SocketEndpoint
+from tawny.gateway.stats import MetricsEndpoint
 from tawny.gateway.stream import StreamEndpoint
 from tawny.ledger.database import Ledger
 from tawny.ledger.submission import Limits
@@ -66,6 +69,9 @@ class Gateway:
             "signin": SignInEndpoint(site),
             "signout": SignOutEndpoint(site),
             "artifacts.get": ArtifactEndpoint(site),
+            "audit.export": ExportEndpoint(site),
+            "metrics": MetricsEndpoint(site),
+            "pairing.claim": ClaimEndpoint(site),
         }
         self.app = application(
             site,

@@ -138,7 +138,10 @@ def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
         str(status): _KNOWN.get(str(status), "Refused") for status in entry.errors if str(status) not in texts
     }
     answers = {status: {"description": text, "content": error} for status, text in sorted(texts.items())}
-    return {str(status): good for status in (entry.status, *entry.also)} | answers
+    shown = {str(status): good for status in (entry.status, *entry.also)}
+    if "204" in shown:
+        shown["204"] = {"description": "Done"}
+    return shown | answers
 
 
 async def openapi(call: Call[Nothing, Nothing]) -> dict[str, Any]:

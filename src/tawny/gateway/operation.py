@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from tawny.errors import InvalidInput, TawnyError
+from tawny.errors import Conflict, InvalidInput, TawnyError
 from tawny.gateway.errors import HttpError, forbidden
 from tawny.gateway.principal import Principal
 from tawny.gateway.site import Site
@@ -72,6 +72,10 @@ class Operation:
     also: tuple[int, ...] = ()
     """Other statuses that carry the same answer."""
     errors: tuple[int, ...] = ()
+    secret: bool = False
+    """The answer holds a secret that is told once: for its Idempotency-Key only is kept that it was told."""
+    regrants: bool = False
+    """It changes who may come in: the answer is given once that holds."""
     read: Callable[[Tx, Call[Any, Any]], Any] | None = None
     change: Callable[[Tx, Call[Any, Any]], Any] | None = None
     act: Callable[[Call[Any, Any]], Awaitable[Any]] | None = None
@@ -112,6 +116,8 @@ async def perform(operation: Operation, call: Call[Any, Any], *, raw_body: Any) 
         answer = await call.site.ledger.write(_changing(operation, call, scope, raw_body))
     else:
         answer = await _acting(operation, call, scope, raw_body)
+    if operation.regrants:
+        await call.site.keyring.load()
     headers = {"idempotency-replayed": "true"} if answer.replayed else {}
     return Outcome(answer.status, answer.document, headers)
 
@@ -125,9 +131,24 @@ def _changing(
     if key is None:
         return lambda tx: idempotency.Answer(operation.status, change(tx, call))
     hashed = idempotency.body_hash(raw_body)
-    return lambda tx: idempotency.once(
-        tx, scope, key, hashed, status=operation.status, change=lambda inner: change(inner, call)
-    )
+
+    def once(tx: Tx) -> idempotency.Answer:
+        return idempotency.once(
+            tx, scope, key, hashed, status=operation.status, change=lambda inner: change(inner, call)
+        )
+
+    def told_once(tx: Tx) -> idempotency.Answer:
+        if idempotency.find(tx, scope, key, hashed) is not None:
+            raise Conflict(
+                "this was done under that Idempotency-Key before, and its secret is told once",
+                hint="revoke what it made, and ask with a new key",
+                code="told_once",
+            )
+        document = change(tx, call)
+        idempotency.remember(tx, scope, key, hashed, status=operation.status, document=None)
+        return idempotency.Answer(operation.status, document)
+
+    return told_once if operation.secret else once
 
 
 async def _acting(
@@ -143,6 +164,8 @@ async def _acting(
         if before is not None:
             return before
         answer = _answer(operation, await operation.act(call))
+        if operation.secret:
+            return answer
         await call.site.ledger.write(
             lambda tx: idempotency.remember(
                 tx, scope, key, hashed, status=answer.status, document=answer.document

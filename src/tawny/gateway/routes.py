@@ -3,11 +3,15 @@
 from tawny.gateway import (
     approvals,
     artifacts,
+    audit,
     automations,
+    devices,
+    eventsin,
     health,
     openapi,
     sessions,
     signin,
+    stats,
     status,
     stream,
     tasks,
@@ -26,11 +30,17 @@ OPERATIONS: tuple[Operation, ...] = (
     *approvals.OPERATIONS,
     *automations.OPERATIONS,
     *sessions.OPERATIONS,
+    *eventsin.OPERATIONS,
+    *audit.OPERATIONS,
+    *stats.OPERATIONS,
+    *devices.OPERATIONS,
     status.OPERATION,
     openapi.OPERATION,
 )
 
-ONLY_HTTP = frozenset({"stream", "signin", "signout", "healthz", "artifacts.get"})
+ONLY_HTTP = frozenset(
+    {"stream", "signin", "signout", "healthz", "artifacts.get", "audit.export", "metrics", "pairing.claim"}
+)
 """Operations that are no methods of the WebSocket: they answer with something else than a document."""
 
 METHODS = {entry.name: entry for entry in OPERATIONS if entry.name not in ONLY_HTTP}

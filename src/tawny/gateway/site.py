@@ -41,6 +41,12 @@ class Site:
     """What the owner should know: `severity`, `message`, `hint`."""
     _busy: dict[str, tuple[asyncio.Lock, int]] = field(default_factory=dict[str, Any])
 
+    @property
+    def public_address(self) -> str:
+        """Where other devices reach it: the first further name of the configuration, by TLS, else its own address."""
+        names = self.config.gateway.allowed_hosts
+        return f"https://{names[0]}" if names else self.address
+
     @asynccontextmanager
     async def doing(self, what: str) -> AsyncGenerator[None]:
         """Keep a second request of the same key waiting until the first is done."""

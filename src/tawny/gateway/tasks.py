@@ -9,7 +9,7 @@ import msgspec
 from tawny.clock import Instant, iso, to_datetime
 from tawny.domain.documents import task_document
 from tawny.domain.tasks import Task
-from tawny.engine import commands
+from tawny.engine import commands, reasons
 from tawny.engine.submit import TaskRequest, parse_request
 from tawny.gateway import documents
 from tawny.gateway.operation import Call, Nothing, Operation, Seq
@@ -143,6 +143,11 @@ def _events(tx: Tx, call: Call[After, Nothing]) -> dict[str, Any]:
         "items": [event.document() for event in found],
         "next_cursor": str(found[-1].seq) if more else None,
     }
+
+
+def _why(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
+    found = reasons.why(tx, call.id)
+    return {**found, "text": found["summary"], "unblocks": "; ".join(found["unblock"])}
 
 
 def _kinds(_: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
@@ -285,6 +290,16 @@ OPERATIONS = (
     _part("executions", _executions, "The attempts, in order", documents.Execution),
     _part("deliveries", _deliveries, "What is owed for the task, and the receipts", documents.DeliveryLine),
     _part("events", _events, "What happened to the task, oldest first", documents.Event, query=After),
+    Operation(
+        name="tasks.why",
+        method="GET",
+        path="/v1/tasks/{id}/why",
+        scope=READ,
+        summary="What it waits for, and what unblocks it",
+        answer=documents.Why,
+        errors=(404,),
+        read=_why,
+    ),
     Operation(
         name="kinds.list",
         method="GET",

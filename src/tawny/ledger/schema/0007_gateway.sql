@@ -27,7 +27,6 @@ CREATE TABLE device_codes (
     granted_by TEXT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
     used_at BIGINT
 );
 CREATE UNIQUE INDEX device_codes_code ON device_codes (code_hash);

@@ -1,0 +1,100 @@
+"""Audit, outside events, figures."""
+
+import pytest
+
+from .conftest import House
+
+
+async def test_audit_is_listed_verified_and_exported(house: House) -> None:
+    task = await house.run(title="=cmd()")
+    await house.until(task["task_id"], "succeeded")
+    rows = (await house.client.get("/v1/audit", params={"task_id": task["task_id"]})).json()["items"]
+    assert "task.create" in {row["action"] for row in rows}
+    assert rows[0]["seq"] > rows[-1]["seq"]
+    checked = (await house.client.get("/v1/audit/verify")).json()
+    assert checked["ok"] is True
+    lines = await house.client.get("/v1/audit/export")
+    assert lines.headers["x-audit-head"] == checked["head"]
+    assert lines.headers["content-disposition"].startswith("attachment")
+    assert len(lines.text.splitlines()) == checked["rows"]
+    sheet = (await house.client.get("/v1/audit/export?format=csv&after=1h")).text
+    assert sheet.splitlines()[0].startswith("seq,time,actor,action")
+    assert ",=cmd" not in sheet
+
+
+async def test_changed_row_is_found(house: House) -> None:
+    await house.until((await house.run())["task_id"], "succeeded")
+    await house.app.ledger.write(lambda tx: tx.execute("UPDATE audit SET actor = 'nobody' WHERE seq = 1"))
+    checked = (await house.client.get("/v1/audit/verify")).json()
+    assert (checked["ok"], checked["broken_at"]) == (False, 1)
+
+
+@pytest.mark.parametrize("query", ["after=x", "limit=0", "cursor=x", "bogus=1"])
+async def test_wrong_audit_filters_are_refused(house: House, query: str) -> None:
+    assert (await house.client.get(f"/v1/audit?{query}")).status_code == 422
+
+
+async def test_outside_event_is_stored_once(house: House) -> None:
+    body = {"event_id": "e-1", "time": "2026-03-01T00:00:00Z", "data": {"amount": 3}}
+    first = await house.client.post("/v1/events/shop", json=body)
+    again = await house.client.post("/v1/events/shop", json=body)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert (first.json()["duplicate"], again.json()["duplicate"]) == (False, True)
+    keyed = [
+        await house.client.post("/v1/events/shop", json={"data": {}}, headers={"idempotency-key": "e-2"})
+        for _ in range(2)
+    ]
+    assert keyed[0].json() == keyed[1].json()
+    kept = (await house.client.get("/v1/events?source=shop")).json()["items"]
+    assert [event["event_id"] for event in kept] == ["e-2", "e-1"]
+    assert kept[0]["trust"] == "owner"
+
+
+async def test_guests_events_are_untrusted(house: House) -> None:
+    _, secret = await house.door.token_with("write")
+    async with house.door.browser(authorization=f"Bearer {secret}") as program:
+        assert (await program.post("/v1/events/shop", json={"data": {}})).status_code == 202
+    (kept,) = (await house.client.get("/v1/events")).json()["items"]
+    assert kept["trust"] == "untrusted"
+
+
+async def test_event_starts_the_automation_it_meets(house: House) -> None:
+    document = {
+        "name": "Orders",
+        "type": "event",
+        "on": {"source": "shop", "filter": "amount > 100"},
+        "action": {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 0}},
+    }
+    made = await house.client.post("/v1/automations", json=document)
+    if made.status_code != 201:
+        pytest.skip(f"event automations are not there yet: {made.text}")
+    for amount in (50, 150):
+        await house.client.post("/v1/events/shop", json={"data": {"amount": amount}})
+    assert (await house.client.get("/v1/events")).status_code == 200
+
+
+async def test_figures_add_up(house: House) -> None:
+    good = await house.run()
+    bad = await house.run(params={"steps": 2, "step_seconds": 0, "fail_at": 2, "error": "permanent"})
+    await house.until(good["task_id"], "succeeded")
+    await house.until(bad["task_id"], "failed")
+    stats = (await house.client.get("/v1/stats?window=7d")).json()
+    assert stats["counts"] == {"succeeded": 1, "failed": 1}
+    assert stats["success_rate"] == 0.5
+    assert stats["by_kind"][0]["count"] == 2
+    assert sum(bucket["succeeded"] for bucket in stats["series"]) == 1
+    assert (await house.client.get("/v1/stats?window=soon")).status_code == 422
+
+
+async def test_metrics_are_prometheus_text(house: House) -> None:
+    await house.until((await house.run())["task_id"], "succeeded")
+    text = (await house.client.get("/metrics")).text
+    assert 'tawny_tasks{status="succeeded"} 1.0' in text
+    assert "tawny_loop_lag_seconds" in text
+
+
+async def test_why_tells_what_unblocks(house: House) -> None:
+    task = await house.run(not_before="1h")
+    answer = (await house.client.get(f"/v1/tasks/{task['task_id']}/why")).json()
+    assert answer["text"]
+    assert answer["status"] == "queued"
