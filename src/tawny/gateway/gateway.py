@@ -18,6 +18,7 @@ from tawny.gateway.application import application
 from tawny.gateway.artifacts import ArtifactEndpoint
 from tawny.gateway.audit import ExportEndpoint
 from tawny.gateway.auth import Keyring
+from tawny.gateway.completions import CompletionEndpoint
 from tawny.gateway.devices import ClaimEndpoint
 from tawny.gateway.feed import Feed
 from tawny.gateway.guard import Hosts
@@ -71,6 +72,7 @@ class Gateway:
             "artifacts.get": ArtifactEndpoint(site),
             "audit.export": ExportEndpoint(site),
             "metrics": MetricsEndpoint(site),
+            "completions": CompletionEndpoint(site),
             "pairing.claim": ClaimEndpoint(site),
         }
         self.app = application(

@@ -5,6 +5,7 @@ from tawny.gateway import (
     artifacts,
     audit,
     automations,
+    completions,
     devices,
     eventsin,
     health,
@@ -30,6 +31,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *approvals.OPERATIONS,
     *automations.OPERATIONS,
     *sessions.OPERATIONS,
+    *completions.OPERATIONS,
     *eventsin.OPERATIONS,
     *audit.OPERATIONS,
     *stats.OPERATIONS,
@@ -39,7 +41,17 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 ONLY_HTTP = frozenset(
-    {"stream", "signin", "signout", "healthz", "artifacts.get", "audit.export", "metrics", "pairing.claim"}
+    {
+        "artifacts.get",
+        "audit.export",
+        "completions",
+        "healthz",
+        "metrics",
+        "pairing.claim",
+        "signin",
+        "signout",
+        "stream",
+    }
 )
 """Operations that are no methods of the WebSocket: they answer with something else than a document."""
 

@@ -1,0 +1,92 @@
+"""OpenAI's own client talks to us."""
+
+import openai
+import pytest
+
+from .conftest import House
+
+
+@pytest.fixture
+async def speaker(house: House):
+    async with (
+        house.door.listening() as address,
+        openai.AsyncOpenAI(api_key=house.door.token, base_url=f"{address}/v1", max_retries=0) as client,
+    ):
+        yield client
+
+
+async def test_whole_answers(speaker: openai.AsyncOpenAI, house: House) -> None:
+    made = await speaker.chat.completions.create(
+        model="tawny", messages=[{"role": "user", "content": "hello"}], user="main"
+    )
+    assert made.choices[0].message.content
+    assert made.choices[0].finish_reason == "stop"
+    assert made.model == "tawny"
+    assert made.usage is not None
+    async with house.door.browser(
+        house.door.site.address, authorization=f"Bearer {house.door.token}"
+    ) as client:
+        said = (await client.get("/v1/sessions/main/messages")).json()["items"]
+    assert said[0]["text"] == "hello"
+
+
+async def test_streamed_answers_add_up_to_the_whole(speaker: openai.AsyncOpenAI) -> None:
+    whole = await speaker.chat.completions.create(
+        model="tawny", messages=[{"role": "user", "content": "hello"}], user="one"
+    )
+    stream = await speaker.chat.completions.create(
+        model="tawny",
+        messages=[{"role": "user", "content": "hello"}],
+        user="two",
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    pieces, usage, finish = [], None, None
+    async for chunk in stream:
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            pieces.append(choice.delta.content or "")
+            finish = choice.finish_reason or finish
+    assert "".join(pieces) == whole.choices[0].message.content
+    assert finish == "stop"
+    assert usage is not None
+
+
+async def test_models_are_listed(speaker: openai.AsyncOpenAI) -> None:
+    assert [model.id async for model in speaker.models.list()] == ["tawny"]
+    assert (await speaker.models.retrieve("tawny")).id == "tawny"
+    with pytest.raises(openai.NotFoundError):
+        await speaker.models.retrieve("gpt-x")
+
+
+async def test_wrong_requests_are_the_clients_errors(speaker: openai.AsyncOpenAI, house: House) -> None:
+    for messages in ([], [{"role": "user", "content": ""}], [{"role": "assistant", "content": "hi"}]):
+        with pytest.raises(openai.UnprocessableEntityError):
+            await speaker.chat.completions.create(model="tawny", messages=messages)  # type: ignore[arg-type]
+    wrong = speaker.with_options(api_key="wrong")
+    with pytest.raises(openai.AuthenticationError):
+        await wrong.models.list()
+
+
+async def test_same_key_is_answered_once(house: House) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}], "user": "k"}
+    key = {"idempotency-key": "c-1"}
+    first = await house.client.post("/v1/chat/completions", json=body, headers=key)
+    again = await house.client.post("/v1/chat/completions", json=body, headers=key)
+    assert first.json() == again.json()
+    said = (await house.client.get("/v1/sessions/k/messages")).json()["items"]
+    assert [entry["role"] for entry in said].count("user") == 1
+
+
+async def test_earlier_messages_count_where_no_session_holds_them(house: House) -> None:
+    body = {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "hello"}]},
+        ]
+    }
+    answer = await house.client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200
+    session = answer.json()["tawny"]["session"]
+    said = (await house.client.get(f"/v1/sessions/{session}/messages")).json()["items"]
+    assert "Be brief." in said[0]["text"]
