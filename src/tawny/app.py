@@ -216,6 +216,12 @@ async def open_app(
                 model=model,
             )
             known["agent_turn"] = agent_turn(agency.run_turn)
+            if config.model.name != "demo":
+                for kind in (
+                    generate_daily_brief(shelf, agency.ask),
+                    digest_document(shelf, home.workspace, agency.ask),
+                ):
+                    known[kind.name] = kind
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:

@@ -4,18 +4,20 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from tawny.api import Ask, Context
 from tawny.app import open_app, open_shelf
 from tawny.assistants.brief import generate_daily_brief
-from tawny.config import Config, Home, Owner, Source, Sources
+from tawny.config import Config, Home, Model, Owner, Source, Sources
 from tawny.domain.tasks import Status, Task
 from tawny.engine.submit import parse_request
 from tawny.ledger import steps
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get, logs
-from tawny.testing import FakeClock
+from tawny.models.failures import ModelFailure
+from tawny.testing import FakeClock, ScriptedModel
 
 # A Tuesday, 06:00 in Berlin. New York has changed its clocks already, Berlin has not.
 NOW = "2026-03-17T05:00:00Z"
@@ -327,5 +329,26 @@ async def test_model_that_leaves_something_out_costs_nothing(home: Home, day: Co
     async with desk(home, day, ask) as it:
         task = await it.brief()
     assert task.status is Status.SUCCEEDED
+    assert task.result is not None
+    assert task.result["text"] == GOLDEN
+
+
+async def test_configured_model_writes_the_prose_and_its_use_is_counted(home: Home, day: Config):
+    model = ScriptedModel(["[2, 1]", lambda messages: "Dear owner!\n\n" + messages[0].parts[1].content])
+    config = msgspec.structs.replace(day, model=Model(name="openai:test", base_url="http://127.0.0.1:9/v1"))
+    async with open_app(home, config, clock=FakeClock(NOW), model=model) as app:
+        task = await Desk(app).brief()
+    assert task.result is not None
+    assert task.result["text"].startswith("Dear owner!"), task.result["text"]
+    assert task.result["text"].index("Bob Stone") < task.result["text"].index("CEO Zhang")
+    assert task.usage.model_calls == 2
+
+
+async def test_model_that_is_down_costs_the_prose_alone(home: Home, day: Config):
+    config = msgspec.structs.replace(day, model=Model(name="openai:test", base_url="http://127.0.0.1:9/v1"))
+    down = [ModelFailure("auth", "the key is not valid")] * 4
+    async with open_app(home, config, clock=FakeClock(NOW), model=ScriptedModel(down)) as app:
+        task = await Desk(app).brief()
+    assert task.status is Status.SUCCEEDED, task.error
     assert task.result is not None
     assert task.result["text"] == GOLDEN

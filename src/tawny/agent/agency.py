@@ -129,6 +129,12 @@ class Agency:
         assert self._turns is not None
         return self._turns
 
+    async def ask(self, ctx: Context, system: str, prompt: str) -> str:
+        """The configured model's plain answer, without tools (`engine.kinds.Ask`)."""
+        plain = await asyncio.to_thread(importlib.import_module, "tawny.agent.plain")
+        said: str = await plain.ask(ctx, self.router(""), system=system, prompt=prompt)
+        return said
+
     async def preload(self) -> None:
         """Load ahead of the first message: the library, and the configured model's SDK."""
         await self.turns()
