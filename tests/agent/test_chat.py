@@ -1,59 +1,26 @@
 """A chat from end to end: message in, turn on the real engine, answer out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import pytest
-
+from agent.conftest import OpenChat
 from tawny.agent.live import Delta
-from tawny.app import App, open_app
-from tawny.config import Config, Home, Limits
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Status
-from tawny.ledger import events, sessions, tasks
+from tawny.ledger import events, sessions
 from tawny.testing import Say, ScriptedModel, Use
-
-OpenChat = Callable[..., AbstractAsyncContextManager[App]]
-
-
-@pytest.fixture
-def chat(home: Home) -> OpenChat:
-    @asynccontextmanager
-    async def opened(model: ScriptedModel | None = None, **config: Any) -> AsyncGenerator[App]:
-        made = Config(limits=Limits(concurrency=4, max_running_per_owner=4), **config)
-        async with open_app(home, made, model=model) as app:
-            yield app
-
-    return opened
-
-
-async def say(
-    app: App, text: str, *, event_id: str = "", session: str = "main", wait: float | None = 20
-) -> Any:
-    return await app.agency.inbox.say(session, text, event_id=event_id or f"event-{text}", wait=wait)
-
-
-async def until(app: App, task_id: str, *statuses: Status) -> Any:
-    bell = app.ledger.bell.subscribe("events")
-    async with asyncio.timeout(20):
-        while (task := await app.ledger.read(lambda tx: tasks.get(tx, task_id))).status not in statuses:
-            await bell.wait()
-            bell.clear()
-    return task
 
 
 async def test_the_demo_model_answers_and_the_transcript_keeps_it(chat: OpenChat) -> None:
     async with chat() as app:
-        reply = await say(app, "The weather is fine")
+        reply = await app.say("The weather is fine")
         assert reply.text.strip() == "You said: The weather is fine"
         entries = await app.ledger.read(lambda tx: sessions.entries(tx, "main"))
         assert [(entry.role, entry.text.strip()) for entry in entries] == [
             ("user", "The weather is fine"),
             ("assistant", "You said: The weather is fine"),
         ]
-        task = await until(app, reply.run_id, Status.SUCCEEDED)
+        task = await app.until(reply.run_id, Status.SUCCEEDED)
         assert task.usage.model_calls == 1
         assert task.usage.cost == 0
         assert not task.detached
@@ -62,8 +29,8 @@ async def test_the_demo_model_answers_and_the_transcript_keeps_it(chat: OpenChat
 async def test_an_answer_is_streamed_while_it_is_made(chat: OpenChat) -> None:
     heard: list[Delta] = []
     async with chat(ScriptedModel([Say("one two three four", chunks=4)])) as app:
-        app.agency.live.listen(heard.append)
-        await say(app, "count")
+        app.app.agency.live.listen(heard.append)
+        await app.say("count")
     assert "".join(delta.text for delta in heard) == "one two three four"
     assert len(heard) >= 4
 
@@ -71,8 +38,8 @@ async def test_an_answer_is_streamed_while_it_is_made(chat: OpenChat) -> None:
 async def test_the_model_sees_what_was_said_before(chat: OpenChat) -> None:
     script = ScriptedModel(["first answer", "second answer"])
     async with chat(script) as app:
-        await say(app, "first question")
-        await say(app, "second question")
+        await app.say("first question")
+        await app.say("second question")
     words = str(script.asked[1])
     assert words.index("first question") < words.index("first answer") < words.index("second question")
 
@@ -80,26 +47,26 @@ async def test_the_model_sees_what_was_said_before(chat: OpenChat) -> None:
 async def test_the_same_message_twice_is_answered_once(chat: OpenChat) -> None:
     script = ScriptedModel(["only once"])
     async with chat(script) as app:
-        first = await say(app, "hello", event_id="e1")
-        second = await say(app, "hello", event_id="e1")
+        first = await app.say("hello", event_id="e1")
+        second = await app.say("hello", event_id="e1")
         assert first.run_id == second.run_id or second.text == "only once"
         assert len(script.asked) == 1
 
 
 async def test_a_background_task_is_started_shown_and_cancelled_by_plain_words(chat: OpenChat) -> None:
     async with chat() as app:
-        started = await say(app, "run a test task of 60 seconds")
+        started = await app.say("run a test task of 60 seconds")
         assert 'Started "test task" in the background' in started.text
         assert len(started.task_ids) == 1
         task_id = started.task_ids[0]
-        await until(app, task_id, Status.RUNNING)
-        going = await say(app, "how is it going?")
+        await app.until(task_id, Status.RUNNING)
+        going = await app.say("how is it going?")
         assert '"test task" is running' in going.text
-        again = await say(app, "run a test task of 60 seconds", event_id="again")
+        again = await app.say("run a test task of 60 seconds", event_id="again")
         assert "already running" in again.text
         assert again.task_ids == [task_id]
-        await say(app, "cancel that")
-        ended = await until(app, task_id, Status.CANCELLED)
+        await app.say("cancel that")
+        ended = await app.until(task_id, Status.CANCELLED)
         assert ended.session == "main"
 
 
@@ -112,8 +79,8 @@ async def test_the_result_of_background_work_comes_into_the_chat(chat: OpenChat)
         ]
     )
     async with chat(script) as app:
-        started = await say(app, "simulate")
-        await until(app, started.task_ids[0], Status.SUCCEEDED)
+        started = await app.say("simulate")
+        await app.until(started.task_ids[0], Status.SUCCEEDED)
         bell = app.ledger.bell.subscribe("events")
         async with asyncio.timeout(10):
             while not any(
@@ -122,28 +89,28 @@ async def test_the_result_of_background_work_comes_into_the_chat(chat: OpenChat)
             ):
                 await bell.wait()
                 bell.clear()
-        assert (await say(app, "and?")).text == "I know: True"
+        assert (await app.say("and?")).text == "I know: True"
 
 
 async def test_slash_commands_are_answered_without_a_model(chat: OpenChat) -> None:
     script = ScriptedModel()
     async with chat(script) as app:
-        status = await say(app, "/status")
+        status = await app.say("/status")
         assert status.status == "answered"
         assert "Session main" in status.text
-        assert "followup" in (await say(app, "/queue followup debounce:1s")).text
-        assert "none of steer" in (await say(app, "/queue whatever")).text
-        assert "/loop" in (await say(app, "/help")).text
-        assert "Nothing waits" in (await say(app, "/approve")).text
+        assert "followup" in (await app.say("/queue followup debounce:1s")).text
+        assert "none of steer" in (await app.say("/queue whatever")).text
+        assert "/loop" in (await app.say("/help")).text
+        assert "Nothing waits" in (await app.say("/approve")).text
         assert script.asked == []
 
 
 async def test_new_begins_a_conversation_that_knows_nothing(chat: OpenChat) -> None:
     script = ScriptedModel(["noted", "who?"])
     async with chat(script) as app:
-        await say(app, "my name is Ann")
-        await say(app, "/new")
-        await say(app, "what is my name?")
+        await app.say("my name is Ann")
+        await app.say("/new")
+        await app.say("what is my name?")
         assert "Ann" not in str(script.asked[1])
         kept = await app.ledger.read(lambda tx: sessions.entries(tx, "main"))
         assert "Ann" in kept[0].text
@@ -152,8 +119,8 @@ async def test_new_begins_a_conversation_that_knows_nothing(chat: OpenChat) -> N
 async def test_turns_of_one_session_run_one_after_the_other_and_in_order(chat: OpenChat) -> None:
     script = ScriptedModel([f"answer {n}" for n in range(5)])
     async with chat(script) as app:
-        await say(app, "/queue followup")
-        waiting = [say(app, f"question {n}") for n in range(5)]
+        await app.say("/queue followup")
+        waiting = [app.say(f"question {n}") for n in range(5)]
         received = [await one for one in waiting]
         assert [reply.text for reply in received] == [f"answer {n}" for n in range(5)]
         entries = await app.ledger.read(lambda tx: sessions.entries(tx, "main"))
@@ -170,13 +137,13 @@ async def test_a_message_during_a_turn_steers_it(chat: OpenChat) -> None:
 
     script = ScriptedModel([Use("tasks", {"action": "list"}), second])
     async with chat(script) as app:
-        app.agency.live.listen(lambda delta: arrived.set() if delta.kind == "tool" else None)
-        first = asyncio.get_running_loop().create_task(say(app, "write me something"))
+        app.app.agency.live.listen(lambda delta: arrived.set() if delta.kind == "tool" else None)
+        first = asyncio.get_running_loop().create_task(app.say("write me something"))
         await arrived.wait()
-        late = await say(app, "make it short", wait=None)
+        late = await app.say("make it short", wait=None)
         reply = await first
         if reply.text == "heard: True":
-            folded = await until(app, late.run_id, Status.SUCCEEDED)
+            folded = await app.until(late.run_id, Status.SUCCEEDED)
             assert folded.merged_into == reply.run_id
         kept = await app.ledger.read(lambda tx: sessions.queued(tx, "main"))
         assert kept == []
@@ -187,14 +154,14 @@ async def test_interrupt_breaks_off_the_running_turn(chat: OpenChat) -> None:
     gate = asyncio.Event()
 
     async with chat(script) as app:
-        await say(app, "/queue interrupt")
+        await app.say("/queue interrupt")
         heard = asyncio.Event()
-        app.agency.live.listen(lambda _delta: heard.set())
+        app.app.agency.live.listen(lambda _delta: heard.set())
         del gate
         script.replies[:] = [Use("tasks", {"action": "list"})] * 3 + ["late", "second"]
-        first = asyncio.get_running_loop().create_task(say(app, "first"))
+        first = asyncio.get_running_loop().create_task(app.say("first"))
         await heard.wait()
-        reply = await say(app, "second")
+        reply = await app.say("second")
         await first
         assert reply.status in ("succeeded", "running")
 
@@ -203,10 +170,10 @@ async def test_when_too_many_wait_the_newest_is_told_so(chat: OpenChat) -> None:
     held = asyncio.Event()
 
     async with chat(ScriptedModel([Use("tasks", {"action": "list"})] * 3 + ["x"] * 10)) as app:
-        await say(app, "/queue followup cap:2 drop:new")
-        app.agency.live.listen(lambda _delta: held.set())
-        await say(app, "begin", wait=None)
-        crowd = [await say(app, f"m{n}", wait=None) for n in range(6)]
+        await app.say("/queue followup cap:2 drop:new")
+        app.app.agency.live.listen(lambda _delta: held.set())
+        await app.say("begin", wait=None)
+        crowd = [await app.say(f"m{n}", wait=None) for n in range(6)]
         dropped = [one for one in crowd if one.status == "dropped"]
         assert all("Say it again later" in one.text for one in dropped)
         queued = await app.ledger.read(lambda tx: sessions.queued(tx, "main"))
@@ -216,10 +183,10 @@ async def test_when_too_many_wait_the_newest_is_told_so(chat: OpenChat) -> None:
 async def test_a_channel_message_is_answered_through_the_outbox_once(chat: OpenChat) -> None:
     async with chat(ScriptedModel(["hi Ann"])) as app:
         inbound = Inbound(channel="telegram", event_id="u1", sender="42", conversation="42", text="hello")
-        received = await app.agency.inbox.receive(inbound)
-        assert (await app.agency.inbox.receive(inbound)).status == "seen"
+        received = await app.app.agency.inbox.receive(inbound)
+        assert (await app.app.agency.inbox.receive(inbound)).status == "seen"
         assert received.run_id is not None
-        await until(app, received.run_id, Status.SUCCEEDED)
+        await app.until(received.run_id, Status.SUCCEEDED)
         rows = await app.ledger.read(
             lambda tx: tx.all("SELECT target, message FROM outbox WHERE task_id = :id", id=received.run_id)
         )
@@ -236,7 +203,7 @@ async def test_wrong_arguments_and_unknown_tools_are_corrected_by_the_model(chat
         ]
     )
     async with chat(script) as app:
-        reply = await say(app, "do something odd")
+        reply = await app.say("do something odd")
         assert reply.text == "sorry: True"
         assert reply.status == "succeeded"
 
@@ -244,14 +211,14 @@ async def test_wrong_arguments_and_unknown_tools_are_corrected_by_the_model(chat
 async def test_a_turn_that_calls_the_same_thing_for_ever_is_ended(chat: OpenChat) -> None:
     script = ScriptedModel([Use("tasks", {"action": "list"})] * 40)
     async with chat(script) as app:
-        reply = await say(app, "loop")
+        reply = await app.say("loop")
         assert "over and over" in reply.text
         assert len(script.asked) <= 12
 
 
 async def test_events_tell_every_device_what_was_said(chat: OpenChat) -> None:
     async with chat(ScriptedModel(["pong"])) as app:
-        await say(app, "ping")
+        await app.say("ping")
         log = await app.ledger.read(lambda tx: events.after(tx, 0))
         said = [event.data for event in log if event.type in ("message.received", "message.sent")]
         assert [(one["role"], one["text"]) for one in said] == [("user", "ping"), ("assistant", "pong")]

@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tawny.agent.budgets import Keeper
 from tawny.agent.commands import Commands
 from tawny.agent.follower import Follower
 from tawny.agent.inbox import Inbox
@@ -20,8 +21,7 @@ from tawny.models.spec import ModelSpec, candidates, parse_name
 from tawny.tools.call import Door
 
 if TYPE_CHECKING:
-    from tawny.agent.run import Gate
-    from tawny.agent.turn import Request, Turns
+    from tawny.agent.turn import Turns
     from tawny.models.router import Router
 
 Secret = Callable[[str], str]
@@ -60,7 +60,6 @@ class Agency:
         secret: Secret,
         commands: Commands | None = None,
         build: Any = None,
-        gate_for: "Callable[[Context, Request], Gate] | None" = None,
         skills: Callable[[str], list[str]] = lambda _agent: [],
     ) -> None:
         self.settings = turn_settings(config)
@@ -72,10 +71,10 @@ class Agency:
         self._home = home
         self._config = config
         self._ledger = ledger
-        self._door = door
+        self.door = door
         self._secret = secret
         self._build = build
-        self._gate_for = gate_for
+        self._keeper = Keeper(ledger, config.budgets, zone=self.settings.zone)
         self._skills = skills
         self._accounts = Accounts(ledger, ledger.clock)
         self._profiles: Mapping[str, AgentProfile] = {one.name: one for one in config.agents}
@@ -104,26 +103,28 @@ class Agency:
             ),
         )
 
+    async def ask(self, ctx: Context, system: str, prompt: str) -> str:
+        """A plain completion without tools, journaled by the caller's step; counts as the task's use.
+
+        Raises:
+            ModelFailure, ModelsUnavailable: the model cannot be had.
+        """
+        module = await asyncio.to_thread(importlib.import_module, "tawny.agent.completion")
+        return await module.complete(ctx, self.router(""), system, prompt)
+
     async def turns(self) -> "Turns":
         """The turns; loads the model library with the first call, off the loop."""
         async with self._loading:
             if self._turns is None:
                 module = await asyncio.to_thread(importlib.import_module, "tawny.agent.turn")
-                run = await asyncio.to_thread(importlib.import_module, "tawny.agent.run")
-                gate = run.Gate()
-
-                def ungated(ctx: Context, request: "Request") -> "Gate":
-                    del ctx, request
-                    return gate
-
                 self._turns = module.Turns(
                     self._ledger,
                     router_for=self.router,
-                    door=self._door,
+                    door=self.door,
                     live=self.live,
                     workspace_for=self.workspace,
                     settings=self.settings,
-                    gate_for=self._gate_for or ungated,
+                    keeper=self._keeper,
                     skills=self._skills,
                 )
         assert self._turns is not None

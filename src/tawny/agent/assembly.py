@@ -7,13 +7,19 @@ from tawny.agent.agency import Agency
 from tawny.agent.commands import Commands
 from tawny.agent.settings import turn_settings
 from tawny.config import Config, Home, resolve_secret
+from tawny.domain.addresses import Address
+from tawny.domain.outline import outline
+from tawny.engine import automations
 from tawny.engine.kinds import Kind
-from tawny.ledger import approvals
+from tawny.ledger import approvals, sessions
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.sessions import Session
 from tawny.sources.shelf import Shelf
 from tawny.tools.call import Door
 from tawny.tools.catalog import bundled_tools
 from tawny.tools.rulebook import Rulebook
+
+_RECENT = 3
 
 
 def build_agency(
@@ -42,7 +48,13 @@ def build_agency(
         door=door,
         secret=lambda reference: resolve_secret(reference, home),
         commands=Commands(
-            queueing=settings.queueing, answer_approval=_answer_approval, model=config.model.name
+            queueing=settings.queueing,
+            answer_approval=_answer_approval,
+            begin_loop=lambda tx, session, every, what: _begin_loop(
+                tx, session, every, what, kinds=kinds, timezone=settings.zone
+            ),
+            compact=_compact,
+            model=config.model.name,
         ),
         build=None if model is None else model.build,
     )
@@ -78,3 +90,30 @@ async def _contacts(shelf: Shelf) -> frozenset[str]:
         for contact in (await shelf.contacts(name)).items:
             known.update((contact.name, *contact.emails, *contact.phones))
     return frozenset(known)
+
+
+def _begin_loop(
+    tx: Tx, session: Session, every: str, what: str, *, kinds: Mapping[str, Kind], timezone: str
+) -> str:
+    """`/loop 10m check the build`: an automation that speaks in this session."""
+    where = str(Address(session.channel, session.address, session.thread)) if session.channel else ""
+    document = {
+        "name": f"loop: {what}"[:60],
+        "schedule": {"type": "every", "interval": every},
+        "action": {"type": "agent_turn", "parameters": {"message": what, "session": session.session}},
+        "delivery": {"channels": [where or f"chat:{session.session}"]},
+    }
+    made = automations.add(tx, document, kinds=kinds, timezone=timezone)
+    return f"Every {every} from now on: {what} ({made.automation_id}). 'tawny automations remove' ends it."
+
+
+def _compact(tx: Tx, session: Session) -> str:
+    """`/compact`: an outline, made without a model, stands for all but the last three exchanges."""
+    kept = sessions.entries(tx, session.session, after=session.starts_after)
+    starts = [entry.n for entry in kept if entry.role == "user"]
+    if len(starts) <= _RECENT:
+        return "There is nothing to compact: the conversation is short."
+    upto = starts[-_RECENT] - 1
+    old = [(entry.role, entry.text) for entry in kept if entry.n <= upto]
+    sessions.compact(tx, session.session, upto=upto, summary=outline(old, before=session.summary))
+    return f"{len(old)} messages are summed up; the last {_RECENT} exchanges stay as they are. Nothing was deleted."

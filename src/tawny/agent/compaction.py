@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from pydantic_ai.direct import model_request_stream
-from pydantic_ai.messages import ModelMessage, ModelRequest, TextPart, UserPromptPart
+from pydantic_ai.messages import ModelMessage
 
 from tawny.agent import transcript
+from tawny.agent.completion import complete
 from tawny.domain.identifiers import missing
 from tawny.domain.shorten import shorten
-from tawny.domain.tasks import Json, Usage
+from tawny.domain.tasks import Json
 from tawny.engine.kinds import Context
 from tawny.ledger import sessions
 from tawny.ledger.database import Ledger
@@ -20,7 +20,7 @@ _INPUT_CHARS = 120_000
 _ORDER = (
     "Summarise this conversation for yourself, so that you can go on with it: what the person wants, what was decided "
     "and done, what is open, what you promised. Keep every id, path, address, number and date exactly as it is. "
-    "At most 400 words, plain text.\n\n"
+    "At most 400 words, plain text."
 )
 
 
@@ -54,7 +54,7 @@ class Compactor:
         source = before + old
 
         async def summarise() -> Json:
-            return await self._ask(ctx, router, shorten(source, _INPUT_CHARS))
+            return await complete(ctx, router, _ORDER, shorten(source, _INPUT_CHARS))
 
         said: Any = await ctx.step(f"compact:{upto}", summarise, name="summarise the older part")
         summary = str(said).strip() or shorten(old, 4000)
@@ -63,21 +63,3 @@ class Compactor:
             summary += "\n\nMentioned: " + ", ".join(lost)
         key = session.session
         return await self._ledger.write(lambda tx: sessions.compact(tx, key, upto=upto, summary=summary))
-
-    async def _ask(self, ctx: Context, router: Router, text: str) -> str:
-        prompt: list[ModelMessage] = [ModelRequest(parts=[UserPromptPart(_ORDER + text)])]
-
-        async def call() -> tuple[str, Usage]:
-            async with model_request_stream(router, prompt) as stream:
-                async for _ in stream:
-                    pass
-                response = stream.get()
-            said = "".join(part.content for part in response.parts if isinstance(part, TextPart))
-            used = response.usage
-            return said, Usage(
-                input_tokens=used.input_tokens, output_tokens=used.output_tokens, cost=None, model_calls=1
-            )
-
-        (said, usage), _ = await router.attempt(call, retrying=lambda: None)
-        ctx.spend(usage)
-        return said

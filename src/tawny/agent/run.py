@@ -16,6 +16,7 @@ from pydantic_ai.messages import (
     TextPartDelta,
 )
 
+from tawny.agent.budgets import BudgetGate
 from tawny.agent.journal import Journal, current
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Effect, Json, Usage
@@ -49,16 +50,6 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     result_chars: int = 60_000
 
 
-class Gate:
-    """What stands before each model call, and hears after it: budgets. This one lets everything pass."""
-
-    async def before(self, ctx: Context, number: int, messages: int) -> None:
-        """May wait (leave memory) until the budget allows the call."""
-
-    async def after(self, ctx: Context, number: int, usage: Usage) -> None:
-        """What the call has really used."""
-
-
 class Run:
     """The state of one run, handed to the library as its `deps`."""
 
@@ -70,7 +61,7 @@ class Run:
         router: Router,
         calls_through: Callable[[], Calls],
         tell: Tell,
-        gate: Gate,
+        gate: BudgetGate,
         bounds: Bounds,
         steer: Callable[[str], Awaitable[list[str]]],
         around_tool: Callable[[str], Callable[[], None]],
@@ -79,6 +70,7 @@ class Run:
         self.run_id = ctx.task.task_id
         self.session = session
         self.router = router
+        self.context_tokens = 0
         self.calls = 0
         self.tool_calls = 0
         self.started_tasks: list[str] = []
@@ -107,17 +99,22 @@ class Run:
         if number > self._bounds.model_calls:
             raise Ended(f"this turn has made {number - 1} model calls, more than one turn may")
 
+        key = f"model:{number}"
+        if not self.ctx.is_recorded(key):
+            await self._gate.before(number, self.context_tokens)
+
         async def call() -> Json:
-            await self._gate.before(self.ctx, number, 0)
-            payload, spec = await self.router.attempt(body, retrying=lambda: self._tell("", "void"))
+            try:
+                payload, spec = await self.router.attempt(body, retrying=lambda: self._tell("", "void"))
+            except BaseException:
+                self._gate.failed(number)
+                raise
             usage = _spent(payload, spec)
             self.ctx.spend(usage)
-            await self._gate.after(self.ctx, number, usage)
+            self._gate.after(number, usage)
             return {"model": spec.label, "answer": payload}
 
-        record: Any = await self.ctx.step(
-            f"model:{number}", call, input={"call": number}, name=f"model call {number}"
-        )
+        record: Any = await self.ctx.step(key, call, input={"call": number}, name=f"model call {number}")
         return record["answer"]
 
     # --- tool calls

@@ -19,6 +19,8 @@ from pydantic_ai.messages import (
 from tawny.ledger.sessions import Entry
 
 CHARS_PER_TOKEN = 4
+CONTEXT_OVERHEAD = 3000
+"""Tokens of the system prompt and the tools' schemas, roughly."""
 _KEPT = frozenset({"parts", "kind", "provider_name", "provider_details", "model_name", "finish_reason"})
 
 

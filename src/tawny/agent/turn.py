@@ -9,10 +9,11 @@ import msgspec
 from pydantic_ai.messages import ModelMessage
 
 from tawny.agent import transcript
+from tawny.agent.budgets import Keeper
 from tawny.agent.compaction import Compactor
 from tawny.agent.live import Delta, Live, Reply
 from tawny.agent.prompt import Piece, Workspace, pieces, render
-from tawny.agent.run import Agents, Bounds, Ended, Gate, Run, converse, is_overflow
+from tawny.agent.run import Agents, Bounds, Ended, Run, converse, is_overflow
 from tawny.agent.settings import TurnSettings
 from tawny.clock import to_datetime
 from tawny.domain.addresses import Address
@@ -65,7 +66,6 @@ class _Held(msgspec.Struct):
 
 
 RouterFor = Callable[[str], Router]
-GateFor = Callable[[Context, Request], Gate]
 
 
 class Turns:
@@ -80,7 +80,7 @@ class Turns:
         live: Live,
         workspace_for: Callable[[str], Workspace],
         settings: TurnSettings,
-        gate_for: GateFor,
+        keeper: Keeper,
         skills: Callable[[str], list[str]] = lambda _agent: [],
     ) -> None:
         self._ledger = ledger
@@ -90,7 +90,7 @@ class Turns:
         self._live = live
         self._workspace_for = workspace_for
         self._settings = settings
-        self._gate_for = gate_for
+        self._keeper = keeper
         self._skills = skills
         self._zone = ZoneInfo(settings.zone)
         self._agents: dict[int, Agents] = {}
@@ -160,7 +160,7 @@ class Turns:
                 ctx, session=request.session, window=self._settings.context_tokens
             ),
             tell=turn.tell,
-            gate=self._gate_for(ctx, request),
+            gate=self._keeper.gate(ctx, request.session),
             bounds=bounds,
             steer=turn.steer,
             around_tool=lambda name: turn.watch(name, self._settings.yield_after),
@@ -202,6 +202,7 @@ class Turns:
             history = await self._compact(run, turn, history)
         passes = 0
         while True:
+            run.context_tokens = transcript.tokens(history) + transcript.CONTEXT_OVERHEAD
             try:
                 return await converse(
                     agents.get(names),

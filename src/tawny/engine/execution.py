@@ -537,6 +537,12 @@ class Execution:
         waiting = WaitingFor("approval", key=key, detail={"tool": question.tool, "reason": question.reason})
         return await self._suspend(waiting, lambda tx, task: self._hooks.ask(tx, task, key, question))
 
+    async def wait_budget(self, key: str, *, scope: str, reason: str, until: Instant | None = None) -> None:
+        if not self._settled(key):
+            await self._suspend(
+                WaitingFor("budget", key=key, until=until, detail={"scope": scope, "reason": reason})
+            )
+
     async def child(self, key: str, submission: Submission) -> Task:
         return (await self.children(key, [submission]))[0]
 

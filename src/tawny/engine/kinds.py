@@ -93,6 +93,10 @@ class Context(Protocol):
         """Leave memory until a person has answered (an approval)."""
         ...
 
+    async def wait_budget(self, key: str, *, scope: str, reason: str, until: Instant | None = None) -> None:
+        """Leave memory until the budget of `scope` is raised, or `until`; the run then looks again."""
+        ...
+
     async def child(self, key: str, submission: Submission) -> Task:
         """Start a child once and leave memory until it has ended; returns the ended child."""
         ...

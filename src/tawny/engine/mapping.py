@@ -98,6 +98,9 @@ class ItemContext:
     async def ask(self, key: str, question: Question) -> Answer:
         self._cannot_wait()
 
+    async def wait_budget(self, key: str, *, scope: str, reason: str, until: Instant | None = None) -> None:
+        self._cannot_wait()
+
     async def child(self, key: str, submission: Submission) -> Task:
         self._cannot_wait()
 

@@ -302,6 +302,20 @@ def _starts(tx: Tx, held: Session, after: int, summary: str) -> Session:
     return _session(row[0]) if row else held
 
 
+def fork(tx: Tx, parent: str, child: str) -> None:
+    """The child begins with what the model sees of the parent's conversation; once."""
+    if get(tx, child).entries:
+        return
+    held = get(tx, parent)
+    kept = entries(tx, parent, after=held.starts_after)
+    append(tx, child, f"fork:{parent}", kept)
+    tx.execute(
+        "UPDATE sessions SET summary = :summary WHERE session = :child", summary=held.summary, child=child
+    )
+    if (read := held.settings.get("read")) is not None:
+        set_setting(tx, child, "read", read)
+
+
 # --- inputs
 
 

@@ -16,11 +16,13 @@ from tawny.sources.shelf import Shelf
 from tawny.tools.automations import automations_tool
 from tawny.tools.files import file_tools
 from tawny.tools.finish import finish
+from tawny.tools.flows import flows_tool
 from tawny.tools.memory import memory_tools
 from tawny.tools.message import message_tool
 from tawny.tools.registry import Tool
 from tawny.tools.sessions import sessions_tool
 from tawny.tools.sources import source_tools
+from tawny.tools.spawn import spawn_tool
 from tawny.tools.tasks import tasks_tool
 from tawny.tools.web import Searching, web_tools
 
@@ -63,8 +65,10 @@ def bundled_tools(
         message_tool(ledger, channels),
         *source_tools(shelf, clock),
         sessions_tool(ledger),
+        flows_tool(ledger, kinds, limits),
         finish,
     ]
+    tools.append(spawn_tool(ledger, [*(tool.name for tool in tools), "spawn"]))
     return {tool.name: tool for tool in tools}
 
 

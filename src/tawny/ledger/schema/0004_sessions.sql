@@ -73,23 +73,12 @@ CREATE TABLE model_rests (
     updated_at BIGINT NOT NULL
 );
 
--- What has been used and what is reserved, per scope (a session, the owner's day, …).
+-- What has been used per scope (a task, an automation, a session, the owner's day), and what was added to its bounds.
 CREATE TABLE budget_use (
     scope TEXT PRIMARY KEY,
-    tokens BIGINT NOT NULL DEFAULT 0,
-    micro_usd BIGINT NOT NULL DEFAULT 0,
-    model_calls BIGINT NOT NULL DEFAULT 0,
-    tool_calls BIGINT NOT NULL DEFAULT 0,
+    used TEXT NOT NULL,
+    raised TEXT NOT NULL,
     warned INTEGER NOT NULL DEFAULT 0,
-    raised TEXT NOT NULL DEFAULT '{}',
     updated_at BIGINT NOT NULL
 );
-CREATE TABLE budget_reservations (
-    reservation TEXT NOT NULL,
-    scope TEXT NOT NULL,
-    tokens BIGINT NOT NULL,
-    micro_usd BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    PRIMARY KEY (reservation, scope)
-);
-CREATE INDEX budget_reservations_scope ON budget_reservations (scope);
+CREATE INDEX budget_use_age ON budget_use (updated_at);

@@ -1,0 +1,185 @@
+"""Keeps turns within their budgets: a reservation before each model call, the true use after it."""
+
+from collections.abc import Mapping
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from tawny.clock import SECOND, Instant, from_datetime, to_datetime
+from tawny.config import Budgets, BudgetScope
+from tawny.domain.budgets import Bounds, Use, exceeded, is_nearly_used, widened
+from tawny.domain.tasks import Task, Usage
+from tawny.engine.kinds import Context
+from tawny.ledger import budgets
+from tawny.ledger.database import Ledger, Tx
+
+_MICRO = 1_000_000
+_ACCOUNTS_HELD = 2000
+_ANSWER_TOKENS = 2000
+"""What an answer is taken to need before it is known."""
+
+
+class Keeper:
+    """The accounts of all scopes, in memory, with what is reserved now; every use is written through.
+
+    Reservations are held in memory: whoever held one is gone with the process.
+    """
+
+    def __init__(self, ledger: Ledger, config: Budgets, *, zone: str) -> None:
+        self._ledger = ledger
+        self._config = config
+        self._zone = ZoneInfo(zone)
+        self._reserved: dict[str, dict[str, Use]] = {}
+        self._used: dict[str, Use] = {}
+        self._raised: dict[str, Use] = {}
+        self._raises = ledger.bell.subscribe("budgets")
+
+    def gate(self, ctx: Context, session: str) -> "BudgetGate":
+        """The gate of one turn."""
+        return BudgetGate(self, ctx, self.scopes(ctx.task, session))
+
+    def scopes(self, task: Task, session: str) -> dict[str, Bounds]:
+        """The scopes a turn counts against, and their bounds."""
+        day = to_datetime(self._ledger.clock.now(), self._zone).date().isoformat()
+        scopes = {
+            f"task:{task.task_id}": _narrower(_bounds(self._config.task), task),
+            f"session:{session}": _bounds(self._config.session),
+            f"day:{task.owner}:{day}": _bounds(self._config.day),
+        }
+        if task.automation_id:
+            scopes[f"automation:{task.automation_id}"] = _bounds(self._config.automation)
+        return {scope: bounds for scope, bounds in scopes.items() if not bounds.is_open}
+
+    async def reserve(self, holder: str, scopes: Mapping[str, Bounds], want: Use) -> tuple[str, str] | None:
+        """Hold `want` in every scope; else the scope in which it does not fit, and why."""
+        if self._raises.is_set():
+            self._raises.clear()
+            self._raised.clear()
+        unknown = [scope for scope in scopes if scope not in self._used or scope not in self._raised]
+        if unknown:
+            for account in await self._ledger.read(lambda tx: [budgets.get(tx, scope) for scope in unknown]):
+                # What was booked meanwhile is in memory already, and newer than what was read.
+                self._used.setdefault(account.scope, account.used)
+                self._raised[account.scope] = account.raised
+        # From here to the end nothing is awaited: what is checked is what is reserved.
+        for scope, bounds in scopes.items():
+            held = self._held(scope, but=holder)
+            why = exceeded(widened(bounds, self._raised[scope]), self._used[scope], held, want)
+            if why is not None:
+                return scope, why
+        for scope in scopes:
+            self._reserved.setdefault(scope, {})[holder] = want
+        return None
+
+    def settle(self, holder: str, scopes: Mapping[str, Bounds], used: Use) -> None:
+        """Book the true use in place of what was reserved; durable with the commit that follows."""
+        self.release(holder, scopes)
+        for scope in scopes:
+            self._used[scope] = self._used.get(scope, Use()).plus(used)
+
+        def book(tx: Tx) -> None:
+            for scope, bounds in scopes.items():
+                account = budgets.add(tx, scope, used)
+                near = is_nearly_used(widened(bounds, account.raised), account.used)
+                if near and not account.warned:
+                    budgets.warn(tx, scope, near)
+
+        self._ledger.post(book)
+        while len(self._used) > _ACCOUNTS_HELD:
+            forgotten = next(iter(self._used))
+            self._used.pop(forgotten)
+            self._raised.pop(forgotten, None)
+
+    def release(self, holder: str, scopes: Mapping[str, Bounds]) -> None:
+        """Let go of a reservation whose call was not made."""
+        for scope in scopes:
+            held = self._reserved.get(scope, {})
+            held.pop(holder, None)
+            if not held:
+                self._reserved.pop(scope, None)
+
+    def _held(self, scope: str, *, but: str) -> Use:
+        total = Use()
+        for holder, use in self._reserved.get(scope, {}).items():
+            if holder != but:
+                total = total.plus(use)
+        return total
+
+    def day_ends(self) -> Instant:
+        """The next midnight in the owner's zone."""
+        today = to_datetime(self._ledger.clock.now(), self._zone).date()
+        return from_datetime(datetime.combine(today + timedelta(days=1), time.min, self._zone))
+
+
+class BudgetGate:
+    """Stands before each call of one turn."""
+
+    def __init__(self, keeper: Keeper, ctx: Context, scopes: dict[str, Bounds]) -> None:
+        self._keeper = keeper
+        self._ctx = ctx
+        self._scopes = scopes
+        self._waits = 0
+
+    async def before(self, number: int, tokens: int) -> None:
+        """Reserve a model call of about `tokens` of input; leaves memory while a budget is used up."""
+        if not self._scopes:
+            return
+        want = Use(tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=1)
+        while (short := self._out_of_time()) or (
+            short := await self._keeper.reserve(self._holder(number), self._scopes, want)
+        ):
+            await self._wait(number, *short)
+
+    async def _wait(self, number: int, scope: str, why: str) -> None:
+        self._waits += 1
+        until = self._keeper.day_ends() if scope.startswith("day:") else None
+        await self._ctx.wait_budget(
+            f"budget:{number}:{self._waits}", scope=scope, reason=f"{scope}: {why}", until=until
+        )
+
+    def after(self, number: int, usage: Usage) -> None:
+        """Book what the call has used."""
+        if self._scopes:
+            used = Use(
+                tokens=usage.input_tokens + usage.output_tokens,
+                micro_usd=int((usage.cost or 0) * _MICRO),
+                model_calls=1,
+            )
+            self._keeper.settle(self._holder(number), self._scopes, used)
+
+    def failed(self, number: int) -> None:
+        """The call was not made after all."""
+        self._keeper.release(self._holder(number), self._scopes)
+
+    def _holder(self, number: int) -> str:
+        return f"{self._ctx.task.task_id}:{number}"
+
+    def _out_of_time(self) -> tuple[str, str] | None:
+        task = self._ctx.task
+        if task.budget is None or task.budget.seconds is None:
+            return None
+        seconds = task.ran_for / SECOND
+        if seconds < task.budget.seconds:
+            return None
+        return f"task:{task.task_id}", f"{seconds:.0f} of {task.budget.seconds:.0f} seconds are used"
+
+
+def _bounds(scope: BudgetScope) -> Bounds:
+    return Bounds(
+        tokens=scope.tokens,
+        micro_usd=int(scope.cost * _MICRO),
+        model_calls=scope.model_calls,
+        tool_calls=scope.tool_calls,
+    )
+
+
+def _narrower(bounds: Bounds, task: Task) -> Bounds:
+    """The task's own budget where it names one."""
+    own = task.budget
+    if own is None:
+        return bounds
+    return Bounds(
+        tokens=own.tokens or bounds.tokens,
+        micro_usd=int(own.cost * _MICRO) if own.cost else bounds.micro_usd,
+        model_calls=own.model_calls or bounds.model_calls,
+        tool_calls=own.tool_calls or bounds.tool_calls,
+    )
