@@ -103,15 +103,6 @@ class Agency:
             ),
         )
 
-    async def ask(self, ctx: Context, system: str, prompt: str) -> str:
-        """A plain completion without tools, journaled by the caller's step; counts as the task's use.
-
-        Raises:
-            ModelFailure, ModelsUnavailable: the model cannot be had.
-        """
-        module = await asyncio.to_thread(importlib.import_module, "tawny.agent.completion")
-        return await module.complete(ctx, self.router(""), system, prompt)
-
     async def turns(self) -> "Turns":
         """The turns; loads the model library with the first call, off the loop."""
         async with self._loading:

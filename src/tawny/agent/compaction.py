@@ -5,7 +5,7 @@ from typing import Any
 from pydantic_ai.messages import ModelMessage
 
 from tawny.agent import transcript
-from tawny.agent.completion import complete
+from tawny.agent.plain import ask
 from tawny.domain.identifiers import missing
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Json
@@ -54,7 +54,7 @@ class Compactor:
         source = before + old
 
         async def summarise() -> Json:
-            return await complete(ctx, router, _ORDER, shorten(source, _INPUT_CHARS))
+            return await ask(ctx, router, system=_ORDER, prompt=shorten(source, _INPUT_CHARS))
 
         said: Any = await ctx.step(f"compact:{upto}", summarise, name="summarise the older part")
         summary = str(said).strip() or shorten(old, 4000)
