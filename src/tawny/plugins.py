@@ -41,6 +41,7 @@ class Hooks:
 BUNDLED_CHANNELS: Mapping[str, str] = {
     "apprise": "tawny.channels.apprise",
     "chat": "tawny.channels.chat",
+    "email": "tawny.channels.email",
     "file": "tawny.channels.file",
     "inbox": "tawny.channels.inbox",
     "memory": "tawny.channels.memory",

@@ -18,37 +18,11 @@ from tawny.api import AmbiguousSend, Attachment, Inbound, Outgoing, PermanentErr
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.bot import TelegramChannel
 from tawny.channels.telegram.markup import to_html
-from tawny.testing import FakeClock
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 from telegram_api import FakeTelegram, _Html, slow_down
 
 # The library announces its own future in the constructor of an error; nothing of ours can keep it from doing so.
 pytestmark = pytest.mark.filterwarnings("ignore::telegram.warnings.PTBDeprecationWarning")
-
-
-class House:
-    """What a channel is lent, kept in a dictionary."""
-
-    def __init__(self, home: Path) -> None:
-        self.clock = FakeClock()
-        self.home = home
-        self.folder = home / "channels" / "x"
-        self.notes: dict[str, str] = {}
-
-    def secret(self, reference: str) -> str:
-        return reference
-
-    def client(self, *, named_by_owner: bool = True, timeout: float = 30.0) -> Any:
-        raise AssertionError(f"Telegram has a client of its own {named_by_owner} {timeout}")
-
-    async def note(self, name: str, value: str) -> None:
-        self.notes[name] = value
-
-    async def recall(self, name: str) -> str | None:
-        return self.notes.get(name)
-
-    async def say(self, session: str, message: Any) -> str:
-        raise AssertionError(f"{session} {message}")
 
 
 @pytest.fixture
@@ -61,11 +35,11 @@ async def server() -> AsyncIterator[FakeTelegram]:
 
 
 @pytest.fixture
-async def bot(server: FakeTelegram, tmp_path: Path) -> AsyncIterator[TelegramChannel]:
+async def bot(server: FakeTelegram, house: Any) -> AsyncIterator[TelegramChannel]:
     settings = TelegramSettings(
         name="telegram", token="x", api_base=server.http.url, allow=(12345678,), groups=(-100777,)
     )
-    channel = TelegramChannel(settings, House(tmp_path), token=server.token)
+    channel = TelegramChannel(settings, house, token=server.token)
     yield channel
     await channel.close()
 
@@ -340,13 +314,13 @@ async def test_links_are_not_previewed(server: FakeTelegram, bot: TelegramChanne
     )
 
 
-async def test_the_webhook_takes_signed_updates_alone(server: FakeTelegram, tmp_path: Path):
+async def test_the_webhook_takes_signed_updates_alone(server: FakeTelegram, house: Any):
     port = free_port()
     settings = TelegramSettings(
         name="telegram", token="x", api_base=server.http.url, allow=(12345678,), webhook_url="https://me.test/tg",
         webhook_listen=f"127.0.0.1:{port}", webhook_secret="x",
     )  # fmt: skip
-    bot = TelegramChannel(settings, House(tmp_path), token=server.token, webhook_secret="right")
+    bot = TelegramChannel(settings, house, token=server.token, webhook_secret="right")
     heard: list[Inbound] = []
 
     async def accept(inbound: Inbound) -> None:

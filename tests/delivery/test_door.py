@@ -125,14 +125,10 @@ async def test_groups_are_answered_on_mention_by_the_allowed_only(hall: Any):
     assert it.channel.sent == []
 
 
-QUESTION = Outgoing(
-    key="", text="Pay 100 €?", buttons=(Button("Approve", "approve:1"), Button("Deny", "deny:1"))
-)
+QUESTION = Outgoing(key="", text="Pay 100 €?", buttons=(Button("Approve", "yes:1"), Button("Deny", "no:1")))
 
 
-@pytest.mark.parametrize(
-    ("reply", "action"), [("1", "approve:1"), ("2.", "deny:1"), ("Deny", "deny:1"), ("3", "")]
-)
+@pytest.mark.parametrize(("reply", "action"), [("1", "yes:1"), ("2.", "no:1"), ("Deny", "no:1"), ("3", "")])
 async def test_a_numbered_reply_is_a_tap(hall: Any, desk: Any, reply: str, action: str):
     it = await hall(has_buttons=False)
     await desk.put("", target="a:1234567", message=QUESTION)
@@ -147,20 +143,20 @@ async def test_a_number_answers_one_question_once(hall: Any, desk: Any):
     await it.dispatcher.run_until_idle()
     await it.say("1")
     await it.say("1")
-    assert it.actions == ["approve:1", ""]
+    assert it.actions == ["yes:1", ""]
 
 
 async def test_with_two_questions_open_a_bare_number_is_asked_back(hall: Any, desk: Any):
     it = await hall(has_buttons=False)
     for number in (1, 2):
-        buttons = (Button("Approve", f"approve:{number}"),)
+        buttons = (Button("Approve", f"yes:{number}"),)
         await desk.put("", target="a:1234567", message=Outgoing(key="", text=f"Q{number}", buttons=buttons))
     await it.dispatcher.run_until_idle()
     await it.say("1")
     assert it.inside == []
     assert "2 questions are open" in it.channel.texts[-1]
     await it.say("1", reply_to="1")
-    assert it.actions == ["approve:1"]
+    assert it.actions == ["yes:1"]
 
 
 async def test_a_number_in_another_conversation_answers_nothing(hall: Any, desk: Any):

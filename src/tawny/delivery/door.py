@@ -6,13 +6,15 @@ from tawny.delivery.channel import Accept, Channel, ChatSettings
 from tawny.delivery.compose import chosen
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Inbound, Outgoing
-from tawny.ledger import channels, outbox
+from tawny.errors import PermanentError
+from tawny.ledger import approvals, channels, outbox
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outbox import Line
 from tawny.log import Log
 
 _log = Log("delivery")
 _LONGEST_CHOICE = 40
+_ANSWERS = frozenset({"approve", "always", "deny"})
 
 
 class Door:
@@ -58,6 +60,10 @@ class Door:
         understood = await self._understand(inbound)
         if understood is None:
             return
+        verb, _, approval_id = understood.action.partition(":")
+        if verb in _ANSWERS and approval_id:
+            await self._ledger.write(lambda tx: self._answer(tx, understood, verb, approval_id))
+            return
         await self._accept(understood)
 
         def note(tx: Tx) -> None:
@@ -66,6 +72,36 @@ class Door:
 
         # Only after the house has it: what is handed over twice by a crash in between, the session drops by its id.
         await self._ledger.write(note)
+
+    def _answer(self, tx: Tx, inbound: Inbound, verb: str, approval_id: str) -> None:
+        """A tap on an approval: settled, noted and answered in one transaction, so that it counts exactly once."""
+        if not channels.taken_in(tx, inbound.channel, inbound.event_id):
+            return
+        channels.heard(tx, inbound.channel)
+        by = "owner" if self._rules is None else f"{inbound.channel}:{inbound.sender}"
+        try:
+            approval = approvals.answer(
+                tx,
+                approval_id,
+                status="denied" if verb == "deny" else "approved",
+                by=by,
+                always=verb == "always",
+            )
+        except PermanentError as error:
+            self._say(tx, inbound, error.message)
+            return
+        if not self._channel.can_edit:
+            self._say(tx, inbound, f"{approval.status.capitalize()}: {approval.tool}")
+
+    def _say(self, tx: Tx, inbound: Inbound, text: str) -> None:
+        outbox.put(
+            tx,
+            task_id=None,
+            transition="reply",
+            target=self._address(inbound),
+            message=Outgoing(key="", text=text),
+            severity="high",
+        )
 
     async def _passed_over(self, inbound: Inbound) -> None:
         await self._ledger.write(lambda tx: channels.taken_in(tx, inbound.channel, inbound.event_id))
@@ -122,14 +158,8 @@ class Door:
     def _ask_which(self, tx: Tx, inbound: Inbound, lines: list[Line]) -> None:
         channels.taken_in(tx, inbound.channel, inbound.event_id)
         titles = "\n".join(f"- {line.message.text.splitlines()[0][:80]}" for line in lines)
-        outbox.put(
+        self._say(
             tx,
-            task_id=None,
-            transition="reply",
-            target=self._address(inbound),
-            message=Outgoing(
-                key="",
-                text=f"{len(lines)} questions are open:\n\n{titles}\n\nPlease answer as a reply to the one you mean.",
-            ),
-            severity="high",
+            inbound,
+            f"{len(lines)} questions are open:\n\n{titles}\n\nPlease answer as a reply to the one you mean.",
         )

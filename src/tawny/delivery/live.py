@@ -83,7 +83,7 @@ class Live:
         lines = [
             line
             for line in await self._ledger.read(lambda tx: outbox.of_task(tx, task_id))
-            if line.transition == f"approval:{approval_id}"
+            if line.transition.endswith(f":{approval_id}")
         ]
         status = str(event.data.get("status") or event.type.partition(".")[2])
         by = event.data.get("answered_by")

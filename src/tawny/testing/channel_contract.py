@@ -271,7 +271,7 @@ class ChannelContract:
         assert [name for seen in rig.seen() for name in seen.files] == [rig.file.name]
 
     async def test_buttons_are_shown(self, rig: Rig) -> None:
-        message = _message(rig, "May I?", buttons=(Button("Approve", "approve:1"), Button("Deny", "deny:1")))
+        message = _message(rig, "May I?", buttons=(Button("Approve", "pick:1"), Button("Deny", "pick:2")))
         for piece in _pieces(rig, message):
             await rig.channel.send(piece)
         seen = rig.seen()[-1]
@@ -283,7 +283,7 @@ class ChannelContract:
     async def test_a_tap_brings_the_buttons_value(self, rig: Rig, tmp_path: Path) -> None:
         if rig.tap is None:
             pytest.skip("nobody taps here")
-        value = "approve:" + "x" * 90
+        value = "pick:" + "x" * 90
         async with listening(rig, tmp_path) as heard:
             await rig.channel.send(
                 _message(rig, "May I?", buttons=(Button("Approve", value), Button("No", "no")))
@@ -297,7 +297,7 @@ class ChannelContract:
         if rig.tap is None or not rig.allow:
             pytest.skip("nobody taps here")
         async with listening(rig, tmp_path) as heard:
-            await rig.channel.send(_message(rig, "May I?", buttons=(Button("Approve", "approve:1"),)))
+            await rig.channel.send(_message(rig, "May I?", buttons=(Button("Approve", "pick:1"),)))
             await _do(rig.tap, "Approve", sender=STRANGER, why="button")
             await _do(rig.tap, "Approve", why="button")
             await heard.until(1, seconds=rig.settle)

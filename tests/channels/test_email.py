@@ -1,0 +1,337 @@
+import asyncio
+import contextlib
+import email
+import email.policy
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult
+
+import servers
+from tawny.api import AmbiguousSend, Attachment, Button, Inbound, Outgoing, PermanentError, TemporaryError
+from tawny.channels.email import EmailChannel, EmailSettings, Server, own_words
+from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
+
+
+class Post:
+    """A mail server that takes mail in, in a way the test chooses."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.refused: dict[str, str] = {}
+        self.next = ""
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._open: list[SMTP] = []
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802
+        behaviour, self.next = self.next, ""
+        if behaviour in ("", "drop"):
+            self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))  # type: ignore[arg-type]
+        if behaviour.startswith("drop"):
+            assert server.transport is not None
+            server.transport.abort()
+        return behaviour if behaviour[:1].isdigit() else "250 OK"
+
+    async def start(self) -> None:
+        def connect() -> SMTP:
+            made = SMTP(
+                self, authenticator=self._check, auth_required=False, auth_require_tls=False, hostname="mx"
+            )
+            self._open.append(made)
+            return made
+
+        self._server = await asyncio.get_running_loop().create_server(connect, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def _check(self, server: Any, session: Any, envelope: Any, mechanism: str, auth_data: Any) -> AuthResult:
+        return AuthResult(success=auth_data.password == b"pw", handled=False)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for each in self._open:
+            if each.transport is not None:
+                each.transport.abort()
+
+
+@pytest.fixture
+async def post() -> AsyncIterator[Post]:
+    made = Post()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture(scope="module")
+def dovecot() -> Iterator[servers.Imap]:
+    # Not below pytest's own folder, which is closed again to the user Dovecot runs as.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        servers.dovecot(Path(folder)) as box,
+    ):
+        yield box
+
+
+@pytest.fixture
+def imap(dovecot: servers.Imap) -> servers.Imap:
+    for folder in ("new", "cur"):
+        for mail in (dovecot.maildir / folder).iterdir():
+            mail.unlink()
+    return dovecot
+
+
+def settings_for(post: Post, **more: Any) -> EmailSettings:
+    return EmailSettings(
+        name="email",
+        sender="Tawny <assistant@example.org>",
+        smtp=f"smtp://127.0.0.1:{post.port}",
+        to="me@example.org",
+        allow=("me@example.org",),
+        **more,
+    )
+
+
+@pytest.fixture
+async def channel(post: Post, imap: servers.Imap, house: Any) -> AsyncIterator[EmailChannel]:
+    made = EmailChannel(
+        settings_for(post),
+        house,
+        smtp=Server("127.0.0.1", post.port, False, "", ""),
+        imap=Server("127.0.0.1", imap.port, False, "ann", "pw"),
+    )
+    yield made
+    await made.close()
+
+
+_count = itertools.count()
+
+
+def mail_from(sender: str, text: str, **headers: str) -> bytes:
+    mail = EmailMessage()
+    mail["From"] = f"The Owner <{sender}>"
+    mail["To"] = "assistant@example.org"
+    mail["Date"] = "Mon, 02 Mar 2026 08:00:00 +0000"
+    mail["Message-ID"] = headers.pop("message_id", f"<{next(_count)}@client.test>")
+    for name, value in headers.items():
+        mail[name.replace("_", "-")] = value
+    mail.set_content(text)
+    return mail.as_bytes()
+
+
+class TestContract(ChannelContract):
+    @pytest.fixture
+    async def rig(self, post: Post, imap: servers.Imap, channel: EmailChannel, tmp_path: Path) -> Rig:
+        def seen() -> list[Seen]:
+            return [
+                Seen(
+                    text=str(mail.get_body(("plain",)).get_content()).rstrip("\n"),  # type: ignore[union-attr]
+                    conversation=str(mail["To"]),
+                    thread=str(mail["In-Reply-To"] or ""),
+                    files=tuple(str(part.get_filename()) for part in mail.iter_attachments()),
+                )
+                for mail in post.mails
+            ]
+
+        def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
+            who = "me@example.org" if sender == OWNER else "stranger@example.org"
+            headers = {"References": more["thread"]} if more.get("thread") else {}
+            if event is not None:
+                headers["message_id"] = f"<event-{event}@client.test>"
+            imap.deliver(mail_from(who, text, **headers), name=f"{next(_count)}.mail")
+
+        def lock_out() -> None:
+            channel._smtp = Server("127.0.0.1", post.port, False, "ann", "wrong")
+
+        (tmp_path / "notes.txt").write_text("notes")
+        return Rig(
+            channel=channel,
+            seen=seen,
+            to="me@example.org",
+            thread="<root@client.test>",
+            say=say,
+            refuse=post.stop,
+            drop=lambda: setattr(post, "next", "drop"),
+            reject=lambda: post.refused.update({"me@example.org": "550 no such user"}),
+            lock_out=lock_out,
+            file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
+            allow=("me@example.org",),
+            settle=20,
+        )
+
+
+async def take(channel: EmailChannel, count: int) -> list[Inbound]:
+    heard: list[Inbound] = []
+    enough = asyncio.Event()
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound)
+        if len(heard) >= count:
+            enough.set()
+
+    task = asyncio.create_task(channel.listen(accept))
+    waiting = asyncio.create_task(enough.wait())
+    await asyncio.wait({task, waiting}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    assert enough.is_set(), heard
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return heard
+
+
+async def test_the_message_id_is_the_same_for_every_resend(post: Post, channel: EmailChannel):
+    message = Outgoing(key="dlv_1", text="hello", to="me@example.org")
+    first = await channel.send(message)
+    assert first == await channel.send(message)
+    assert [mail["Message-ID"] for mail in post.mails] == ["<dlv_1@example.org>"] * 2
+
+
+@pytest.mark.parametrize("code", ["451 try later", "554 spam"])
+async def test_a_refusal_of_the_text_is_what_it_says(post: Post, channel: EmailChannel, code: str):
+    post.next = code
+    with pytest.raises(
+        PermanentError if code.startswith("5") else TemporaryError, match="refuses the message"
+    ):
+        await channel.send(Outgoing(key="k", text="x"))
+    assert post.mails == []
+
+
+@pytest.mark.parametrize("to", ["me@example.org\nBcc: all@example.org", "a@x.test, b@x.test", "nobody"])
+async def test_an_address_cannot_smuggle_headers(post: Post, channel: EmailChannel, to: str):
+    with pytest.raises(PermanentError, match="no mail address"):
+        await channel.send(Outgoing(key="k", text="x", to=to))
+    assert post.mails == []
+
+
+async def test_a_title_cannot_smuggle_headers(post: Post, channel: EmailChannel):
+    await channel.send(Outgoing(key="k", text="x", title="Hi\r\nBcc: all@example.org"))
+    assert post.mails[0]["Bcc"] is None
+
+
+async def test_machines_are_not_obeyed_and_malformed_mail_stops_nothing(
+    channel: EmailChannel, imap: servers.Imap
+):
+    me = "me@example.org"
+    bad = [
+        mail_from(me, "away", Auto_Submitted="auto-replied"),
+        mail_from(me, "news", List_Id="<list.test>"),
+        mail_from(me, "bulk", Precedence="bulk"),
+        mail_from("assistant@example.org", "from itself"),
+        b"",
+        b"\xff\xfe\x00 no mail at all",
+        b"From: me@example.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n"
+        b"Content-Type: text/plain; charset=nope\n\n\xff\n",
+        b"From: =?utf-8?q?broken?= <\nSubject: x\n\nbody",
+        b"Content-Transfer-Encoding: base64\nFrom: me@example.org\nContent-Type: text/plain\n\n!!!!not base64",
+        b"From: me@example.org\nDate: never\nSubject: =?utf-16?B?//8=?=\n\ntext",
+    ]
+    for number, raw in enumerate(bad):
+        imap.deliver(raw, name=f"0{number}.bad")
+    imap.deliver(mail_from(me, "the real one", Subject="Hello"), name="99.good")
+    heard: list[Inbound] = []
+    count = 1
+    while not any("the real one" in inbound.text for inbound in heard):
+        heard += await take(channel, count)
+    assert all(inbound.sender == me for inbound in heard)
+    assert not {"away", "news", "bulk", "from itself"} & {inbound.text for inbound in heard}
+    assert heard[-1].text == "Hello\n\nthe real one"
+
+
+async def test_a_reply_to_ours_points_at_the_question(channel: EmailChannel, imap: servers.Imap, post: Post):
+    receipt = await channel.send(
+        Outgoing(key="dlv_42", text="May I?\n\n1. Yes", buttons=(Button("Yes", "yes"),), to="me@example.org")
+    )
+    raw = mail_from(
+        "me@example.org",
+        "1\n\nOn Monday Tawny wrote:\n> May I?",
+        In_Reply_To=receipt.ids[0],
+        References=receipt.ids[0],
+    )
+    imap.deliver(raw, name="1.reply")
+    (inbound,) = await take(channel, 1)
+    assert (inbound.text, inbound.reply_to, inbound.thread) == ("1", receipt.ids[0], "")
+
+
+async def test_a_bare_number_out_of_the_blue_is_another_thread(channel: EmailChannel, imap: servers.Imap):
+    imap.deliver(mail_from("me@example.org", "1"), name="1.forged")
+    (inbound,) = await take(channel, 1)
+    assert inbound.thread != ""
+
+
+@pytest.mark.parametrize(
+    ("results", "believed"),
+    [
+        ("mx.example.org; dmarc=pass header.from=example.org", True),
+        ("mx.example.org; dmarc=fail", False),
+        ("evil.test; dmarc=pass", False),
+        (None, False),
+    ],
+)
+async def test_where_the_server_vouches_only_its_own_word_counts(
+    post: Post, house: Any, imap: servers.Imap, results: str | None, believed: bool
+):
+    channel = EmailChannel(
+        settings_for(post, authenticated_by="mx.example.org"),
+        house,
+        smtp=Server("127.0.0.1", post.port, False, "", ""),
+        imap=Server("127.0.0.1", imap.port, False, "ann", "pw"),
+    )
+    headers = {} if results is None else {"Authentication_Results": results}
+    imap.deliver(mail_from("me@example.org", "first", **headers), name="1.a")
+    good = "mx.example.org; dmarc=pass"
+    imap.deliver(mail_from("me@example.org", "last", Authentication_Results=good), name="2.b")
+    heard = await take(channel, 2 if believed else 1)
+    assert [inbound.text for inbound in heard] == (["first", "last"] if believed else ["last"])
+    await channel.close()
+
+
+async def test_what_lies_in_the_sent_folder_has_arrived(channel: EmailChannel, imap: servers.Imap):
+    channel._settings = msgspec.structs.replace(channel._settings, sent_folder="INBOX")
+    imap.deliver(
+        mail_from("x@example.org", "copy", message_id="<dlv_7@example.org>"), name="1.sent", seen=True
+    )
+    receipt = await channel.reconcile(Outgoing(key="dlv_7", text="x"))
+    assert receipt is not None
+    with pytest.raises(AmbiguousSend):
+        await channel.reconcile(Outgoing(key="dlv_8", text="x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("yes\n\nOn Mon, Ann wrote:\n> may I?", "yes"),
+        ("> quoted\nmy words", "my words"),
+        ("words\n-- \nAnn", "words"),
+        ("one\r\ntwo", "one\ntwo"),
+    ],
+)
+def test_only_ones_own_words_count(text: str, own: str):
+    assert own_words(text) == own
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"from": "nobody", "smtp": "smtp://x"}, "no mail address"),
+        ({"from": "a@b.c", "smtp": "http://x"}, "smtp://"),
+        ({"from": "a@b.c", "smtp": "smtp://x", "imap": "pop://x"}, "imap://"),
+    ],
+)
+def test_wrong_settings_are_refused(table: dict[str, str], says: str):
+    with pytest.raises(msgspec.ValidationError, match=says):
+        msgspec.convert(table, EmailSettings)
