@@ -32,11 +32,11 @@ from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.matcher import Matcher, wait_for_event
 from tawny.engine.scheduler import Scheduler
 from tawny.engine.timers import Timers
+from tawny.engine.watches import Watches
 from tawny.errors import Conflict, PermanentError
 from tawny.gateway.feed import Feed
 from tawny.ids import new_id
 from tawny.ledger import sessions
-from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate, outdated
 from tawny.ledger.sqlite import SqliteStore
@@ -48,6 +48,7 @@ from tawny.runners.batch import batch
 from tawny.runners.command import command
 from tawny.runners.flow import flow
 from tawny.runners.http import http
+from tawny.runners.probing import Prober
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sandbox.wayout import WayOut
@@ -124,10 +125,6 @@ def channel_names(config: Config) -> list[str]:
 
 async def _no_agent(ctx: Context, params: AgentTurn) -> Result:
     raise PermanentError(f"{ctx.task.task_id} has no agent to answer {len(params.message)} characters")
-
-
-async def _no_look(automation: Automation) -> None:
-    _log.warning("a watch cannot be looked at", automation_id=automation.automation_id)
 
 
 class HomeLock:
@@ -279,7 +276,11 @@ def _build(
         ),
     )
     timers = Timers(ledger, clock, known=lambda: set(kinds))
-    scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=_no_look)
+    prober = Prober(
+        ledger, clock, egress=WayOut(config.network).egress, shelf=shelf, workspace=home.workspace
+    )
+    watches = Watches(ledger, clock, prober.probe)
+    scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=watches.look)
     return App(
         home=home,
         config=config,

@@ -39,8 +39,9 @@ def failing(**more: Any) -> dict[str, Any]:
 class House:
     """An app that can be stopped and started again on the same home and clock."""
 
-    def __init__(self, home: Home, clock: FakeClock) -> None:
+    def __init__(self, home: Home, clock: FakeClock, config: Config = CONFIG) -> None:
         self.home = home
+        self.config = config
         self.clock = clock
 
     async def __aenter__(self) -> "House":
@@ -51,7 +52,7 @@ class House:
         await self.stop()
 
     async def start(self) -> None:
-        self._opened = open_app(self.home, CONFIG, clock=self.clock)
+        self._opened = open_app(self.home, self.config, clock=self.clock)
         self.app = await self._opened.__aenter__()
         await self.settled()
 
@@ -84,6 +85,9 @@ class House:
             for _ in range(20):
                 await asyncio.sleep(0)
             quiet = quiet + 1 if ledger.commits == before + 1 else 0
+            while self.app.scheduler.is_looking:
+                await asyncio.sleep(0.001)
+                quiet = 0
 
     async def pass_time(self, duration: str) -> None:
         """Go from due time to due time, each one's work done before the next."""

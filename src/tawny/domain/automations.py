@@ -406,7 +406,7 @@ def _check_watch(watch: Watch | None) -> None:
     if watch is None:
         return
     duration("watch.every", watch.every, least=SECOND)
-    if not isinstance(watch.probe.get("type"), str):
+    if not isinstance(watch.probe.get("type", watch.probe.get("kind")), str):
         raise InvalidInput(
             "watch.probe.type is missing",
             hint='for example {"type": "http", "url": "https://example.org/price.json", "jsonpath": "$.price"}',
@@ -417,7 +417,7 @@ def _check_watch(watch: Watch | None) -> None:
 
 
 WATCH_NAMES = (
-    "value", "previous", "change_percent", "baseline", "baseline_percent", "first", "checks", "changed", "text",
+    "value", "previous", "change_percent", "baseline", "baseline_percent", "first", "changed", "text",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, time, timedelta, tzinfo
 import msgspec
 
 from tawny.clock import Instant, from_datetime, to_datetime
-from tawny.domain.messages import Outgoing
+from tawny.domain.messages import Button, Outgoing
 from tawny.domain.tasks import DEFAULT_NOTIFY, Delivery, Json, Notify, Runtime, Task
 
 SEVERITIES = ("low", "normal", "high", "critical")
@@ -159,8 +159,17 @@ def announcement(task: Task, event: str, document: dict[str, Json], *, severity:
         text=text,
         title=task.title,
         severity=severity,
+        buttons=_buttons(task) if event == "task.succeeded" else (),
         document={"type": event, "task": document},
     )
+
+
+def _buttons(task: Task) -> tuple[Button, ...]:
+    """The buttons a result brings along; what is none is left out."""
+    try:
+        return msgspec.convert((task.result or {}).get("buttons", ()), tuple[Button, ...])
+    except msgspec.ValidationError:
+        return ()
 
 
 def may_be_bundled(message: Outgoing) -> bool:

@@ -9,7 +9,7 @@ from tawny.domain import holes, schedule, zones
 from tawny.domain.automations import Spec
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Origin, Task
-from tawny.engine import firing
+from tawny.engine import firing, probes
 from tawny.engine.kinds import Kinds
 from tawny.engine.matcher import follow_tasks
 from tawny.engine.submit import check_params
@@ -42,6 +42,8 @@ def check(
                 check_params(action.type, action.parameters, kinds)
         except InvalidInput as error:
             raise InvalidInput(f"action: {error.message}", hint=error.hint) from error
+        if parsed.spec.watch is not None:
+            probes.check(parsed.spec.watch.probe, kinds)
     return parsed
 
 

@@ -207,25 +207,26 @@ def submission_of(
         lane=f"automation:{automation.automation_id}" if in_line else None,
         budget=policy.budget,
         automation_id=automation.automation_id,
-        origin=origin or _origin(automation, slot),
+        origin=origin or origin_of(automation, slot),
         priority=policy.priority or Priority.NORMAL,
     )
 
 
-def _origin(automation: Automation, slot: Instant) -> Origin:
+def origin_of(automation: Automation, slot: Instant | None = None) -> Origin:
     """The owner's own order, unless something untrusted had a hand in making the automation."""
-    words = [value for value in automation.spec.action.parameters.values() if isinstance(value, str)]
+    words = [
+        value
+        for value in automation.spec.action.parameters.values()
+        if isinstance(value, str) and not holes.has_holes(value)
+    ]
     made = automation.origin
+    at = {} if slot is None else {"slot": iso(slot)}
     return Origin(
         by="automation",
         via="schedule",
         trusted=made.trusted,
         reply_to=made.reply_to,
-        detail={
-            "automation_id": automation.automation_id,
-            "slot": iso(slot),
-            "words": words if made.trusted else [],
-        },
+        detail={"automation_id": automation.automation_id, **at, "words": words if made.trusted else []},
     )
 
 

@@ -51,6 +51,11 @@ class Scheduler:
         finally:
             self._ledger.post(starts.end)
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether a watch is being looked at."""
+        return bool(self._looking)
+
     # --- due times
 
     async def _fire_loop(self, group: asyncio.TaskGroup) -> None:

@@ -11,7 +11,7 @@ from tawny.domain.feeds import FeedEntry
 from tawny.errors import PermanentError
 from tawny.sources.fetch import fetch
 from tawny.sources.markup import text_of
-from tawny.sources.place import FeedQuery, Place, Reading
+from tawny.sources.place import EntriesQuery, FeedQuery, Place, Reading
 
 _SUMMARY = 1_000
 
@@ -29,6 +29,12 @@ def read(place: Place, query: FeedQuery) -> Reading[FeedEntry]:
     # Sorting keeps the feed's own order where times are missing or equal.
     fresh.sort(key=lambda entry: -(entry.time or 0))
     return Reading(title or place.name, tuple(fresh[: query.limit]), tuple(problems))
+
+
+def entries(place: Place, query: EntriesQuery) -> Reading[FeedEntry]:
+    """The entries of a feed that has been fetched, in its own order."""
+    title, found, problems = parse(query.body, place)
+    return Reading(title or place.name, tuple(found), tuple(problems))
 
 
 def parse(data: bytes, place: Place) -> tuple[str, list[FeedEntry], list[str]]:

@@ -72,6 +72,27 @@ class FeedQuery(msgspec.Struct, frozen=True):
     limit: int = 20
 
 
+class PickQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What to pick out of a page: by one of `jsonpath`, `css`, `xpath`, `ldjson`; then `regex`; then as a `price`."""
+
+    body: bytes
+    charset: str = ""
+    css: str = ""
+    attribute: str = ""
+    xpath: str = ""
+    jsonpath: str = ""
+    ldjson: str = ""
+    regex: str = ""
+    price: bool = False
+    all: bool = False
+
+
+class EntriesQuery(msgspec.Struct, frozen=True):
+    """A feed that has been fetched already."""
+
+    body: bytes
+
+
 class WeatherQuery(msgspec.Struct, frozen=True):
     """The forecast for one day."""
 

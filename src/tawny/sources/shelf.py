@@ -22,11 +22,13 @@ from tawny.sources.place import (
     CalendarQuery,
     ContactQuery,
     DocumentQuery,
+    EntriesQuery,
     FeedQuery,
     MailQuery,
     NewEvent,
     NewMail,
     NewTodo,
+    PickQuery,
     Place,
     Reading,
     TodoQuery,
@@ -136,6 +138,20 @@ class Shelf:
         place = Place(noun="document", name=path.name, url=str(path), zone=self._zone, root=self._root)
         text: str = await self._workers.ask("document.read", place, DocumentQuery(limit))
         return text
+
+    async def pick(self, label: str, query: PickQuery) -> Any:
+        """A value out of a page that has been fetched.
+
+        Raises:
+            PermanentError: nothing is there.
+        """
+        return await self._workers.ask("page.pick", Place(noun="page", name=label, url=label), query)
+
+    async def entries(self, label: str, body: bytes) -> Reading[FeedEntry]:
+        """The entries of a feed that has been fetched."""
+        place = Place(noun="feed", name=label, url=label)
+        answer = await self._workers.ask("feed.entries", place, EntriesQuery(body))
+        return msgspec.convert(answer, Reading[FeedEntry])
 
     async def add_event(self, new: NewEvent, *, name: str = "") -> str:
         """Write an event into the named calendar, else the first; the same uid replaces. Returns the uid."""

@@ -20,10 +20,12 @@ from tawny.sources.place import (
     CalendarQuery,
     ContactQuery,
     DocumentQuery,
+    EntriesQuery,
     FeedQuery,
     MailQuery,
     NewEvent,
     NewTodo,
+    PickQuery,
     Place,
     TodoQuery,
     WeatherQuery,
@@ -38,6 +40,8 @@ JOBS: dict[str, tuple[str, str, type[msgspec.Struct]]] = {
     "feed.read": ("tawny.sources.feeds", "read", FeedQuery),
     "weather.read": ("tawny.sources.forecasts", "read", WeatherQuery),
     "contacts.read": ("tawny.sources.addressbooks", "read", ContactQuery),
+    "page.pick": ("tawny.sources.extraction", "pick", PickQuery),
+    "feed.entries": ("tawny.sources.feeds", "entries", EntriesQuery),
     "document.read": ("tawny.sources.documents", "read", DocumentQuery),
 }
 """Name of a job → module, function, and the struct of what is asked."""

@@ -1,0 +1,121 @@
+"""Looks at watches: probes, decides, keeps the state, and starts the action when the condition comes to hold.
+
+A look that changes nothing writes nothing but its next time, and asks no model.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from tawny.clock import Clock
+from tawny.domain import watching
+from tawny.domain.expressions import EvaluationError
+from tawny.domain.tasks import Json, Origin
+from tawny.engine import firing
+from tawny.errors import NotFound, TawnyError
+from tawny.ledger import automations, occurrences, outbox
+from tawny.ledger.automations import Automation
+from tawny.ledger.database import Ledger, Tx
+from tawny.log import Log
+
+_log = Log("engine.watches")
+
+Probe = Callable[[Automation, Mapping[str, Json]], Awaitable[Json]]
+"""Reads what a watch looks at. Raises `TawnyError` when it does not answer."""
+
+
+class Watches:
+    """The scheduler's eyes."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, probe: Probe) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._probe = probe
+
+    async def look(self, automation: Automation) -> None:
+        """Look once; never raises for what the probe or the condition does."""
+        watch = automation.spec.watch
+        assert watch is not None
+        try:
+            observed = await self._probe(automation, watch.probe)
+        except TawnyError as error:
+            problem = error.message
+            await self._ledger.write(lambda tx: _failed(tx, automation.automation_id, problem))
+            return
+        except Exception as error:  # noqa: BLE001 - a probe is a stranger's code or content; the failure is recorded
+            _log.error("probe failed", exc=error, automation_id=automation.automation_id)
+            problem = f"{type(error).__name__}: {error}"
+            await self._ledger.write(lambda tx: _failed(tx, automation.automation_id, problem))
+            return
+        if self._is_quiet(automation, observed):
+            return
+        await self._ledger.write(lambda tx: _take(tx, automation.automation_id, observed))
+
+    def _is_quiet(self, automation: Automation, observed: Json) -> bool:
+        """Whether this look leaves everything as it was, so that nothing needs to be written."""
+        watch = automation.spec.watch
+        assert watch is not None
+        if watching.failures(automation.state):
+            return False
+        try:
+            step = watching.step(watch, automation.state, observed)
+        except EvaluationError:
+            return False
+        return not step.fires and step.state == automation.state
+
+
+def _take(tx: Tx, automation_id: str, observed: Json) -> None:
+    try:
+        automation = automations.get(tx, automation_id)
+    except NotFound:
+        return  # it was removed while the probe was on its way
+    watch = automation.spec.watch
+    if watch is None or automation.status != "active":
+        return
+    if watching.failures(automation.state):
+        outbox.close_incident(tx, f"automation:{automation_id}:probe")
+    try:
+        step = watching.step(watch, automation.state, observed)
+    except EvaluationError as error:
+        firing.alert(tx, automation, f"its condition fails: {error}", cause="condition")
+        automations.set_state(tx, automation_id, {**automation.state, "failed": 0, "error": str(error)})
+        return
+    state = step.state
+    if step.fires:
+        slot = occurrences.free_slot(tx, automation_id, tx.now)
+        reason = f"{watch.condition} ({_brief(step.names['value'])})"
+        origin = _origin(automation)
+        firing.start(tx, automation, slot=slot, status="ran", reason=reason, names=step.names, origin=origin)
+        if watch.rearm == "once":
+            state = {**state, "over": True}
+            automations.set_due(tx, automation_id, None)
+    automations.set_state(tx, automation_id, state)
+
+
+def _brief(value: Json) -> str:
+    return str(value)[:100]
+
+
+def _origin(automation: Automation) -> Origin:
+    """What a probe has read is nobody's word, least of all the owner's."""
+    base = firing.origin_of(automation)
+    probe = automation.spec.watch.probe if automation.spec.watch else {}
+    what = f"{probe.get('type')} {probe.get('url') or probe.get('name') or probe.get('path') or ''}".strip()
+    return Origin(
+        by="automation",
+        via="schedule",
+        trusted=False,
+        reply_to=base.reply_to,
+        detail={**base.detail, "read": [{"what": f"watched {what}", "trust": "untrusted"}]},
+    )
+
+
+def _failed(tx: Tx, automation_id: str, problem: str) -> None:
+    try:
+        automation = automations.get(tx, automation_id)
+    except NotFound:
+        return
+    state = watching.failed(automation.state, problem)
+    automations.set_state(tx, automation_id, state)
+    watch = automation.spec.watch
+    if watch is not None and watching.failures(state) == watch.alert_after:
+        text = f"cannot be looked at, {watch.alert_after} times in a row: {problem}"
+        firing.alert(tx, automation, text, cause="probe")

@@ -1,0 +1,344 @@
+"""Continuous watches over simulated weeks: one alert, no noise, and a failing probe is told."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from tests.engine.test_scheduler import House, alerts
+
+from tawny.clock import iso
+from tawny.config import Config, Home, Limits, Network
+from tawny.domain import watching
+from tawny.domain.automations import Watch
+from tawny.domain.expressions import EvaluationError
+from tawny.ledger import outbox, tasks
+from tawny.testing import FakeClock
+
+
+class Shop:
+    """A local server whose pages tests set."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body = b""
+        self.kind = "application/json"
+        self.asked = 0
+        shop = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                shop.asked += 1
+                self.send_response(shop.status)
+                self.send_header("Content-Type", shop.kind)
+                self.send_header("Content-Length", str(len(shop.body)))
+                self.end_headers()
+                self.wfile.write(shop.body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def show(self, value: Any) -> None:
+        self.body = json.dumps(value).encode()
+
+    def page(self, html: str) -> None:
+        self.kind, self.body = "text/html; charset=utf-8", html.encode()
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    shop = Shop()
+    yield shop
+    shop.server.shutdown()
+    shop.server.server_close()
+
+
+@pytest.fixture
+async def house(home: Home, shop: Shop) -> Any:
+    config = Config(
+        limits=Limits(concurrency=8, max_running_per_owner=8),
+        network=Network(allow_private=(f"127.0.0.1:{shop.server.server_port}",)),
+    )
+    async with House(home, FakeClock("2026-03-01T08:00:00+08:00"), config) as house:
+        yield house
+
+
+async def made(house: House) -> list[Any]:
+    page = await house.app.ledger.read(lambda tx: tasks.page(tx, limit=100))
+    return list(reversed(page.items))
+
+
+def flight(url: str) -> dict[str, Any]:
+    text = (
+        "Price: ¥{{ price }} (Original ¥{{ first }})\nFlight: {{ departure }}, direct\nAirline: {{ airline }}"
+    )
+    return {
+        "name": "Flight Price Drop Alert",
+        "type": "continuous",
+        "watch": {
+            "probe": {"type": "http", "url": url, "jsonpath": "$.offers[0]"},
+            "every": "6h",
+            "condition": "price < 2000",
+            "clear": "price > 2100",
+        },
+        "action": {
+            "type": "remind",
+            "parameters": {
+                "text": text,
+                "buttons": [
+                    {"label": "Book Now", "url": "{{ link }}"},
+                    {"label": "View Details", "url": "{{ link }}"},
+                    {"label": "Ignore", "value": "ignore"},
+                ],
+            },
+        },
+        "delivery": {"channels": ["telegram", "email"], "priority": "high"},
+    }
+
+
+async def test_the_flight_of_the_seed_alerts_once_with_its_three_buttons(house: House, shop: Shop) -> None:
+    def offer(price: float) -> None:
+        link = "https://example.org/book/NH962"
+        shop.show(
+            {"offers": [{"price": price, "airline": "ANA", "departure": "April 15, 09:00", "link": link}]}
+        )
+
+    offer(2800)
+    automation = await house.add(flight(shop.url))
+    prices = [2750, 2790, 2760, *([2600, 2450, 2300] * 10), 2150, 1980, 1960, 2050, 1990, 2040]
+    fired_at = ""
+    for price in prices:
+        offer(price)
+        await house.pass_time("6h")
+        if price == 1980:
+            fired_at = iso(house.clock.now())
+    assert shop.asked == len(prices) + 1
+    (task,) = await made(house)
+    assert iso(task.created_at) == fired_at
+    assert task.result["text"].startswith("Price: ¥1980 (Original ¥2800)\nFlight: April 15, 09:00, direct")
+    lines = await house.app.ledger.read(lambda tx: outbox.of_task(tx, task.task_id))
+    assert {line.target for line in lines} >= {"email", "telegram"}
+    assert [button.label for button in lines[0].message.buttons] == ["Book Now", "View Details", "Ignore"]
+    assert lines[0].message.buttons[0].url == "https://example.org/book/NH962"
+    assert [o.status for o in await house.slots(automation)] == ["ran"]
+
+
+async def test_unchanged_looks_write_no_noise(house: House, shop: Shop) -> None:
+    shop.show({"offers": [{"price": 2800}]})
+    await house.add(flight(shop.url))
+    await house.pass_time("12h")
+    size = await house.app.ledger.read(_rows)
+    await house.pass_time("30d")
+    assert shop.asked > 100
+    assert await house.app.ledger.read(_rows) == size
+
+
+def _rows(tx: Any) -> dict[str, int]:
+    tables = ("tasks", "events", "audit", "occurrences", "outbox", "steps", "inbox")
+    return {table: tx.value(f"SELECT COUNT(*) AS n FROM {table}") for table in tables}
+
+
+async def test_a_probe_that_fails_three_times_is_told_once_and_a_recovery_forgets_it(
+    house: House, shop: Shop
+) -> None:
+    shop.show({"offers": [{"price": 2800}]})
+    automation = await house.add(flight(shop.url))
+    shop.status = 503
+    await house.pass_time("12h")
+    assert await alerts(house) == []
+    await house.pass_time("5d")
+    told = await own_alerts(house)
+    assert {line.target for line in told} == {"telegram", "email"}
+    assert all("3 times in a row" in line.message.text and "503" in line.message.text for line in told)
+    assert len(told) == 2
+    shop.status = 200
+    await house.pass_time("6h")
+    assert watching.failures((await house.get(automation)).state) == 0
+    shop.status = 503
+    await house.pass_time("2d")
+    assert len(await own_alerts(house)) == 4
+
+
+async def own_alerts(house: House) -> list[outbox.Line]:
+    """Without the copies that went to the inbox because no channel is there."""
+    return [line for line in await alerts(house) if line.fallback_of is None]
+
+
+async def test_a_watch_begins_with_a_look_and_keeps_its_state_over_a_restart(
+    house: House, shop: Shop
+) -> None:
+    shop.show(100)
+    document = watch(shop, "change_percent < -5")
+    automation = await house.add(document)
+    assert (await house.get(automation)).state["value"] == 100
+    await house.stop()
+    shop.show(90)
+    await house.clock.advance("2h")
+    await house.start()
+    await house.settled()
+    (task,) = await made(house)
+    assert task.params["text"] == "90 after 100"
+
+
+def watch(shop: Shop, condition: str, *, every: str = "1h", **more: Any) -> dict[str, Any]:
+    return {
+        "name": "It",
+        "watch": {"probe": {"type": "http", "url": shop.url}, "every": every, "condition": condition, **more},
+        "action": {"type": "remind", "parameters": {"text": "{{ value }} after {{ previous }}"}},
+    }
+
+
+STOCK = [100, 101, 99.5, 104, 110, 111, 104, 98, 92, 91, 90.5, 96]
+COIN = [50_000, 51_000, 48_000, 47_900, 50_500, 50_400]
+
+
+async def test_stocks_by_the_hour_with_moves_and_levels(house: House, shop: Shop) -> None:
+    shop.show(STOCK[0])
+    move = await house.add(
+        {**watch(shop, "change_percent >= 5 or change_percent <= -5", rearm="always"), "name": "Move"}
+    )
+    profit = await house.add({**watch(shop, "price >= 110"), "name": "Take profit"})
+    stop = await house.add({**watch(shop, "price <= 92", clear="price > 95"), "name": "Stop loss"})
+    for price in STOCK[1:]:
+        shop.show(price)
+        await house.pass_time("1h")
+    assert [o.reason for o in await house.slots(move)] == [
+        f"change_percent >= 5 or change_percent <= -5 ({price})" for price in (110, 104, 98, 92, 96)
+    ]
+    assert [o.reason for o in await house.slots(profit)] == ["price >= 110 (110)"]
+    assert [o.reason for o in await house.slots(stop)] == ["price <= 92 (92)"]
+
+
+async def test_a_coin_every_quarter_of_an_hour(house: House, shop: Shop) -> None:
+    shop.show(COIN[0])
+    moved = "baseline_percent > 5 or baseline_percent < -5"
+    automation = await house.add(watch(shop, moved, every="15m", rearm="always"))
+    for price in COIN[1:]:
+        shop.show(price)
+        await house.pass_time("15m")
+    assert len(await house.slots(automation)) == 0
+    shop.show(46_000)
+    await house.pass_time("15m")
+    assert len(await house.slots(automation)) == 1
+
+
+async def test_once_fires_once_and_is_completed(house: House, shop: Shop) -> None:
+    shop.show(1)
+    automation = await house.add(watch(shop, "value > 5", rearm="once"))
+    shop.show(9)
+    await house.pass_time("5h")
+    assert len(await made(house)) == 1
+    assert (await house.get(automation)).status == "completed"
+
+
+async def test_a_condition_that_fails_alerts_once_and_stops_nothing_else(house: House, shop: Shop) -> None:
+    shop.show("a text")
+    await house.add(watch(shop, "value > 5"))
+    fine = await house.add({**watch(shop, 'value == "a text"'), "name": "Fine"})
+    await house.pass_time("6h")
+    assert len([line for line in await alerts(house) if line.status != "suppressed"]) == 1
+    assert len(await house.slots(fine)) == 1
+
+
+PAGE = """<html><head><script type="application/ld+json">
+{"@type": "Product", "offers": {"@type": "Offer", "price": "1,299.00", "availability": "InStock"}}</script></head>
+<body><span class="price" data-cents="129900">EUR 1.299,00</span><p id="x">left: 3 pieces</p></body></html>"""
+
+
+@pytest.mark.parametrize(
+    ("pick", "value"),
+    [
+        ({"css": ".price", "price": True}, 1299),
+        ({"css": ".price", "attribute": "data-cents"}, "129900"),
+        ({"xpath": "//p[@id='x']"}, "left: 3 pieces"),
+        ({"xpath": "//p/text()", "regex": r"left: (\d+)"}, "3"),
+        ({"ldjson": "price", "price": True}, 1299),
+        ({"ldjson": "availability"}, "InStock"),
+        ({"price": True}, 1299),
+    ],
+)
+async def test_values_are_picked_out_of_pages(
+    house: House, shop: Shop, pick: dict[str, Any], value: Any
+) -> None:
+    shop.page(PAGE)
+    document = watch(shop, "changed")
+    document["watch"]["probe"] |= pick
+    automation = await house.add(document)
+    assert (await house.get(automation)).state["value"] == value
+
+
+async def test_a_page_without_the_value_is_a_failing_probe(house: House, shop: Shop) -> None:
+    shop.page("<p>rebuilt</p>")
+    document = watch(shop, "changed")
+    document["watch"]["probe"]["css"] = ".price"
+    automation = await house.add(document)
+    assert "nothing is found there by css '.price'" in str((await house.get(automation)).state["error"])
+
+
+async def test_any_kind_of_task_can_be_the_probe_and_no_listing_shows_it(house: House) -> None:
+    probe = {"type": "remind", "parameters": {"text": "7"}}
+    document = {
+        "name": "It",
+        "watch": {"probe": probe, "every": "1h", "condition": "value == 7"},
+        "action": {"type": "remind", "parameters": {"text": "seven"}},
+    }
+    await house.add(document)
+    await house.pass_time("3h")
+    assert [task.params["text"] for task in await made(house)] == ["seven"]
+
+
+async def test_a_file_is_watched_by_its_content(house: House) -> None:
+    document = {
+        "name": "It",
+        "watch": {"probe": {"type": "file", "path": "list.txt"}, "every": "1h", "condition": "changed"},
+        "action": {"type": "remind", "parameters": {"text": "{{ text }}"}},
+    }
+    file = house.app.home.workspace / "list.txt"
+    file.write_text("one")
+    await house.add(document)
+    await house.pass_time("2h")
+    file.write_text("two")
+    await house.pass_time("2h")
+    assert [task.params["text"] for task in await made(house)] == ["two"]
+
+
+# --- the rule alone
+
+
+def rule(condition: str, **more: Any) -> Watch:
+    return Watch(probe={"type": "x"}, every="1h", condition=condition, **more)
+
+
+def play(watch: Watch, values: list[Any]) -> list[Any]:
+    state: dict[str, Any] = {}
+    fired = []
+    for value in values:
+        step = watching.step(watch, state, value)
+        state = step.state
+        if step.fires:
+            fired.append(value)
+    return fired
+
+
+def test_an_edge_fires_again_only_after_it_was_clear() -> None:
+    assert play(rule("value > 10"), [1, 11, 12, 9, 13]) == [11, 13]
+    assert play(rule("value > 10", clear="value < 5"), [1, 11, 9, 13, 4, 14]) == [11, 14]
+    assert play(rule("value > 10", rearm="always"), [1, 11, 12]) == [11, 12]
+    assert play(rule("value > 10", confirm=3), [11, 12, 1, 11, 12, 13, 14]) == [13]
+
+
+def test_the_first_look_has_nothing_to_compare_with() -> None:
+    assert play(rule("change_percent > 1"), [100, 102]) == [102]
+    assert play(rule("change_percent > 1"), [0, 5]) == []
+    assert play(rule("changed"), ["a", "a", "b"]) == ["b"]
+
+
+def test_values_that_do_not_go_with_the_condition_are_an_error() -> None:
+    with pytest.raises(EvaluationError):
+        watching.step(rule("value > 10"), {}, "text")
