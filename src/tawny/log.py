@@ -1,21 +1,68 @@
-"""Structured logs: JSON lines with facts as fields; secrets are redacted at this one choke point."""
+"""Structured logs: JSON lines with facts as fields; and the one choke point where secrets are taken out of texts."""
 
+import base64
 import json
 import logging
 import logging.handlers
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import quote
 
 _MAX_BYTES = 10 * 1024 * 1024
 _KEEP = 5
 
 
-class Redactor(Protocol):
-    """Takes secrets out of a text."""
+_LEAST = 6
+"""A shorter secret is no secret, and would tear holes into every text."""
+REDACTED = "[redacted]"
 
-    def __call__(self, text: str, /) -> str: ...
+
+class Redactor:
+    """Takes every secret that was ever resolved in this process out of a text, also where it was encoded.
+
+    There is one, `redact`, because a part that forgot to be given one would leak: logs, every write to the ledger,
+    and what a tool gives to a model pass it.
+    """
+
+    def __init__(self) -> None:
+        self._forms: tuple[str, ...] = ()
+
+    def learn(self, secret: str) -> None:
+        """From now on this is not to be seen anywhere."""
+        for part in {secret.strip(), *secret.split("\n")}:
+            if len(part) >= _LEAST:
+                known = {*self._forms, *_forms(part)}
+                # The longest first, so that no tail of one is left by another that it contains.
+                self._forms = tuple(sorted(known, key=len, reverse=True))
+
+    def forget(self) -> None:
+        """Know none any more; for tests."""
+        self._forms = ()
+
+    def __call__(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, REDACTED)
+        return text
+
+
+def _forms(secret: str) -> set[str]:
+    """The secret as it is, and as JSON, a URL, or base64 (on its own or inside something longer) would write it."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    forms |= {quote(secret, safe=""), quote(secret), raw.hex()}
+    if len(raw) >= 9:
+        for shift in range(3):
+            # What stands before and after moves the bits: keep the characters that the secret alone decides.
+            whole = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+            sure = whole[(shift * 8 + 5) // 6 : (shift * 8 + len(raw) * 8) // 6]
+            forms |= {sure, sure.replace("+", "-").replace("/", "_")}
+    return forms
+
+
+redact = Redactor()
 
 
 class _JsonFormatter(logging.Formatter):
@@ -58,7 +105,7 @@ class Log:
         self._logger.error(event, extra={"facts": facts}, exc_info=exc)
 
 
-def to_file(folder: Path, *, redact: Redactor, level: str = "INFO") -> None:
+def to_file(folder: Path, *, level: str = "INFO") -> None:
     """Send our logs to `folder/tawny.jsonl`, rotated at 10 MB, five kept."""
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end."""
     settings = config.load(home)
     home.prepare()
-    log.to_file(home.logs, redact=str)
+    log.to_file(home.logs)
     port = settings.gateway.port if args.port is None else args.port
     return asyncio.run(_run(home, settings, port))
 

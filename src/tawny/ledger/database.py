@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from tawny.clock import Clock, Instant
 from tawny.errors import StorageError, TawnyError
-from tawny.log import Log
+from tawny.log import Log, redact
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -114,11 +114,11 @@ class Tx:
         self.topics: set[str] = set()
 
     def execute(self, sql: str, **params: Any) -> int:
-        """Run a statement; the number of rows it changed."""
-        return self._connection.execute(sql, params)
+        """Run a statement; the number of rows it changed. No known secret gets into the ledger."""
+        return self._connection.execute(sql, _clean(params))
 
     def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
-        self._connection.execute_many(sql, params)
+        self._connection.execute_many(sql, [_clean(row) for row in params])
 
     def all(self, sql: str, **params: Any) -> Sequence[Row]:
         return self._connection.fetch(sql, params)
@@ -135,6 +135,10 @@ class Tx:
     def wake(self, topic: str) -> None:
         """Ring `topic` once this transaction is committed. Ring only for what changed."""
         self.topics.add(topic)
+
+
+def _clean(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: redact(value) if type(value) is str else value for name, value in params.items()}
 
 
 class Bell:
