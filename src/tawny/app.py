@@ -18,7 +18,7 @@ from tawny.assistants.brief import generate_daily_brief
 from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, owner_zone, resolve_secret
+from tawny.config import Config, Home, approvers_of, learn_secrets, owner_zone, resolve_secret
 from tawny.delivery.channel import Accept
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
@@ -47,6 +47,7 @@ from tawny.runners.agent_turn import AgentTurn, agent_turn
 from tawny.runners.batch import batch
 from tawny.runners.command import command
 from tawny.runners.flow import flow
+from tawny.runners.guarded import guarded
 from tawny.runners.http import http
 from tawny.runners.probing import Prober
 from tawny.runners.remind import remind
@@ -197,6 +198,7 @@ async def open_app(
     lock = HomeLock(home)
     lock.acquire()
     try:
+        learn_secrets(home, config)
         store = open_store(home, config)
         prepare_store(home, store, clock)
         async with Ledger(store, clock) as ledger:
@@ -212,6 +214,7 @@ async def open_app(
                 channels=lambda: channel_names(config),
                 model=model,
             )
+            known.update(guarded(known, agency.door))
             known["agent_turn"] = agent_turn(agency.run_turn)
             if config.model.name != "demo":
                 for kind in (

@@ -543,7 +543,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def fill_secrets(text: str, *, url: str, home: Home, config: Config) -> str:
-    """A header's value with `{{secret:NAME}}` filled in, for a request to `url`: at the last moment, for its hosts alone.
+    """A header's value with `{{secret:NAME}}` filled in, for a request to `url`: at the last moment, for its hosts.
 
     Raises:
         Refused: the secret does not belong to that host, or the request is not encrypted.
@@ -567,8 +567,10 @@ def _check_host(name: str, entry: Secret, url: str) -> None:
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         host, port, parts = "", None, urlsplit("")
-    spelled = {host, f"{host}:{port or {'https': 443, 'http': 80}.get(parts.scheme, 0)}"}
-    if not host or not spelled & set(entry.hosts):
+    spelled = {f"{host}:{port or {'https': 443, 'http': 80}.get(parts.scheme, 0)}"}
+    if (port or 443) == 443:
+        spelled.add(host)
+    if not host or not spelled & {known.lower() for known in entry.hosts}:
         raise Refused(
             f"the secret {name!r} does not belong to {host or 'that address'}",
             hint=f"it belongs to {', '.join(entry.hosts) or 'no host yet'}; see [secrets.{name}] hosts",

@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 def store_of(home: Home) -> Store:
     """The home's database; made where it is missing."""
-    store = open_store(home, config.load(home))
+    settings = config.load(home)
+    config.learn_secrets(home, settings)
+    store = open_store(home, settings)
     if not isinstance(store, SqliteStore) or not store.path.exists():
         home.prepare()
         migrate(store, SystemClock())

@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "how things stand",
     "doctor": "what is wrong here, and its mend",
     "config": "get, set, check",
+    "secrets": "the encrypted file of secrets: list, set, remove",
     "logs": "the runtime's own log",
     "backup": "copy the home's record; restore",
     "selftest": "prove the durability promises on this machine",

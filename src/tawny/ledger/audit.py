@@ -8,6 +8,7 @@ import msgspec
 
 from tawny.clock import Instant, iso
 from tawny.ledger.database import Row, Tx
+from tawny.log import redact
 
 GENESIS = "0" * 64
 _BATCH = 1000
@@ -33,10 +34,11 @@ def append(
     row: dict[str, Any] = {
         "seq": seq,
         "time": tx.now,
-        "actor": actor,
+        "actor": redact(actor),
         "action": action,
         "task_id": task_id,
-        "detail": _encode(detail or {}).decode(),
+        # Clean before the hash is taken: the row is stored clean.
+        "detail": redact(_encode(detail or {}).decode()),
         "usage": None if usage is None else _encode(usage).decode(),
         "decision": decision,
         "previous": previous,

@@ -121,15 +121,15 @@ class Tx:
         self._connection.execute_many(sql, [_clean(row) for row in params])
 
     def all(self, sql: str, **params: Any) -> Sequence[Row]:
-        return self._connection.fetch(sql, params)
+        return self._connection.fetch(sql, _clean(params))
 
     def one(self, sql: str, **params: Any) -> Row | None:
-        rows = self._connection.fetch(sql, params)
+        rows = self._connection.fetch(sql, _clean(params))
         return rows[0] if rows else None
 
     def value(self, sql: str, **params: Any) -> Any:
         """The first column of the first row, `None` where there is none."""
-        rows = self._connection.fetch(sql, params)
+        rows = self._connection.fetch(sql, _clean(params))
         return next(iter(rows[0].values())) if rows else None
 
     def wake(self, topic: str) -> None:
@@ -138,6 +138,7 @@ class Tx:
 
 
 def _clean(params: Mapping[str, Any]) -> dict[str, Any]:
+    # Also what is asked for: an INSERT may return rows, and what is looked up was stored clean.
     return {name: redact(value) if type(value) is str else value for name, value in params.items()}
 
 

@@ -25,6 +25,7 @@ from tawny.engine.kinds import Context
 from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError
 from tawny.ledger import approvals, audit, outbox
 from tawny.ledger.database import Ledger, Tx
+from tawny.log import redact
 from tawny.tools.registry import Operation, Tool, Tools
 from tawny.tools.results import as_text, clean, longest, shorten, size
 
@@ -35,10 +36,6 @@ _NO_CONTACTS: tuple[str, ...] = ()
 
 async def _no_contacts() -> Collection[str]:
     return _NO_CONTACTS
-
-
-def _as_it_is(text: str) -> str:
-    return text
 
 
 @dataclass
@@ -69,7 +66,7 @@ class Door:
         *,
         rules: Callable[[], Rules] = Rules,
         contacts: Callable[[], Awaitable[Collection[str]]] = _no_contacts,
-        redact: Callable[[str], str] = _as_it_is,
+        redact: Callable[[str], str] = redact,
     ) -> None:
         self.tools = tools
         self._ledger = ledger
@@ -405,7 +402,7 @@ async def _never() -> Json:
     raise AssertionError("a recorded step does not run again")
 
 
-def _failed(error: TawnyError, redact: Callable[[str], str] = _as_it_is) -> Json:
+def _failed(error: TawnyError, redact: Callable[[str], str] = redact) -> Json:
     """A failure as a record: what failed once must not run again by itself when the run starts over."""
     return {
         "failed": {

@@ -1,0 +1,71 @@
+"""Kinds that touch the world outside ask leave first, like a tool: no way round for models and events."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tawny.engine.kinds import Context, Kind, Result
+from tawny.errors import InvalidInput
+from tawny.tools.call import Door
+from tawny.tools.registry import REACH_OUT, READ, SENSITIVE, Operation
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def guarded(kinds: Mapping[str, Kind], door: Door) -> dict[str, Kind]:
+    """Those of the kinds that need it, with the door in front."""
+    return {
+        name: _behind(kinds[name], door, describe) for name, describe in _OUTSIDE.items() if name in kinds
+    }
+
+
+def _behind(kind: Kind, door: Door, describe: Callable[[Any], Operation | None]) -> Kind:
+    async def run(ctx: Context, params: Any) -> Result:
+        operation = describe(params)
+        if operation is not None:
+            given = ctx.task.params
+            allowed = await door.permit(
+                ctx, tool=kind.name, operation=operation, arguments=given, key="leave"
+            )
+            if allowed != given:
+                try:
+                    params = msgspec.convert(allowed, kind.params)
+                except msgspec.ValidationError as error:
+                    raise InvalidInput(f"the edited parameters of {kind.name} do not fit: {error}") from error
+        return await kind.run(ctx, params)
+
+    return msgspec.structs.replace(kind, run=run)
+
+
+def _command(params: Any) -> Operation:
+    return Operation(
+        name="exec.run",
+        operation="execute",
+        level=SENSITIVE,
+        text=tuple(params.argv),
+        targets=(params.argv[0],),
+    )
+
+
+def _http(params: Any) -> Operation:
+    method = params.method.upper()
+    body = params.body if isinstance(params.body, str) else msgspec.json.encode(params.body).decode()
+    name, level = ("http.get", READ) if method in _SAFE else ("http.send", REACH_OUT)
+    if method == "DELETE":
+        name, level = "http.delete", SENSITIVE
+    verb = {"http.get": "read", "http.send": "update", "http.delete": "delete"}[name]
+    return Operation(name=name, operation=verb, level=level, targets=(params.url,), text=(body,))
+
+
+def _simulate(params: Any) -> Operation | None:
+    if not params.effect_url:
+        return None
+    return Operation(name="http.send", operation="update", level=REACH_OUT, targets=(params.effect_url,))
+
+
+_OUTSIDE: dict[str, Callable[[Any], Operation | None]] = {
+    "command": _command,
+    "http": _http,
+    "simulate": _simulate,
+}
