@@ -30,7 +30,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-LIMITS = Limits(concurrency=8, max_running_per_owner=8)
+LIMITS = Limits(concurrency=8, max_running_per_owner=8, busy_load=0)
 CONFIG = Config(limits=LIMITS)
 
 

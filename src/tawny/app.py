@@ -1,14 +1,10 @@
 """The composition root: builds every object once and runs them in one TaskGroup."""
 
 import asyncio
-import fcntl
-import os
-import shutil
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from tawny import plugins
@@ -28,17 +24,21 @@ from tawny.domain.network import parse_rules
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
 from tawny.engine.execution import Hooks
+from tawny.engine.housekeeping import Housekeeping
 from tawny.engine.kinds import Context, Kind, Result
+from tawny.engine.machine import Machine
 from tawny.engine.matcher import Matcher, wait_for_event
 from tawny.engine.scheduler import Scheduler
 from tawny.engine.timers import Timers
 from tawny.engine.watches import Watches
-from tawny.errors import Conflict, PermanentError
+from tawny.errors import PermanentError
 from tawny.gateway.feed import Feed
 from tawny.ids import new_id
-from tawny.ledger import sessions
+from tawny.ledger import backup, sessions
 from tawny.ledger.database import Ledger, Store, Tx
+from tawny.ledger.homelock import HomeLock
 from tawny.ledger.migrations import migrate, outdated
+from tawny.ledger.retention import keep_of
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
@@ -75,6 +75,7 @@ class App:
     kinds: Mapping[str, Kind]
     dispatcher: Dispatcher
     timers: Timers
+    housekeeping: Housekeeping
     scheduler: Scheduler
     matcher: Matcher
     approvals: Approvals
@@ -128,56 +129,17 @@ async def _no_agent(ctx: Context, params: AgentTurn) -> Result:
     raise PermanentError(f"{ctx.task.task_id} has no agent to answer {len(params.message)} characters")
 
 
-class HomeLock:
-    """Keeps a second process off the same home; gone with the process, however it dies."""
-
-    def __init__(self, home: Home) -> None:
-        self._path = home.root / "gateway.lock"
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> None:
-        """Take the home.
-
-        Raises:
-            Conflict: another process has it.
-        """
-        file = self._path.open("a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
-            raise Conflict(
-                f"{self._path.parent} is in use by {holder}", hint="stop that gateway, or give another --home"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
-        self._file = file
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
 def prepare_store(home: Home, store: Store, clock: Clock) -> None:
     """Bring the database up to date, with a copy of it taken before anything changes."""
+    if isinstance(store, SqliteStore):
+        backup.check(store.path)
     if isinstance(store, SqliteStore) and store.path.exists() and (missing := outdated(store)):
         stamp = iso(clock.now()).replace(":", "")
         copy = home.root / f"state.db.before-{missing[0]}.{stamp}"
-        _copy_database(store.path, copy)
+        backup.copy_database(store.path, copy)
         _log.info("database copied before migration", copy=str(copy))
     for name in migrate(store, clock):
         _log.info("migration applied", name=name)
-
-
-def _copy_database(path: Path, copy: Path) -> None:
-    for suffix in ("", "-wal"):
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            shutil.copy2(source, copy.with_name(copy.name + suffix))
 
 
 @asynccontextmanager
@@ -230,6 +192,7 @@ async def open_app(
                 parts = (
                     app.dispatcher,
                     app.timers,
+                    app.housekeeping,
                     app.approvals,
                     app.scheduler,
                     app.matcher,
@@ -277,6 +240,7 @@ def _build(
             per_owner=limits.max_running_per_owner,
             zone=zone,
         ),
+        machine_is_idle=Machine(clock, busy_load=limits.busy_load).is_idle,
     )
     timers = Timers(ledger, clock, known=lambda: set(kinds))
     prober = Prober(
@@ -292,6 +256,7 @@ def _build(
         kinds=kinds,
         dispatcher=dispatcher,
         timers=timers,
+        housekeeping=Housekeeping(ledger, clock, keep=keep_of(config), artifacts_root=home.artifacts),
         scheduler=scheduler,
         matcher=Matcher(ledger, clock),
         approvals=approvals,

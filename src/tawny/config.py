@@ -83,10 +83,16 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much may run and wait.
+
+    `low` and `idle` work is held while the load per core exceeds `busy_load` (0: never).
+    """
+
     concurrency: Count = 3
     interactive: Count = 32
     max_queued_per_owner: Count = 100
     max_running_per_owner: Count = 3
+    busy_load: float = 1.5
 
 
 class Exec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

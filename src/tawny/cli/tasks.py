@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reconcile.add_argument("lookup", metavar="LOOKUP")
     reconcile.add_argument("answer", choices=["done", "redo", "give_up"])
     import_module("tawny.cli.tasks_run").configure(add)
+    import_module("tawny.cli.tasks_care").configure(add)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return _order(args, home, _ORDERS[action])
     if action in ("run", "kinds", "watch", "follow"):
         return int(import_module("tawny.cli.tasks_run").run(args, home))
+    if action in ("audit", "maintenance", "stats", "flow"):
+        return int(import_module("tawny.cli.tasks_care").run(args, home))
     return _READERS[action](args, home)
 
 

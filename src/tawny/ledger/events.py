@@ -78,6 +78,11 @@ def last_seq(tx: Tx) -> int:
     return int(tx.value("SELECT value FROM counters WHERE name = 'event'"))
 
 
+def revision(tx: Tx, task_id: str) -> int:
+    """A number that grows with every change of a task: its newest event's, 0 where there is none."""
+    return int(tx.value("SELECT MAX(seq) AS seq FROM events WHERE task_id = :id", id=task_id) or 0)
+
+
 def _events(rows: Sequence[Any]) -> list[Event]:
     return [
         Event(

@@ -145,6 +145,7 @@ def page(
     session: str | None = None,
     automation_id: str | None = None,
     parent_id: str | None = None,
+    kind: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
     detached_only: bool = True,
@@ -173,6 +174,7 @@ def page(
         "session": session,
         "automation_id": automation_id,
         "parent_id": parent_id,
+        "kind": kind,
     }
     for column, value in filters.items():
         if value is not None:

@@ -1,0 +1,86 @@
+"""What is kept how long, and letting go of the rest, a thousand rows at a time."""
+
+import msgspec
+
+from tawny.clock import DAY, Instant, parse_duration
+from tawny.config import Config
+from tawny.ledger.database import Tx
+
+_BATCH = 1000
+_DETAILS = ("steps", "task_logs", "executions", "items", "dependencies")
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Durations in microseconds: of ended tasks' details, of their results, of events and keys."""
+
+    details: int = 7 * DAY
+    results: int = 30 * DAY
+    events: int = 30 * DAY
+
+
+def keep_of(config: Config) -> Keep:
+    """How long the configuration keeps things."""
+    wanted = config.ledger
+    return Keep(details=parse_duration(wanted.retention), results=parse_duration(wanted.result_retention))
+
+
+def due(tx: Tx, keep: Keep) -> int:
+    """How many ended tasks are kept longer than they have to be."""
+    return int(
+        tx.value(
+            "SELECT COUNT(*) AS n FROM tasks WHERE ended_at < :results OR (ended_at < :details AND result IS NULL)",
+            results=tx.now - keep.results,
+            details=tx.now - keep.details,
+        )
+    )
+
+
+def prune(tx: Tx, keep: Keep) -> dict[str, int]:
+    """Let go of what is older than it has to be, at most a thousand tasks; how many rows of what.
+
+    A task whose result is kept keeps its row; an undelivered message keeps its task.
+    """
+    stripped = _ids(
+        tx,
+        "SELECT t.task_id FROM tasks t WHERE t.ended_at < :before AND EXISTS"
+        " (SELECT 1 FROM executions e WHERE e.task_id = t.task_id) LIMIT :limit",
+        tx.now - keep.details,
+    )
+    gone = _ids(
+        tx,
+        "SELECT t.task_id FROM tasks t WHERE t.ended_at IS NOT NULL AND (t.ended_at < :before"
+        " OR (t.ended_at < :details AND t.result IS NULL)) AND NOT EXISTS (SELECT 1 FROM outbox o"
+        " WHERE o.task_id = t.task_id AND o.status IN ('pending', 'sending')) LIMIT :limit",
+        tx.now - keep.results,
+        details=tx.now - keep.details,
+    )
+    counts = {"tasks": len(gone)}
+    for table in _DETAILS:
+        counts[table] = _delete(tx, table, sorted({*stripped, *gone}))
+    for table in ("artifacts", "outbox", "tasks"):
+        _delete(tx, table, gone)
+    counts["events"] = tx.execute(
+        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE time < :before ORDER BY seq LIMIT :limit)",
+        before=tx.now - keep.events,
+        limit=10 * _BATCH,
+    )
+    counts["idempotency"] = tx.execute(
+        "DELETE FROM idempotency WHERE created_at < :before", before=tx.now - keep.events
+    )
+    return counts
+
+
+def artifact_folders(tx: Tx) -> set[str]:
+    """The tasks that still own files."""
+    return {row["task_id"] for row in tx.all("SELECT DISTINCT task_id FROM artifacts")}
+
+
+def _ids(tx: Tx, sql: str, before: Instant, **more: Instant) -> list[str]:
+    return [row["task_id"] for row in tx.all(sql, before=before, limit=_BATCH, **more)]
+
+
+def _delete(tx: Tx, table: str, ids: list[str]) -> int:
+    removed = 0
+    for task_id in ids:
+        removed += tx.execute(f"DELETE FROM {table} WHERE task_id = :task_id", task_id=task_id)
+    return removed

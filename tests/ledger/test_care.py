@@ -1,0 +1,153 @@
+"""For each code of the audit: seed a row, find it, mend it, and find it no more."""
+
+import pytest
+
+from tawny.clock import DAY, HOUR, MINUTE
+from tawny.domain.tasks import Status, Submission
+from tawny.ledger import care, retention, stats
+from tawny.ledger.database import Tx
+from tawny.ledger.submission import submit
+from tawny.ledger.tasks import get
+
+KEEP = retention.Keep()
+
+SEEDS = {
+    "stale_queued": ("UPDATE tasks SET updated_at = :now - 3600000000", False),
+    "stale_running": ("UPDATE tasks SET status = 'running', updated_at = :now - 3600000000", False),
+    "lost": ("UPDATE tasks SET status = 'lost', ended_at = :now, started_at = created_at", True),
+    "poison": (
+        "UPDATE tasks SET status = 'failed', ended_at = :now,"
+        ' error = \'{"kind":"permanent","message":"quarantined: 3"}\'',
+        True,
+    ),
+    "overdue": ("UPDATE tasks SET runnable = 0, ready_at = :now - 600000000", True),
+    "stale_waiting": (
+        "UPDATE tasks SET status = 'waiting', wake_at = :now - 600000000,"
+        ' waiting_for = \'{"kind":"timer","key":"k"}\'',
+        True,
+    ),
+    "stale_blocked": (
+        "UPDATE tasks SET status = 'waiting', updated_at = :now - 800000000000,"
+        ' waiting_for = \'{"kind":"approval","key":"k"}\'',
+        False,
+    ),
+    "budget_stop": (
+        'UPDATE tasks SET status = \'waiting\', waiting_for = \'{"kind":"budget","key":"k"}\'',
+        False,
+    ),
+    "cancel_stuck": (
+        "UPDATE tasks SET status = 'paused', intent = 'cancel', updated_at = :now - 600000000",
+        True,
+    ),
+    "blocked_task_missing": (
+        "UPDATE tasks SET status = 'waiting', updated_at = :now - 600000000,"
+        ' waiting_for = \'{"kind":"child","key":"k","detail":{"children":["task_gone"]}}\'',
+        True,
+    ),
+    "missing_linked_tasks": ("UPDATE tasks SET flow_id = 'task_gone'", False),
+    "inconsistent_timestamps": (
+        "UPDATE tasks SET status = 'succeeded', started_at = created_at - 5, ended_at = created_at - 9",
+        True,
+    ),
+    "missing_cleanup": ("UPDATE tasks SET status = 'failed', ended_at = :now - 700000000000000", True),
+}
+
+
+def seeded(sql: str):
+    def seed(tx: Tx) -> str:
+        task = submit(tx, Submission(kind="remind", params={"text": "x"}))
+        tx.execute(sql, **({"now": tx.now} if ":now" in sql else {}))
+        return task.task_id
+
+    return seed
+
+
+@pytest.mark.parametrize("code", SEEDS)
+async def test_what_the_audit_calls_fixable_is_gone_after_maintenance(ledger, code):
+    sql, fixable = SEEDS[code]
+    await ledger.write(seeded(sql))
+
+    found = {finding.code: finding for finding in await ledger.read(lambda tx: care.audit(tx, keep=KEEP))}
+    assert code in found
+    assert found[code].fixable is fixable
+
+    await ledger.write(lambda tx: care.mend(tx, keep=KEEP))
+    left = await ledger.read(lambda tx: care.audit(tx, keep=KEEP))
+    assert [finding.code for finding in left if finding.fixable] == []
+    assert (code in {finding.code for finding in left}) is not fixable
+
+
+async def test_a_healthy_ledger_has_no_findings(ledger):
+    await ledger.write(lambda tx: submit(tx, Submission(kind="remind", params={"text": "x"})))
+
+    assert await ledger.read(lambda tx: care.audit(tx, keep=KEEP)) == []
+
+
+async def test_results_outlive_details_and_both_end(ledger, clock):
+    async def make(result: str | None) -> str:
+        task_id = await ledger.write(seeded("SELECT 1"))
+        await ledger.write(
+            lambda tx: tx.execute(
+                "UPDATE tasks SET status = 'succeeded', ended_at = :now, result = :result WHERE task_id = :id",
+                now=tx.now,
+                result=result,
+                id=task_id,
+            )
+        )
+        await ledger.write(
+            lambda tx: tx.execute(
+                "INSERT INTO executions (execution_id, task_id, attempt, worker, started_at)"
+                " VALUES (:e, :id, 1, 'w', :now)",
+                e=f"exec_{task_id}",
+                id=task_id,
+                now=tx.now,
+            )
+        )
+        return task_id
+
+    with_result, without = await make('{"text":"kept"}'), await make(None)
+    clock.set(clock.now() + 8 * DAY)
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+
+    rows = await ledger.read(lambda tx: tx.all("SELECT task_id FROM tasks"))
+    assert [row["task_id"] for row in rows] == [with_result]
+    assert await ledger.read(lambda tx: tx.all("SELECT * FROM executions")) == []
+
+    clock.set(clock.now() + 23 * DAY)
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+    assert (
+        await ledger.read(lambda tx: tx.all("SELECT task_id FROM tasks WHERE task_id = :id", id=without))
+        == []
+    )
+    assert await ledger.read(lambda tx: tx.all("SELECT task_id FROM tasks")) == []
+
+
+async def test_stats_are_exact_for_a_made_up_ledger(ledger):
+    def make(tx: Tx) -> None:
+        for n in range(1, 21):
+            task = submit(tx, Submission(kind="report"))
+            tx.execute(
+                "UPDATE tasks SET status = :status, created_at = :created, started_at = :started, ended_at = :now,"
+                " ran_for = :ran WHERE task_id = :id",
+                status="failed" if n == 20 else "succeeded",
+                created=tx.now - HOUR,
+                started=tx.now - HOUR + n * MINUTE,
+                now=tx.now,
+                ran=n * 1_000_000,
+                id=task.task_id,
+            )
+
+    await ledger.write(make)
+    (figures,) = (await ledger.read(stats.by_kind))["kinds"]
+
+    assert figures["ended"] == 20
+    assert figures["success_rate"] == 0.95
+    assert (figures["run_p50"], figures["run_p95"]) == (10.0, 19.0)
+    assert (figures["wait_p50"], figures["wait_p95"]) == (600.0, 1140.0)
+
+
+async def test_an_acknowledged_loss_stays_on_record(ledger):
+    task_id = await ledger.write(seeded(SEEDS["lost"][0]))
+    await ledger.write(lambda tx: care.mend(tx, keep=KEEP))
+
+    assert (await ledger.read(lambda tx: get(tx, task_id))).status is Status.LOST
