@@ -71,5 +71,6 @@ def task_document(
             "tool_calls": usage.tool_calls,
         },
         "merged_into": task.merged_into,
+        "detached": task.detached,
         "artifacts": artifacts or [],
     }

@@ -63,6 +63,13 @@ export class Conversation {
     if (stored) this.messages.value = this.messages.value.filter((one) => !(one.message_id.startsWith("local-") && one.run_id === run));
   }
 
+  /** The list and the events may name a message differently; a stream that resumes tells again what the list holds. */
+  private isSame(known: Message, told: Message): boolean {
+    if (known.message_id === told.message_id) return true;
+    if (known.role !== told.role || known.text !== told.text || known.message_id.startsWith("local-")) return false;
+    return told.run_id ? known.run_id === told.run_id : Math.abs(Date.parse(known.time) - Date.parse(told.time)) < 120_000;
+  }
+
   hear(event: WireEvent): void {
     const data = event.data as Record<string, unknown>;
     if ((data.session ?? event.session) !== this.key) return;
@@ -87,7 +94,7 @@ export class Conversation {
       this.streaming.value = others;
       this.pending.value = this.pending.value.filter((one) => one !== run);
     }
-    if (this.messages.value.some((one) => one.message_id === message.message_id)) return;
+    if (this.messages.value.some((one) => this.isSame(one, message))) return;
     const local = this.messages.value.findLast((one) => one.message_id.startsWith("local-") && message.role === "user" && (one.run_id === run || (one.sending && one.text === message.text)));
     this.messages.value = local ? this.messages.value.map((one) => (one === local ? message : one)) : [...this.messages.value, message];
   }

@@ -108,6 +108,7 @@ export function applyEvent(event: WireEvent): void {
     };
     return;
   }
+  if (event.type === "task.step_finished" && present) return;
   const status = STATUS_AFTER[event.type];
   if (present && status && !TERMINAL.has(present.peek().status)) {
     const task = present.peek();

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-fd14ed764e58";
-const SHELL = ["/","/assets/index-BMDpsSHU.js","/assets/more-CtFC1Pkx.js","/assets/plan-CaoLbXu4.js","/assets/work-Czbmxw1a.js","/assets/zh-CcA9R6Gq.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-aa03960cb250";
+const SHELL = ["/","/assets/index-ZqOXbhtZ.js","/assets/more-BK9gslzu.js","/assets/plan-CDt5yiKF.js","/assets/work-CoOf5gXg.js","/assets/zh-CcA9R6Gq.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
