@@ -187,7 +187,6 @@ export function App({ problem }: { problem: string | null }) {
       return;
     }
     scrollTo(0, 0);
-    main.current?.querySelector<HTMLElement>("h1")?.focus({ preventScroll: true });
   }, [name, id]);
   if (signedIn.value === false) return <><SignIn problem={problem} /><Toasts /></>;
   const route = [...ROUTES, ...HIDDEN].find((one) => one.name === name);
@@ -201,7 +200,7 @@ export function App({ problem }: { problem: string | null }) {
       <Sidebar current={name} />
       <div class="content">
         <OfflineBanner />
-        <main id="main" ref={main}>
+        <main id="main" ref={main} data-page={name || "board"}>
           {Chosen ? <Chosen key={`${name}/${id}`} id={id} rest={rest} /> : route ? <Loading /> : <Page title="404"><Empty icon="search" title={t("error.missing")} action={<a class="button plain" href="#/">{t("nav.board")}</a>} /></Page>}
         </main>
       </div>

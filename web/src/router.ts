@@ -19,7 +19,11 @@ export function parse(hash: string): Place {
 const hash = signal(location.hash);
 export const place = computed(() => parse(hash.value));
 
+/** Whether a reader has just come to another page, whose heading is then to be read out. */
+export const arrival = { pending: false };
+
 addEventListener("hashchange", () => {
+  arrival.pending ||= parse(location.hash).path.join("/") !== parse(hash.peek()).path.join("/");
   hash.value = location.hash;
 });
 

@@ -39,14 +39,14 @@ function Tools({ messages }: { messages: Message[] }) {
   );
 }
 
-function Bubble({ message }: { message: Message }) {
+function Bubble({ message, tasks }: { message: Message; tasks: string[] }) {
   const mine = message.role === "user";
   return (
     <div class={`bubble ${message.role}`}>
       {!mine && <Mark size={26} />}
       <div class="bubble-body">
         {mine ? <p class="said"><Plain text={message.text} /></p> : message.role === "system" ? <p class="hint">{message.text}</p> : <Markdown text={message.text} />}
-        {message.task_ids?.map((id) => <TaskCard key={id} id={id} />)}
+        {tasks.map((id) => <TaskCard key={id} id={id} />)}
         <p class="bubble-time">{message.failed ? <span class="field-error">{t("chat.not_sent")}</span> : message.sending ? t("chat.sending") : clock(message.time)}</p>
       </div>
     </div>
@@ -56,6 +56,8 @@ function Bubble({ message }: { message: Message }) {
 /** Messages with tool calls gathered, and a line where a new day begins. */
 function Talk({ messages }: { messages: Message[] }) {
   const out = [];
+  // A task is one card, where it was first spoken of: a later word about it does not draw it again.
+  const shown = new Set<string>();
   let lastDay = "";
   for (let n = 0; n < messages.length; n += 1) {
     const one = messages[n]!;
@@ -69,7 +71,11 @@ function Talk({ messages }: { messages: Message[] }) {
       while (messages[end + 1]?.role === "tool") end += 1;
       out.push(<Tools key={one.message_id} messages={messages.slice(n, end + 1)} />);
       n = end;
-    } else if (one.text || one.task_ids?.length) out.push(<Bubble key={one.message_id} message={one} />);
+    } else if (one.text || one.task_ids?.length) {
+      const fresh = (one.task_ids ?? []).filter((id) => !shown.has(id));
+      fresh.forEach((id) => shown.add(id));
+      out.push(<Bubble key={one.message_id} message={one} tasks={fresh} />);
+    }
   }
   return <>{out}</>;
 }

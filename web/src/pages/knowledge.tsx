@@ -22,7 +22,7 @@ function Memory() {
     const timer = setTimeout(() => setAsked(text), 200);
     return () => clearTimeout(timer);
   }, [text]);
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Note>>("/v1/memory", { q: asked, limit: 100 }), none as PageOf<Note>), `${asked}:${loaded.value}`);
+  const { data, error, reload } = useLoad(() => optional(get<PageOf<Note>>("/v1/memory", { q: asked }), none as PageOf<Note>), `${asked}:${loaded.value}`);
   return (
     <>
       <div class="filters" role="search"><label class="search"><Icon name="search" size={16} /><span class="visually-hidden">{t("memory.search")}</span><input type="search" value={text} placeholder={t("memory.search")} onInput={(event) => setQuery({ q: event.currentTarget.value })} /></label></div>
@@ -38,7 +38,7 @@ function Memory() {
 }
 
 function Skills() {
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Skill>>("/v1/skills", { limit: 200 }), none as PageOf<Skill>), loaded.value);
+  const { data, error, reload } = useLoad(() => optional(get<PageOf<Skill>>("/v1/skills"), none as PageOf<Skill>), loaded.value);
   if (error) return <Problem error={error} retry={reload} />;
   if (!data) return <Loading />;
   if (!data.items.length) return <Empty icon="spark" title={t("skills.none")}>{t("skills.none_hint")} <code>workspace/skills/NAME/SKILL.md</code></Empty>;

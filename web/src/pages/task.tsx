@@ -20,7 +20,7 @@ import { Timeline } from "../ui/timeline";
 interface Details { steps: Step[]; executions: Execution[]; logs: LogLine[]; artifacts: Artifact[]; deliveries: Delivery[]; why: { text?: string; unblocks?: string } | null }
 
 const none = { items: [], next_cursor: null };
-const listOf = <T,>(path: string): Promise<T[]> => optional(get<PageOf<T>>(path, { limit: 500 }), none as PageOf<T>).then((page) => page.items);
+const listOf = <T,>(path: string): Promise<T[]> => optional(get<PageOf<T>>(path), none as PageOf<T>).then((page) => page.items);
 
 async function readDetails(id: string): Promise<Details> {
   const base = `/v1/tasks/${encodeURIComponent(id)}`;
@@ -214,7 +214,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
 export default function TaskPage({ id }: { id: string }) {
   const source = taskSignal(id);
   const first = useLoad(async () => put(await get<Task>(`/v1/tasks/${encodeURIComponent(id)}`)), `${id}:${loaded.value}`);
-  const { data: details, reload } = useLoad(() => readDetails(id), `${id}:${loaded.value}`);
+  const { data: details, error, reload } = useLoad(() => readDetails(id), `${id}:${loaded.value}`);
   const again = useMemo(() => soon(reload, 500), [id]);
   useEffect(() => onEvent((event) => {
     if (event.task_id === id) again();
@@ -229,6 +229,7 @@ export default function TaskPage({ id }: { id: string }) {
       <div class="task-page">
         <div class="cards">
           <State task={task} why={details?.why ?? null} />
+          {error ? <Problem error={error} retry={reload} /> : null}
           <Result task={task} />
           <Files artifacts={details?.artifacts ?? []} />
           <Timeline task={task} steps={details?.steps ?? []} executions={details?.executions ?? []} approvals={allApprovals.value.filter((one) => one.task_id === id)} />

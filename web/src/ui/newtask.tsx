@@ -33,7 +33,7 @@ export const BUILT_IN: Kind[] = [
 const INTERNAL: Record<string, string[]> = { agent_turn: ["input", "helper", "agent", "tools"] };
 
 export async function loadKinds(): Promise<Kind[]> {
-  const listed = (await optional(get<Page<Kind>>("/v1/kinds", { limit: 200 }), { items: [], next_cursor: null })).items;
+  const listed = (await optional(get<Page<Kind>>("/v1/kinds"), { items: [], next_cursor: null })).items;
   const shown = listed.map((kind) => {
     const whole = resolve(kind.schema ?? {}, kind.schema ?? {});
     const properties = Object.entries(whole.properties ?? {}).filter(([name]) => !INTERNAL[kind.kind]?.includes(name));

@@ -6,6 +6,7 @@ import { signal } from "@preact/signals";
 import { ApiError } from "../api";
 import { t, word } from "../i18n";
 import { fullTime, moment, relative, revealed } from "../format";
+import { arrival } from "../router";
 import { now } from "../store/live";
 import { Icon, type IconName } from "./icon";
 
@@ -109,15 +110,20 @@ interface PageProps { title: string; lead?: ComponentChildren; actions?: Compone
 
 /** A page's frame; the heading takes the focus when one comes from another page, so that readers hear where they are. */
 export function Page({ title, lead, actions, back, wide, children }: PageProps) {
+  const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} · Tawny`;
   }, [title]);
+  useEffect(() => {
+    if (arrival.pending) heading.current?.focus({ preventScroll: true });
+    arrival.pending = false;
+  }, []);
   return (
     <div class={`page${wide ? " wide" : ""}`}>
       {back && <a class="back" href={back.href}><Icon name="left" size={16} />{back.label}</a>}
       <header class="page-head">
         <div class="page-title">
-          <h1 tabIndex={-1}>{title}</h1>
+          <h1 tabIndex={-1} ref={heading}>{title}</h1>
           {lead && <p class="lead">{lead}</p>}
         </div>
         {actions && <div class="row page-actions">{actions}</div>}

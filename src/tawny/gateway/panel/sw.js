@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-aa03960cb250";
-const SHELL = ["/","/assets/index-ZqOXbhtZ.js","/assets/more-BK9gslzu.js","/assets/plan-CDt5yiKF.js","/assets/work-CoOf5gXg.js","/assets/zh-CcA9R6Gq.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-495bec52134a";
+const SHELL = ["/","/assets/index-B8RssjwZ.js","/assets/more-DfCJIACA.js","/assets/plan-Bn1Gw7Rh.js","/assets/work-CT2NsdCW.js","/assets/zh-CcA9R6Gq.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));

@@ -1,0 +1,126 @@
+"""A real Chromium before a real gateway, both of this test alone."""
+
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from tests.gateway.conftest import House, open_house
+
+from tawny.config import Home
+from tawny.domain.approvals import Question
+from tawny.engine.kinds import Context, Kind
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP = {"width": 1360, "height": 860}
+PHONE = {"width": 390, "height": 844}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="needs Debian's chromium: apt-get install chromium"))
+
+
+@pytest.fixture
+async def chromium() -> AsyncGenerator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+class Message(msgspec.Struct):
+    to: str = "okafor@partner.example"
+    body: str = "Dear Ms Okafor"
+
+
+async def ask(context: Context, params: Message) -> dict[str, Any]:
+    """A task that needs a person's yes."""
+    answer = await context.ask(
+        "send",
+        Question(
+            tool="mail_send",
+            operation="send",
+            arguments={"to": params.to, "body": params.body},
+            level=3,
+            reason="the recipient is not in your contacts",
+        ),
+    )
+    return {"text": answer.status, "arguments": answer.arguments, "note": answer.note}
+
+
+@dataclass
+class Room:
+    """A running house, and the devices that look at it."""
+
+    house: House
+    address: str
+    browser: Browser
+    problems: list[str] = field(default_factory=list[str])
+    foreign: list[str] = field(default_factory=list[str])
+
+    @property
+    def link(self) -> str:
+        return f"{self.address}/#token={self.house.door.token}"
+
+    async def device(self, size: dict[str, int] = DESKTOP, **options: Any) -> BrowserContext:
+        context = await self.browser.new_context(viewport=size, **{"locale": "en-GB", **options})  # pyright: ignore[reportArgumentType]
+        context.on("request", self._request)
+        context.on("weberror", lambda error: self.problems.append(str(error.error)))
+        context.on(
+            "console", lambda m: self.problems.append(m.text) if "Content Security" in m.text else None
+        )
+        return context
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    async def enter(self, size: dict[str, int] = DESKTOP, at: str = "", **options: Any) -> Page:
+        """A device that has signed in by the link."""
+        page = await (await self.device(size, **options)).new_page()
+        await page.goto(self.link)
+        await page.locator("[data-page=board] h1").wait_for()
+        if at:
+            await self.visit(page, at)
+        return page
+
+    async def visit(self, page: Page, at: str) -> None:
+        await page.evaluate("goal => { location.hash = goal }", at)
+        await page.locator("main h1").first.wait_for(state="attached")
+
+
+@pytest.fixture
+async def room(home: Home, chromium: Browser) -> AsyncGenerator[Room]:
+    async with AsyncExitStack() as stack:
+        kinds = {"ask": Kind(name="ask", params=Message, run=ask)}
+        house = await stack.enter_async_context(open_house(home, kinds=kinds))
+        address = await stack.enter_async_context(house.door.listening())
+        # The test is one more device: it comes over the same socket as the browsers.
+        client = httpx.AsyncClient(base_url=address, headers={"authorization": f"Bearer {house.door.token}"})
+        house.door.client = await stack.enter_async_context(client)
+        room = Room(house, address, chromium)
+        yield room
+        for context in chromium.contexts:
+            await context.close()
+        assert room.problems == []
+        assert room.foreign == [], "the panel asks nobody but its own gateway"

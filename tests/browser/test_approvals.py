@@ -1,0 +1,59 @@
+"""Approvals: shown whole and as they are, answered once, the same on every device."""
+
+from playwright.async_api import expect
+
+from .conftest import PHONE, Room
+
+
+async def test_an_answer_on_one_device_is_seen_on_the_others(room: Room) -> None:
+    desk, phone = await room.enter(), await room.enter(PHONE, at="#/approvals")
+    task = await room.house.run("ask", title="Send the contract")
+    asked = phone.locator("[data-approval]")
+    await expect(asked).to_contain_text("okafor@partner.example")
+    on_board = desk.locator(f"[data-task={task['task_id']}] [data-approval]")
+    await expect(on_board.locator("[data-action=approve]")).to_be_visible()
+    await asked.locator("[data-action=approve]").click()
+    await expect(on_board).to_have_count(0)
+    await expect(desk.locator(f"[data-task={task['task_id']}]")).to_have_attribute("data-status", "succeeded")
+    await phone.get_by_role("button", name="History").click()
+    await expect(phone.locator("[data-approval][data-status=approved]")).to_have_count(1)
+
+
+async def test_what_hides_or_reorders_text_is_shown_by_name(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    await room.house.run("ask", params={"to": "a\u202eb@evil.example", "body": "pay\u0007\u200b now"})
+    asked = page.locator("[data-approval]")
+    await expect(asked.locator(".hidden-character")).to_have_count(3)
+    assert set(await asked.locator(".hidden-character").all_inner_texts()) == {"RLO", "U+0007", "ZWSP"}
+
+
+async def test_markup_in_what_is_asked_stays_text(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    await room.house.run("ask", params={"body": evil})
+    await expect(page.locator("[data-approval]")).to_contain_text("<script>")
+    assert "owned" not in await page.title()
+    assert await page.locator("[data-approval] img").count() == 0
+
+
+async def test_edited_arguments_are_what_is_carried_out(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    task = await room.house.run("ask")
+    asked = page.locator("[data-approval]")
+    await asked.get_by_role("button", name="Edit").click()
+    await asked.get_by_label("to", exact=True).fill("lawyer@example.org")
+    await asked.get_by_role("button", name="Approve as edited").click()
+    done = await room.house.until(task["task_id"], "succeeded")
+    assert done["result"]["arguments"]["to"] == "lawyer@example.org"
+
+
+async def test_a_denial_carries_its_note(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    task = await room.house.run("ask")
+    asked = page.locator("[data-approval]")
+    await asked.get_by_role("button", name="Deny with a note").click()
+    await asked.get_by_role("textbox").fill("wrong recipient")
+    await asked.locator("[data-action=deny]").click()
+    await expect(asked).to_have_count(0)
+    done = await room.house.until(task["task_id"], "succeeded", "failed", "cancelled")
+    assert "wrong recipient" in str(done)

@@ -1,0 +1,104 @@
+"""Every page, in both themes, from wide to phone: accessible, inside its frame, and asking only its own gateway."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from .conftest import DESKTOP, PHONE, Room
+
+PAGES = [
+    "board",
+    "chat/main",
+    "approvals",
+    "automations",
+    "automations/new",
+    "calendar",
+    "metrics",
+    "audit",
+    "sessions",
+    "knowledge",
+    "channels",
+    "devices",
+    "settings",
+]
+AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .filter(one => ["serious", "critical"].includes(one.impact))
+    .map(one => one.id + ": " + one.nodes.map(node =>
+        node.html.slice(0, 160) + " " + node.any.map(check => check.message)).join(" | "))"""
+
+
+async def furnish(room: Room) -> str:
+    """Something of everything; the task whose page is looked at."""
+    task = await room.house.run(title="Report", params={"steps": 3, "step_seconds": 0})
+    await room.house.run(title="Broken", params={"steps": 2, "step_seconds": 0, "fail_at": 1})
+    await room.house.run(title="Long", params={"steps": 500, "step_seconds": 1})
+    await room.house.run("ask", title="Send the contract")
+    document = {
+        "name": "Morning brief",
+        "type": "scheduled",
+        "schedule": {"type": "cron", "expression": "0 8 * * *", "timezone": "Europe/Berlin"},
+        "action": {"type": "remind", "parameters": {"text": "good morning"}},
+    }
+    answer = await room.house.client.post("/v1/automations", json=document)
+    assert answer.status_code in (200, 201, 202), answer.text
+    await room.house.client.post(
+        "/v1/sessions/main/messages", json={"text": "What can you do?", "wait": True}
+    )
+    await room.house.until(task["task_id"], "succeeded")
+    return task["task_id"]
+
+
+async def settled(page: Page) -> None:
+    await page.locator(".loading").first.wait_for(state="detached")
+    await page.evaluate(
+        "Promise.all(document.getAnimations().map(one => one.finished.catch(() => {})).slice(0, 0))"
+    )
+    await asyncio.sleep(0.15)
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
+@pytest.mark.parametrize(("theme", "size"), [("light", DESKTOP), ("dark", PHONE)], ids=["wide", "phone"])
+async def test_no_page_has_a_serious_barrier(room: Room, theme: str, size: dict[str, int]) -> None:
+    task_id = await furnish(room)
+    page = await room.enter(size, color_scheme=theme, reduced_motion="reduce")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: dict[str, list[str]] = {}
+    for name in [*PAGES, f"tasks/{task_id}"]:
+        await room.visit(page, f"#/{'' if name == 'board' else name}")
+        await settled(page)
+        if barriers := await page.evaluate(RUN_AXE):
+            found[name] = barriers
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1920])
+async def test_no_page_is_wider_than_its_window(room: Room, width: int) -> None:
+    task_id = await furnish(room)
+    page = await room.enter({"width": width, "height": 800})
+    wide: dict[str, int] = {}
+    for name in [*PAGES, f"tasks/{task_id}"]:
+        await room.visit(page, f"#/{'' if name == 'board' else name}")
+        await settled(page)
+        over = await page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        if over > 0:
+            wide[name] = over
+    assert wide == {}
+
+
+async def test_the_menu_leads_to_every_page(room: Room) -> None:
+    page = await room.enter()
+    menu = page.get_by_role("navigation", name="Main").first
+    for name in await menu.get_by_role("link").all_inner_texts():
+        await menu.get_by_role("link", name=name).click()
+        await expect(menu.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
+        await expect(page.locator("main h1")).to_be_attached()
+    phone = await room.enter(PHONE)
+    await phone.get_by_role("button", name="More").click()
+    await phone.get_by_role("dialog").get_by_role("link", name="Settings").click()
+    await expect(phone.get_by_role("heading", name="Settings")).to_be_visible()
+    await expect(phone.get_by_role("dialog")).to_be_hidden()
