@@ -100,5 +100,5 @@ async def test_the_menu_leads_to_every_page(room: Room) -> None:
     phone = await room.enter(PHONE)
     await phone.get_by_role("button", name="More").click()
     await phone.get_by_role("dialog").get_by_role("link", name="Settings").click()
-    await expect(phone.get_by_role("heading", name="Settings")).to_be_visible()
+    await expect(phone.get_by_role("heading", name="Settings", exact=True)).to_be_visible()
     await expect(phone.get_by_role("dialog")).to_be_hidden()

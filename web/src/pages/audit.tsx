@@ -74,7 +74,7 @@ export default function Audit() {
         filtered ? <p class="hint">{t("column.no_match")}</p> : <Empty icon="audit" title={t("audit.none")}>{t("audit.none_hint")}</Empty>
       ) : (
         <>
-          <div class="table-wrap"><table class="audit">
+          <div class="table-wrap" tabIndex={0} role="region" aria-label={t("nav.audit")}><table class="audit">
             <thead><tr><th scope="col" class="number">#</th><th scope="col">{t("audit.time")}</th><th scope="col">{t("audit.actor")}</th><th scope="col">{t("audit.action")}</th><th scope="col">{t("task")}</th><th scope="col">{t("audit.detail")}</th></tr></thead>
             <tbody>{rows.map((row) => (
               <tr key={row.seq}>

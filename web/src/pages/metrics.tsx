@@ -19,7 +19,7 @@ interface Stats {
 }
 
 function Figure({ label, value, note }: { label: string; value: string; note?: string }) {
-  return <div class="figure-card"><dt>{label}</dt><dd>{value}</dd>{note && <p class="hint">{note}</p>}</div>;
+  return <div class="figure-card"><h2>{label}</h2><p class="figure-value">{value}</p>{note && <p class="hint">{note}</p>}</div>;
 }
 
 function Bars({ series, window }: { series: Bucket[]; window: string }) {
@@ -54,7 +54,7 @@ function Table({ title, groups, name }: { title: string; groups: Group[]; name: 
   return (
     <section>
       <h2 class="section">{title}</h2>
-      <div class="table-wrap"><table>
+      <div class="table-wrap" tabIndex={0} role="region" aria-label={title}><table>
         <thead><tr><th scope="col">{t("metrics.name")}</th><th scope="col" class="number">{t("metrics.count")}</th><th scope="col" class="number">{t("metrics.success")}</th><th scope="col" class="number">{t("metrics.typical")}</th><th scope="col" class="number">{t("usage.cost")}</th></tr></thead>
         <tbody>{groups.map((one) => (
           <tr key={one.kind ?? one.automation_id}>
@@ -83,12 +83,12 @@ export default function Metrics() {
         <Empty icon="chart" title={t("metrics.none")} action={<a class="button plain" href="#/">{t("nav.board")}</a>}>{t("metrics.none_hint")}</Empty>
       ) : (
         <>
-          <dl class="figures">
+          <div class="figures">
             <Figure label={t("metrics.success")} value={rate === null ? "–" : percent(rate)} note={t("metrics.ended", { n: ended })} />
             <Figure label={t("metrics.wait")} value={seconds(data.queue_wait?.p50)} note={t("metrics.p95", { time: seconds(data.queue_wait?.p95) })} />
             <Figure label={t("metrics.time")} value={seconds(data.run_time?.p50)} note={t("metrics.p95", { time: seconds(data.run_time?.p95) })} />
             <Figure label={t("usage.cost")} value={money(data.cost ?? 0)} note={data.tokens ? t("usage.tokens_of", { input: compact(data.tokens.input ?? 0), output: compact(data.tokens.output ?? 0) }) : undefined} />
-          </dl>
+          </div>
           {data.series && data.series.length > 1 && <section class="card"><h2>{t("metrics.over_time")}</h2><Bars series={data.series} window={window} /></section>}
           <section>
             <h2 class="section">{t("metrics.outcomes")}</h2>

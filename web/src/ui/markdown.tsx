@@ -86,7 +86,7 @@ function blocks(lines: string[]): VNode[] {
       let end = n + 2;
       while (end < lines.length && lines[end]!.includes("|")) end += 1;
       const head = cells(line);
-      out.push(<div class="table-wrap"><table><thead><tr>{head.map((cell) => <th>{inline(cell)}</th>)}</tr></thead>
+      out.push(<div class="table-wrap" tabIndex={0}><table><thead><tr>{head.map((cell) => <th>{inline(cell)}</th>)}</tr></thead>
         <tbody>{lines.slice(n + 2, end).map((row) => <tr>{cells(row).map((cell) => <td>{inline(cell)}</td>)}</tr>)}</tbody></table></div>);
       n = end;
     } else if (/^\s*>/.test(line)) {
