@@ -14,8 +14,9 @@ from tawny.agent.prompt import Workspace
 from tawny.agent.settings import turn_settings
 from tawny.config import AgentProfile, Config, Home, Model
 from tawny.engine.kinds import Context, Result
-from tawny.errors import ConfigError, InvalidInput
+from tawny.errors import ConfigError, InvalidInput, TawnyError
 from tawny.ledger.database import Ledger
+from tawny.log import Log
 from tawny.models.accounts import Accounts
 from tawny.models.spec import ModelSpec, candidates, parse_name
 from tawny.tools.call import Door
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tawny.agent.turn import Turns
     from tawny.models.router import Router
 
+_log = Log("agent")
 Secret = Callable[[str], str]
 """The secret behind a reference such as `env:NAME`."""
 
@@ -128,11 +130,15 @@ class Agency:
         return said
 
     async def preload(self) -> None:
-        """Load ahead of the first message: the library, and the configured model's SDK."""
-        await self.turns()
-        await asyncio.to_thread(self.router, "")
-        if self._build is None:
+        """Load ahead of the first message: the library, and the model's SDK. Not for the demo model: idle is light."""
+        if self.specs[0].provider == "demo":
+            return
+        try:
+            await self.turns()
+            await asyncio.to_thread(self.router, "")
             await asyncio.to_thread(_import_sdk, self.specs[0].provider)
+        except TawnyError as error:
+            _log.warning("the model is not ready", problem=error.message)
 
     async def close(self) -> None:
         for router in self._routers.values():

@@ -14,6 +14,7 @@ from tawny.engine.kinds import Kind
 from tawny.ledger import approvals, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Session
+from tawny.skills.library import Library
 from tawny.sources.shelf import Shelf
 from tawny.tools.call import Door
 from tawny.tools.catalog import bundled_tools
@@ -57,7 +58,25 @@ def build_agency(
             model=config.model.name,
         ),
         build=None if model is None else model.build,
+        skills=_skills(home),
     )
+
+
+def _skills(home: Home) -> Callable[[str], list[str]]:
+    """The lines about skills that the model is told, looked up again when a file has changed."""
+    library = Library(home.root, home.workspace)
+    held: dict[str, Any] = {}
+
+    def lines(agent: str) -> list[str]:
+        del agent
+        folder = home.workspace / "skills"
+        files = [path.stat() for path in folder.rglob("*")] if folder.is_dir() else []
+        stamp = hash(tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in files))
+        if held.get("stamp") != stamp:
+            held.update(stamp=stamp, lines=[f"{one.name}: {one.description}" for one in library.usable()])
+        return held["lines"]
+
+    return lines
 
 
 def _answer_approval(tx: Tx, lookup: str, yes: bool, note: str, by: str) -> str:  # noqa: FBT001 - a callback's shape

@@ -7,9 +7,11 @@ from pydantic_ai.messages import ModelMessage
 from tawny.agent import transcript
 from tawny.agent.plain import ask
 from tawny.domain.identifiers import missing
+from tawny.domain.outline import outline
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Json
 from tawny.engine.kinds import Context
+from tawny.errors import TemporaryError
 from tawny.ledger import sessions
 from tawny.ledger.database import Ledger
 from tawny.ledger.sessions import Session
@@ -54,7 +56,12 @@ class Compactor:
         source = before + old
 
         async def summarise() -> Json:
-            return await ask(ctx, router, system=_ORDER, prompt=shorten(source, _INPUT_CHARS))
+            try:
+                return await ask(ctx, router, system=_ORDER, prompt=shorten(source, _INPUT_CHARS))
+            except TemporaryError:
+                # The conversation must fit all the same: an outline by rules stands in.
+                turns = [(transcript.role(message), transcript.text(message)) for message in messages[:cut]]
+                return outline(turns, before=session.summary)
 
         said: Any = await ctx.step(f"compact:{upto}", summarise, name="summarise the older part")
         summary = str(said).strip() or shorten(old, 4000)

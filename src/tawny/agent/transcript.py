@@ -107,6 +107,8 @@ def text(message: ModelMessage) -> str:
             lines.append(part.content if isinstance(part.content, str) else str(part.content))
         elif isinstance(part, ToolReturnPart):
             lines.append(f"{part.tool_name}\n{part.model_response_str()}")
+        elif isinstance(part, ToolCallPart):
+            lines.append(f"(uses {part.tool_name})")
         elif isinstance(part, RetryFeedbackPart):
             lines.append(str(part.content))
     return "\n".join(lines).strip()

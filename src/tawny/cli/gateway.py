@@ -38,5 +38,9 @@ async def _run(home: Home, settings: Config, port: int) -> int:
             with running.announced(home, host, bound):
                 print(f"ready {address}", flush=True)
                 print(f"panel {address}/#token={owner_token(home.token_file)}", flush=True)
-                await stopping.wait()
+                async with asyncio.TaskGroup() as group:
+                    # With a model configured somebody will speak to it: its library is loaded before they do.
+                    preloading = group.create_task(app.agency.preload())
+                    await stopping.wait()
+                    preloading.cancel()
     return 0

@@ -179,7 +179,10 @@ def _tell(result: Result) -> str:
         return "Noted."
     if result.call.tool == "memory_search":
         items: list[dict[str, Any]] = document.get("items", [])
-        return "\n".join(f"- {item['text']}" for item in items) or "I remember nothing about that."
+        return (
+            "\n".join(f"- {str(item['text']).lstrip('- ')}" for item in items)
+            or "I remember nothing about that."
+        )
     return str(document.get("text") or json.dumps(document, ensure_ascii=False)[:2000])
 
 
