@@ -100,8 +100,7 @@ def _say_remotely(gateway: remote.Remote, session: str, text: str) -> dict[str, 
         "POST", f"/v1/sessions/{quote(session, safe='')}/messages", body, timeout=_HOLD
     )
     if status >= 400:
-        said: Any = answer if isinstance(answer, dict) else {}
-        problem: dict[str, Any] = said.get("error") or {}
+        problem: dict[str, Any] = answer.get("error") or {} if answer else {}
         message = problem.get("message", f"the gateway answered {status}")
         raise TemporaryError(str(message), hint=str(problem.get("hint", "")))
     return answer
