@@ -24,9 +24,14 @@ id = "{task_id}"
 allow-x00 = false
 max-examples = {examples}
 
-# Which kinds there are, and what their parameters must be, the schema cannot say; a wrong one is refused, as it should.
+# What a time, a schedule, a kind or a key means, no schema can say; what means nothing is refused, as it should be.
 [[operations]]
-include-name = "POST /v1/tasks"
+include-name = [
+    "POST /v1/tasks", "POST /v1/automations", "PATCH /v1/automations/{{id}}", "POST /v1/automations/dry-run",
+    "POST /v1/automations/preview", "POST /v1/automations/parse", "POST /v1/chat/completions",
+    "POST /v1/pairing/claim", "POST /v1/sessions/{{key}}/messages", "POST /v1/events/{{source}}",
+    "GET /v1/audit", "GET /v1/audit/export", "GET /v1/stats", "GET /v1/calendar", "POST /hooks/{{name}}",
+]
 checks.positive_data_acceptance.enabled = false
 """
 
@@ -70,7 +75,7 @@ async def test_schemathesis_finds_nothing(home: Home, tmp_path: Path) -> None:
                 f"Authorization: Bearer {owner_token(home.token_file)}",
             ]
             command += ["--phases", "examples,coverage,fuzzing"]  # all checks are on unless told otherwise
-            command += ["--exclude-path", "/v1/stream"]
+            command += ["--exclude-path", "/v1/stream", "--exclude-path", "/v1/tokens/rotate"]
             process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-2, cwd=tmp_path)
             output, _ = await process.communicate()
     if process.returncode != 0:

@@ -87,8 +87,7 @@ def application(
     open_now = set(open_paths)
     prefixes: list[str] = []
     for operation in operations:
-        special = endpoints.get(operation.name)
-        endpoint = Endpoint(operation, site) if special is None else Scoped(special, operation.scope)
+        endpoint = Scoped(endpoints.get(operation.name) or Endpoint(operation, site), operation.scope)
         by_path.setdefault(operation.path, {})[operation.method] = endpoint
         if operation.scope is None:
             head, brace, _ = operation.path.partition("{")

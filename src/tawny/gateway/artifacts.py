@@ -27,7 +27,7 @@ OPERATION = Operation(
     path="/v1/artifacts/{id}",
     scope=READ,
     summary="The bytes of an artifact",
-    answer=bytes,
+    media=("*/*",),
     errors=(404,),
     act=_elsewhere,
 )

@@ -183,7 +183,7 @@ OPERATIONS = (
         scope=ADMIN,
         summary="All of it as a file; the header X-Audit-Head names its end",
         query=Export,
-        answer=bytes,
+        media=("application/jsonl", "text/csv"),
         act=_elsewhere,
     ),
     Operation(

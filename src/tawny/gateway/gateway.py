@@ -22,6 +22,8 @@ from tawny.gateway.completions import CompletionEndpoint
 from tawny.gateway.devices import ClaimEndpoint
 from tawny.gateway.feed import Feed
 from tawny.gateway.guard import Hosts
+from tawny.gateway.hooks import HookEndpoint
+from tawny.gateway.mcp import McpEndpoint
 from tawny.gateway.panel import Panel
 from tawny.gateway.signin import SignInEndpoint, SignOutEndpoint
 from tawny.gateway.site import Site
@@ -73,13 +75,17 @@ class Gateway:
             "audit.export": ExportEndpoint(site),
             "metrics": MetricsEndpoint(site),
             "completions": CompletionEndpoint(site),
+            "hooks.receive": HookEndpoint(site),
             "pairing.claim": ClaimEndpoint(site),
         }
         self.app = application(
             site,
             routes.OPERATIONS,
             endpoints=endpoints,
-            extra=[Route(path, panel, methods=["GET"]) for path in panel.files],
+            extra=[
+                Route("/mcp", McpEndpoint(site, routes.METHODS)),
+                *(Route(path, panel, methods=["GET"]) for path in panel.files),
+            ],
             sockets=SocketEndpoint(site, routes.METHODS),
             hosts=Hosts(
                 host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts

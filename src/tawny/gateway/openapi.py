@@ -29,7 +29,6 @@ _ALTERING = {
     "415": "The body must be JSON",
 }
 _KNOWN = {"404": "There is none of that id", "501": "An extra is not installed"} | _CLOSED
-_TYPES = {str: "text/event-stream", bytes: "application/octet-stream"}
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -45,7 +44,7 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
     types: list[Any] = [documents.Error]
     for entry in listed:
         types += [entry.query, _body(entry)]
-        if entry.answer is not None and entry.answer not in _TYPES:
+        if entry.answer is not None and not entry.media:
             types.append(entry.answer)
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = {id(type): schema for type, schema in zip(types, schemas, strict=True)}
@@ -124,8 +123,8 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done"}
-    if entry.answer in _TYPES:
-        good["content"] = {_TYPES[entry.answer]: {"schema": {"type": "string"}}}
+    if entry.media:
+        good["content"] = {media: {"schema": {"type": "string"}} for media in entry.media}
     elif entry.answer is not None:
         good["content"] = {"application/json": {"schema": schemas[id(entry.answer)]}}
     error = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}

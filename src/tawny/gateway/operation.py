@@ -68,6 +68,8 @@ class Operation:
     described_by: Any = None
     """The body's shape for the description, where the ledger's own parser does the checking."""
     answer: Any = dict[str, Any]
+    media: tuple[str, ...] = ()
+    """The answer's media types, where it is no JSON document."""
     status: int = 200
     also: tuple[int, ...] = ()
     """Other statuses that carry the same answer."""
@@ -98,19 +100,28 @@ class Outcome:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+def permit(operation: Operation, principal: Principal) -> None:
+    """Let only those pass who were granted the operation's scope; before anything they sent is looked at.
+
+    Raises:
+        HttpError: 403.
+    """
+    if operation.scope is not None and operation.scope not in principal.scopes:
+        raise forbidden(operation.scope)
+
+
 async def perform(operation: Operation, call: Call[Any, Any], *, raw_body: Any) -> Outcome:
     """Do what is asked, if its scope was granted; once only, where it has an Idempotency-Key.
 
     Raises:
         TawnyError: it was refused, or failed; nothing has happened then.
     """
-    if operation.scope is not None and operation.scope not in call.principal.scopes:
-        raise forbidden(operation.scope)
+    permit(operation, call.principal)
+    if call.key is not None and _KEY.fullmatch(call.key) is None:
+        raise HttpError(400, "invalid", "Idempotency-Key: 1 to 255 visible ASCII characters")
     if operation.read is not None:
         read = operation.read
         return Outcome(operation.status, await call.site.ledger.read(lambda tx: read(tx, call)))
-    if call.key is not None and _KEY.fullmatch(call.key) is None:
-        raise HttpError(400, "invalid", "Idempotency-Key: 1 to 255 visible ASCII characters")
     scope = f"{call.principal.credential_id} {operation.name} {'/'.join(call.path.values())}"
     if operation.change is not None:
         answer = await call.site.ledger.write(_changing(operation, call, scope, raw_body))

@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn's protocol on a socket of our own, with limits for headers, their pace, and connections."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,6 +23,9 @@ _CONNECTIONS = 1000
 _DRAIN_SECONDS = 5.0
 _SOCKET_BYTES = 1024 * 1024
 _log = Log("gateway.server")
+logging.getLogger("uvicorn").addHandler(
+    logging.NullHandler()
+)  # its words go nowhere but to who asks for them
 
 
 class Protocol(HttpToolsProtocol):

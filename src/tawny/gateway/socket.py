@@ -20,7 +20,7 @@ from tawny.gateway.auth import COOKIE
 from tawny.gateway.endpoint import bearer_of, client_address, cookie_of, decode
 from tawny.gateway.errors import HttpError, document_of, forbidden, internal, unauthenticated
 from tawny.gateway.feed import Device, Filter, filter_of
-from tawny.gateway.operation import Call, Nothing, Operation, Seq, checked, perform
+from tawny.gateway.operation import Call, Nothing, Operation, Seq, checked, perform, permit
 from tawny.gateway.principal import READ, Principal
 from tawny.gateway.site import Site
 from tawny.ids import secret_token
@@ -234,6 +234,7 @@ class Connection:
         operation = self._operations.get(request.method)
         if operation is None:
             raise HttpError(404, "unknown_method", f"there is no method {request.method!r}")
+        permit(operation, principal)
         call, raw_body = call_of(
             operation,
             request.params,

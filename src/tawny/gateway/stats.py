@@ -129,7 +129,7 @@ OPERATIONS = (
         path="/metrics",
         scope=READ,
         summary="Gauges and counters in Prometheus' text form",
-        answer=bytes,
+        media=("text/plain",),
         act=_elsewhere,
     ),
 )

@@ -41,7 +41,7 @@ OPERATION = Operation(
     scope=READ,
     summary="Events as they happen (text/event-stream); resumes by Last-Event-ID, or after=SEQ",
     query=Stream,
-    answer=str,
+    media=("text/event-stream",),
     act=_never,
 )
 
