@@ -234,12 +234,7 @@ def _build(
         worker=new_id("worker", clock.now()),
         artifacts_root=home.artifacts,
         hooks=Hooks(ask=approvals.ask, event=wait_for_event),
-        capacity=Capacity(
-            background=limits.concurrency,
-            interactive=limits.interactive,
-            per_owner=limits.max_running_per_owner,
-            zone=zone,
-        ),
+        capacity=_capacity(config),
         machine_is_idle=Machine(clock, busy_load=limits.busy_load).is_idle,
     )
     timers = Timers(ledger, clock, known=lambda: set(kinds))
@@ -315,6 +310,21 @@ def _say(tx: Tx, session: str, message: Outgoing) -> str:
     return message.key
 
 
+def _reconfigure(app: App, config: Config) -> None:
+    """What of a changed configuration takes effect without a restart."""
+    app.dispatcher.capacity = _capacity(config)
+    app.ledger.bell.ring(["queue"])
+
+
+def _capacity(config: Config) -> Capacity:
+    return Capacity(
+        background=config.limits.concurrency,
+        interactive=config.limits.interactive,
+        per_owner=config.limits.max_running_per_owner,
+        zone=owner_zone(config),
+    )
+
+
 @asynccontextmanager
 async def open_gateway(app: App) -> AsyncGenerator["Gateway"]:
     """The gateway of an open app, following the ledger; `Gateway.serving` opens its door."""
@@ -328,6 +338,7 @@ async def open_gateway(app: App) -> AsyncGenerator["Gateway"]:
         kinds=app.kinds,
         limits=app.limits,
         feed=app.feed,
+        apply=lambda config: _reconfigure(app, config),
         inbox=app.agency.inbox,
         live=app.agency.live,
     )

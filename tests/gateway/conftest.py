@@ -114,6 +114,17 @@ class House:
                 bell.clear()
         return task
 
+    async def events(self, type: str, *, count: int = 1) -> None:
+        """Wait until that many events of the type stand in the log."""
+        bell = self.app.ledger.bell.subscribe("events")
+        async with asyncio.timeout(10):
+            while True:
+                seen = await self.app.ledger.read(lambda tx: events.after(tx, 0, limit=10_000))
+                if sum(event.type == type for event in seen) >= count:
+                    return
+                await bell.wait()
+                bell.clear()
+
 
 @asynccontextmanager
 async def open_house(home: Home, config: Config | None = None, **parts: Any) -> AsyncGenerator[House]:

@@ -11,6 +11,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from tawny import config as configuration
+from tawny.cli import remote
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.config import Config, Home
@@ -61,6 +62,7 @@ def _set(args: argparse.Namespace, home: Home) -> int:
     changed = tomlkit.dumps(document)
     configuration.parse(changed, file=str(home.config_file))
     replace(home.config_file, changed)
+    remote.wake(home, {"config"})
     emit({"key": args.key, "value": _value(args.value)}, args, text=f"{args.key} is set")
     return 0
 

@@ -1,23 +1,59 @@
-"""`tawny gateway run`: the always-on process in the foreground."""
+"""`tawny gateway`: run the always-on process in the foreground; let devices and programs in, and put them out."""
 
 import argparse
 import asyncio
 import signal
+from importlib.util import find_spec
 
 from tawny import config, log
-from tawny.app import open_app, open_gateway
+from tawny.cli import ledger
+from tawny.cli.main import add_common
+from tawny.cli.output import complain, emit, local_time, table
 from tawny.config import Config, Home
-from tawny.gateway import running, server
-from tawny.gateway.auth import owner_token
+from tawny.errors import InvalidInput
+from tawny.ledger import credentials, pairing
+from tawny.ledger.credentials import BROWSER, DEVICE, TOKEN, Credential
+
+SCOPES = ("read", "write", "approvals", "admin", "pairing")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    run_parser = actions.add_parser("run", help="run in the foreground until stopped")
-    run_parser.add_argument("--port", type=int, help="instead of the configured one; 0 takes a free one")
+    """Declare the subcommands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=help, description=help)
+        add_common(sub)
+        return sub
+
+    serve = add("run", "run in the foreground until stopped")
+    serve.add_argument("--port", type=int, help="instead of the configured one; 0 takes a free one")
+    pair = add("pair", "a code (and QR code) that lets one device in, once, within ten minutes")
+    pair.add_argument("--name", default="", help="what the list calls the device")
+    pair.add_argument("--scopes", default=",".join(SCOPES), help="with commas; all unless told")
+    add("devices", "signed-in browsers, paired devices and named tokens")
+    revoke = add("revoke", "put a device or token out, with its open connections")
+    revoke.add_argument("id", metavar="ID")
+    token = add("token", "a named token for a program; it is shown this once")
+    token.add_argument("name")
+    token.add_argument("--scopes", default="read", help="with commas; read unless told")
+    add("rotate", "a new owner's token; what the old one opened is closed")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    """Do what the subcommand says."""
+    actions = {
+        "run": _serve,
+        "pair": _pair,
+        "devices": _devices,
+        "revoke": _revoke,
+        "token": _token,
+        "rotate": _rotate,
+    }
+    return actions[args.action](args, home)
+
+
+def _serve(args: argparse.Namespace, home: Home) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end."""
     settings = config.load(home)
     home.prepare()
@@ -27,11 +63,17 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 async def _run(home: Home, settings: Config, port: int) -> int:
+    from tawny.app import open_app, open_gateway  # noqa: PLC0415 - everything; the other subcommands need little
+    from tawny.gateway import running, server  # noqa: PLC0415
+    from tawny.gateway.auth import owner_token  # noqa: PLC0415
+
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
     async with open_app(home, settings) as app:
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, app.ledger.bell.ring, ["config"])
         listener = server.listen(settings.gateway.host, port)
         async with open_gateway(app) as gateway, gateway.serving(listener) as address:
             host, bound = listener.getsockname()[:2]
@@ -43,4 +85,93 @@ async def _run(home: Home, settings: Config, port: int) -> int:
                     preloading = group.create_task(app.agency.preload())
                     await stopping.wait()
                     preloading.cancel()
+    return 0
+
+
+def _scopes(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if unknown := names - set(SCOPES):
+        raise InvalidInput(f"--scopes: {min(unknown)!r} is none", hint=f"of {', '.join(SCOPES)}")
+    return names
+
+
+def _pair(args: argparse.Namespace, home: Home) -> int:
+    from tawny.gateway import running  # noqa: PLC0415
+
+    scopes = _scopes(args.scopes)
+    code, expires_at = ledger.write(
+        home,
+        lambda tx: pairing.offer(
+            tx, name=args.name, role="owner", scopes=scopes, granted_by=None, actor="owner"
+        ),
+    )
+    settings, now = config.load(home), running.running(home)
+    names = settings.gateway.allowed_hosts
+    port = now.port if now else settings.gateway.port
+    address = f"https://{names[0]}" if names else f"http://{settings.gateway.host}:{port}"
+    url = f"{address}/#pair={code}"
+    text = f"{_qr(url)}{url}\ncode {code}, until {local_time(expires_at)}"
+    if not names and settings.gateway.host in ("127.0.0.1", "localhost", "::1"):
+        text += "\nother machines cannot reach this address: see docs/how-to/remote-access.md"
+    emit({"code": code, "url": url}, args, text=text)
+    return 0
+
+
+def _qr(url: str) -> str:
+    """The address as a QR code for the terminal, empty where segno is not installed."""
+    if find_spec("segno") is None:
+        return ""
+    import io  # noqa: PLC0415
+
+    import segno  # noqa: PLC0415 - an extra
+
+    out = io.StringIO()
+    segno.make(url, error="m").terminal(out, compact=True)
+    return out.getvalue()
+
+
+def _devices(args: argparse.Namespace, home: Home) -> int:
+    found = ledger.read(home, lambda tx: credentials.everything(tx, kinds=(BROWSER, DEVICE, TOKEN)))
+    rows = [
+        (
+            entry.credential_id,
+            entry.kind,
+            entry.name,
+            ",".join(sorted(entry.scopes)),
+            local_time(entry.last_seen_at),
+            "revoked" if entry.revoked_at else "",
+        )
+        for entry in found
+    ]
+    text = table(["id", "kind", "name", "scopes", "last seen", ""], rows)
+    emit({"items": [entry.document() for entry in found], "next_cursor": None}, args, text=text)
+    return 0
+
+
+def _revoke(args: argparse.Namespace, home: Home) -> int:
+    ledger.write(home, lambda tx: credentials.revoke(tx, args.id, actor="owner"))
+    emit({"id": args.id, "revoked": True}, args, text=f"{args.id} is out")
+    return 0
+
+
+def _token(args: argparse.Namespace, home: Home) -> int:
+    scopes = _scopes(args.scopes)
+    made: tuple[Credential, str] = ledger.write(
+        home,
+        lambda tx: credentials.create(tx, TOKEN, name=args.name, role="guest", scopes=scopes, actor="owner"),
+    )
+    entry, secret = made
+    emit({"id": entry.credential_id, "token": secret, "scopes": sorted(scopes)}, args, text=secret)
+    complain(f"{entry.credential_id} has {', '.join(sorted(scopes))}", "it is not shown again")
+    return 0
+
+
+def _rotate(args: argparse.Namespace, home: Home) -> int:
+    from tawny.cli import remote  # noqa: PLC0415
+    from tawny.gateway.auth import rotate_owner_token  # noqa: PLC0415
+
+    home.prepare()
+    token = rotate_owner_token(home.token_file)
+    remote.wake(home, {"credentials"})
+    emit({"token": token}, args, text=token)
     return 0

@@ -2,9 +2,10 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
+import msgspec
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -13,7 +14,7 @@ from tawny.agent.live import Delta, Live
 from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.engine.kinds import Kind
-from tawny.gateway import openapi, routes, server
+from tawny.gateway import openapi, routes, server, settings
 from tawny.gateway.application import application
 from tawny.gateway.artifacts import ArtifactEndpoint
 from tawny.gateway.audit import ExportEndpoint
@@ -47,6 +48,7 @@ class Gateway:
         kinds: Mapping[str, Kind],
         limits: Limits,
         feed: Feed,
+        apply: Callable[[Config], None] = lambda _: None,
         inbox: Inbox | None = None,
         live: Live | None = None,
     ) -> None:
@@ -59,11 +61,15 @@ class Gateway:
             keyring=Keyring(ledger, clock, token_file=home.token_file),
             limits=limits,
             feed=feed,
+            apply=self._applying(apply),
             inbox=inbox,
             live=live,
             started_at=clock.now(),
         )
         self._port = config.gateway.port
+        self._hosts = Hosts(
+            host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts
+        )
         self.site.description = openapi.describe(routes.OPERATIONS)
         panel = Panel()
         site = self.site
@@ -87,9 +93,7 @@ class Gateway:
                 *(Route(path, panel, methods=["GET"]) for path in panel.files),
             ],
             sockets=SocketEndpoint(site, routes.METHODS),
-            hosts=Hosts(
-                host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts
-            ),
+            hosts=self._hosts,
             open_paths=panel.files,
         )
 
@@ -105,9 +109,26 @@ class Gateway:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.site.feed.run(), name="gateway-feed")
                 group.create_task(self.site.keyring.run(), name="gateway-keyring")
+                group.create_task(self._follow_config(), name="gateway-config")
         finally:
             if silence is not None:
                 silence()
+
+    async def _follow_config(self) -> None:
+        bell = self.site.ledger.bell.subscribe("config")
+        while True:
+            await bell.wait()
+            bell.clear()
+            await settings.reload(self.site)
+
+    def _applying(self, apply: Callable[[Config], None]) -> Callable[[Config], None]:
+        def whole(config: Config) -> None:
+            self._hosts.allow(config.gateway.allowed_hosts)
+            limits = msgspec.structs.replace(self.site.limits, max_queued=config.limits.max_queued_per_owner)
+            self.site.limits = limits
+            apply(config)
+
+        return whole
 
     def _whisper(self, delta: Delta) -> None:
         self.site.feed.whisper("message.delta", delta.document(), session=delta.session)

@@ -50,7 +50,12 @@ class Hosts:
         own = f"[{host}]" if ":" in host else host.lower()
         self._own = {"127.0.0.1", "localhost", "[::1]", own} - {"0.0.0.0", "[::]", ""}
         self._port = port
-        self._allowed = {name.lower() for name in allowed}
+        self._allowed: set[str] = set()
+        self.allow(allowed)
+
+    def allow(self, names: Iterable[str]) -> None:
+        """Answer to these further names from now on."""
+        self._allowed = {name.lower() for name in names}
 
     def knows(self, host: str) -> bool:
         """Whether a Host header, or an Origin's host, is ours."""

@@ -12,6 +12,7 @@ from tawny.gateway import (
     hooks,
     openapi,
     sessions,
+    settings,
     signin,
     stats,
     status,
@@ -38,6 +39,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit.OPERATIONS,
     *stats.OPERATIONS,
     *devices.OPERATIONS,
+    *settings.OPERATIONS,
     status.OPERATION,
     openapi.OPERATION,
 )

@@ -1,7 +1,7 @@
 """What the routes work on: the parts the composition root has built, and nothing global."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,8 @@ class Site:
     feed: Feed
     kinds: Mapping[str, Kind]
     limits: Limits
+    apply: Callable[[Config], None]
+    """Have a changed configuration take effect, as far as it can without a restart."""
     inbox: Inbox | None = None
     live: Live | None = None
     address: str = ""
