@@ -18,6 +18,7 @@ from tawny.config import Config, Home, approvers_of, learn_secrets, owner_zone, 
 from tawny.delivery.channel import Accept
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
+from tawny.delivery.roster import Roster
 from tawny.delivery.service import Delivery, manners
 from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
@@ -263,7 +264,9 @@ def _build(
     )
 
 
-def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger, *, accept: Accept) -> Delivery:
+def open_roster(home: Home, config: Config, clock: Clock, ledger: Ledger) -> Roster:
+    """Every channel of the configuration, and the built-in ones; nothing is sent or heard yet."""
+
     def within_list(timeout: float) -> "httpx.AsyncClient":
         from tawny.sandbox.egress import Egress  # noqa: PLC0415 - heavy, and only webhooks named in a task need it
 
@@ -281,18 +284,21 @@ def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger, *, accep
             say=_say,
         )
 
-    wishes = config.delivery
-    roster = open_all(
+    return open_all(
         config.channels,
         plugins.find().channels,
         host,
         built_in=plugins.BUILT_IN_CHANNELS,
-        default=wishes.default,
+        default=config.delivery.default,
     )
+
+
+def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger, *, accept: Accept) -> Delivery:
+    wishes = config.delivery
     return Delivery(
         ledger,
         clock,
-        roster,
+        open_roster(home, config, clock, ledger),
         manners(
             quiet_hours=wishes.quiet_hours,
             digest=wishes.digest,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tawny.clock import Instant
+from tawny.clock import Instant, iso
 from tawny.domain import notify
 from tawny.domain.messages import Outgoing, Receipt
 from tawny.ledger import audit, events, outbox
@@ -133,6 +133,10 @@ def retry(tx: Tx, line: Line, error: str, *, at: Instant, counts: bool = True) -
     for each in _together(tx, line):
         attempts = each.attempts if counts else max(0, each.attempts - 1)
         _mark(tx, each.delivery_id, status="pending", error=error, next_at=at, attempts=attempts, sender=None)
+        facts = {"delivery_id": each.delivery_id, "target": each.target, "transition": each.transition}
+        events.append(
+            tx, "delivery.retry_scheduled", {**facts, "error": error, "at": iso(at)}, task_id=each.task_id
+        )
     tx.wake("outbox")
 
 
