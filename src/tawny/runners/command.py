@@ -5,8 +5,6 @@ taken; only where nobody knows how it ended does a person decide, unless the tas
 """
 
 import asyncio
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +18,8 @@ from tawny.domain.tasks import Effect, Json, Usage
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TemporaryError, Uncertain
 from tawny.sandbox.commands import Command, Commands, Outcome
-from tawny.sandbox.order import SYSTEM_PATH, Limits, Order
-from tawny.sandbox.place import Workplace
+from tawny.sandbox.order import Limits, Order
+from tawny.sandbox.place import Workplace, find_program
 
 TIMEOUT = 30 * 60 * SECOND
 _SHOWN = 256 * 1024
@@ -128,21 +126,6 @@ def _order(params: Params, place: Workplace, task_id: str, limits: Limits) -> Or
     )
 
 
-def find_program(name: str, cwd: Path) -> str:
-    """The program's path, as it will be found inside the sandbox.
-
-    Raises:
-        NotFound: there is none of that name.
-    """
-    if "/" in name:
-        path = name if name.startswith("/") else os.path.normpath(cwd / name)
-        if os.path.isfile(path):
-            return path
-    elif found := shutil.which(name, path=SYSTEM_PATH):
-        return found
-    raise NotFound(f"there is no program {name!r}", hint=f"programs are looked for in {SYSTEM_PATH}")
-
-
 def _existing(commands: Commands, command_id: str) -> Command | None:
     try:
         return commands.find(command_id)
@@ -181,14 +164,14 @@ async def _document(ctx: Context, command: Command, outcome: Outcome) -> Json:
             await ctx.artifact(f"{name}.txt", whole.data, media_type="text/plain")
         streams[name] = command.tail(name, limit=_SHOWN).data.decode(errors="replace")
     ctx.spend(Usage(cpu_seconds=outcome.cpu_seconds))
-    refused = [f"{entry['reason']}. {entry['hint']}" for entry in command.refusals()]
+    refused = command.refusals()
     for reason in refused:
         ctx.log(f"network: {reason}", level="warning")
     return {
         "state": outcome.state,
         "exit_code": outcome.exit_code,
         "message": outcome.message,
-        "network_refused": list(dict.fromkeys(refused)),
+        "network_refused": refused,
         **streams,
     }
 

@@ -154,13 +154,22 @@ class Command:
         except FileNotFoundError:
             return starts[-1]
 
-    def refusals(self) -> list[dict[str, Any]]:
-        """What the way out refused, in order: `{"time", "host", "port", "reason"}`."""
+    def refusals(self) -> list[str]:
+        """What the way out refused and why, each reason once, in order."""
+        said = (f"{entry['reason']}; {entry['hint']}" for entry in self._network() if "reason" in entry)
+        return list(dict.fromkeys(said))
+
+    def reached(self) -> list[str]:
+        """The places outside that it has reached, each once: `host:port`."""
+        return list(dict.fromkeys(entry["reached"] for entry in self._network() if "reached" in entry))
+
+    def _network(self) -> list[dict[str, Any]]:
         try:
             lines = (self.folder / "network.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        return [msgspec.json.decode(line) for line in lines]
+        entries: list[dict[str, Any]] = [msgspec.json.decode(line) for line in lines]
+        return entries
 
     def write(self, data: bytes, *, eof: bool = False) -> None:
         """Hand bytes to the command's input; `eof` closes it after them.
@@ -291,13 +300,15 @@ class Commands:
             return []
         return [Command(path) for path in sorted(self.folder.iterdir()) if path.is_dir()]
 
-    async def start(self, command_id: str, order: Order) -> Command:
+    async def start(self, command_id: str, order: Order, *, note: bytes = b"") -> Command:
         """Start the order under a supervisor, once: if the id is known, that command is returned as it is.
+
+        `note` is kept beside it, as `note`, for whoever finds the command later.
 
         Raises:
             Refused: the sandbox cannot be had; nothing has run.
         """
-        return await asyncio.to_thread(self._start, command_id, order)
+        return await asyncio.to_thread(self._start, command_id, order, note)
 
     async def run(self, command_id: str, order: Order) -> tuple[Outcome, dict[str, bytes]]:
         """Start the order, wait for its end, and return the kept output by stream; the folder is removed.
@@ -315,7 +326,7 @@ class Commands:
         command.remove()
         return outcome, output
 
-    def _start(self, command_id: str, order: Order) -> Command:
+    def _start(self, command_id: str, order: Order, note: bytes) -> Command:
         folder = self._place(command_id)
         command = Command(folder)
         if folder.is_dir() and (command.was_started or command.is_alive or (folder / "exit.json").exists()):
@@ -323,6 +334,8 @@ class Commands:
         wrapped = self.sandbox.wrap(order)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
+        if note:
+            (folder / "note").write_bytes(note)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

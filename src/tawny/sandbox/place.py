@@ -1,9 +1,12 @@
 """Where commands work: the workspace, a folder for each task, and what in them stays as it is."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Protocol
 
 from tawny.errors import NotFound, Refused
+from tawny.sandbox.order import SYSTEM_PATH
 
 # What steers later work is changed by tools, which pass the policy, and never by a command.
 _STANDING = ("AGENTS.md", "MEMORY.md", "memory", "skills", "flows")
@@ -55,3 +58,18 @@ class Workplace:
         for name in ("memory", "skills", "flows"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         return tuple(str(root / name) for name in _STANDING if (root / name).exists())
+
+
+def find_program(name: str, cwd: Path) -> str:
+    """The program's path, as it will be found inside the sandbox.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    if "/" in name:
+        path = name if name.startswith("/") else os.path.normpath(cwd / name)
+        if os.path.isfile(path):
+            return path
+    elif found := shutil.which(name, path=SYSTEM_PATH):
+        return found
+    raise NotFound(f"there is no program {name!r}", hint=f"programs are looked for in {SYSTEM_PATH}")

@@ -72,7 +72,7 @@ class Proxy:
             try:
                 await self._answer(reader, writer)
             except Refused as refusal:
-                self._note(refusal)
+                self._note({"reason": refusal.message, "hint": refusal.hint})
                 await _say(writer, 403, "Forbidden", refusal)
             except TawnyError as error:
                 await _say(writer, 502, "Bad Gateway", error)
@@ -134,16 +134,17 @@ class Proxy:
         address = await self._gate.admit(target)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                return await asyncio.open_connection(str(address), target.port)
+                streams = await asyncio.open_connection(str(address), target.port)
         except (OSError, TimeoutError) as error:
             raise TawnyError(f"{target.authority} cannot be reached: {error or 'no answer'}") from error
+        self._note({"reached": target.authority})
+        return streams
 
-    def _note(self, refusal: Refused) -> None:
+    def _note(self, fact: dict[str, str]) -> None:
         if not self._log:
             return
-        entry = {"time": time.time_ns() // 1000, "reason": refusal.message, "hint": refusal.hint}
         with open(self._log, "ab") as file:
-            file.write(msgspec.json.encode(entry) + b"\n")
+            file.write(msgspec.json.encode({"time": time.time_ns() // 1000, **fact}) + b"\n")
 
 
 def serve_in_thread(listener: socket.socket, settings: Mapping[str, Any], log: str) -> threading.Thread:

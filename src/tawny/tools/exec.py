@@ -1,0 +1,271 @@
+"""The tool `exec`: runs a command in the sandbox, waits a little, and lets what takes longer run on."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, cast
+
+import msgspec
+
+from tawny.clock import SECOND, parse_duration
+from tawny.domain import environment, shell
+from tawny.domain.commands import (
+    Binary,
+    Entry,
+    Mode,
+    Request,
+    Verdict,
+    decide,
+    fake_reminder,
+    fingerprint,
+    parse_entry,
+    quoted,
+)
+from tawny.domain.origin import read_from
+from tawny.domain.tasks import Effect, Json, Origin
+from tawny.errors import InvalidInput, NotFound, Refused, TawnyError, Uncertain
+from tawny.sandbox.commands import Outcome
+from tawny.sandbox.order import Limits, Order
+from tawny.sandbox.place import Workplace, find_program
+from tawny.sandbox.processes import Note, Process, Processes, status_of
+from tawny.tools.registry import CHANGE, SENSITIVE, Operation, Tool, ToolContext
+
+_TIMEOUT = "30m"
+_LONGEST = 24 * 3600.0
+_SHOWN = 30_000
+_TAIL = 2_000
+_SHELLS = (("/bin/bash", "--noprofile", "--norc", "-c"), ("/bin/sh", "-c"))
+
+
+class Exec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Run a command in the workspace's sandbox. It may reach only what the owner's network list names."""
+
+    command: Annotated[
+        str, msgspec.Meta(description="the command line; one plain command is run without a shell")
+    ] = ""
+    argv: Annotated[list[str], msgspec.Meta(description="instead of command: the words themselves")] = []
+    workdir: Annotated[str, msgspec.Meta(description="a folder in the workspace")] = ""
+    env: Annotated[dict[str, str], msgspec.Meta(description="names added to the environment")] = {}
+    yieldMs: Annotated[  # noqa: N815 - the name on the wire
+        int,
+        msgspec.Meta(ge=0, le=120_000, description="how long to wait before it goes on in the background"),
+    ] = 10_000
+    background: Annotated[bool, msgspec.Meta(description="do not wait at all; its end is told by itself")] = (
+        False
+    )
+    timeout: Annotated[str | float, msgspec.Meta(description="how long it may run, e.g. 600 or 10m")] = (
+        _TIMEOUT
+    )
+    pty: Annotated[bool, msgspec.Meta(description="give it a terminal")] = False
+
+
+class AllowList:
+    """`[exec]`, its entries bound to the programs they meant when first looked at."""
+
+    def __init__(self, mode: Mode, allow: tuple[str, ...], workspace: Path) -> None:
+        self.mode = mode
+        self._texts = allow
+        self._workspace = workspace
+        self._entries: tuple[Entry, ...] | None = None
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        if self._entries is None:
+            words = [parse_entry(text) for text in self._texts]
+            self._entries = tuple(Entry(one, find_binary(one[0], self._workspace)) for one in words)
+        return self._entries
+
+    def request(self, params: Exec, cwd: Path) -> Request:
+        """What the call asks to run.
+
+        Raises:
+            InvalidInput: it names no command, or two.
+        """
+        if bool(params.command.strip()) == bool(params.argv):
+            raise InvalidInput("exec: give either command or argv")
+        if params.argv:
+            words: tuple[str, ...] | None = tuple(params.argv)
+            line, because = quoted(params.argv), ""
+            if any("\0" in word for word in params.argv) or not params.argv[0]:
+                raise InvalidInput("exec: argv has an empty program or a NUL in it")
+        else:
+            read = shell.parse(params.command)
+            line, words, because = params.command, read.words, read.because
+        binary = find_binary(words[0], cwd) if words else None
+        return Request(line=line, words=words, because=because, binary=binary, env=params.env)
+
+
+def find_binary(name: str, cwd: Path) -> Binary | None:
+    """The program behind a name as it is on the disk now."""
+    try:
+        path = os.path.realpath(find_program(name, cwd))
+        status = os.stat(path)
+    except (NotFound, OSError):
+        return None
+    return Binary(path, status.st_dev, status.st_ino)
+
+
+def exec_tool(
+    processes: Processes, place: Callable[[], Workplace], allowed: AllowList, *, limits: Limits | None = None
+) -> Tool:
+    """The tool, with its sandbox and the owner's allow-list."""
+
+    def operation(params: Exec) -> Operation:
+        environment.check(params.env)
+        request = allowed.request(params, _folder(place(), params))
+        hint = fake_reminder(request.line)
+        if hint is not None and not params.background:
+            raise Refused(hint, code="use_automations")
+        decision = decide(allowed.mode, allowed.entries, request)
+        if decision.verdict is Verdict.REFUSE:
+            raise Refused(f"exec: {decision.reason}", hint="see [exec] in config.toml")
+        if decision.verdict is Verdict.RUN:
+            return Operation(name="exec.allowed", operation="execute", level=CHANGE, text=(request.line,))
+        return Operation(name="exec.run", operation="execute", level=SENSITIVE, text=(request.line,))
+
+    async def run(call: ToolContext, params: Exec) -> Json:
+        where = place()
+        cwd = _folder(where, params)
+        request = allowed.request(params, cwd)
+        order = _order(params, request, where, task_id=call.run.task.task_id, limits=limits or Limits())
+        task = call.run.task
+        note = Note(
+            conversation=call.session or task.task_id,
+            session=call.session,
+            task_id=task.task_id,
+            line=request.line,
+            cwd=str(cwd),
+            fingerprint=fingerprint(request, str(cwd)),
+            started_at=call.run.clock.now(),
+            pty=params.pty,
+            origin=call.origin,
+            params=task.params,
+        )
+        process, running = await processes.start(_process_id(call), order, note)
+        outcome = await _patiently(process, 0 if params.background else params.yieldMs / 1000)
+        if outcome is None:
+            processes.push(process)
+            return _running(process, already=running)
+        return _finished(process, outcome)
+
+    return Tool(
+        name="exec",
+        description=(
+            "Run a command in the sandbox (workspace only, network by the owner's list). What takes longer than"
+            " yieldMs goes on in the background: look after it with the tool process; its end is told by itself."
+        ),
+        params=Exec,
+        operation=operation,
+        run=run,
+        # Keyed by task and call: after a crash the same call finds the command it has started, and where its outcome
+        # is not to be known it raises Uncertain. It is never run twice.
+        effect=Effect.IDEMPOTENT,
+        origin=origin_of,
+    )
+
+
+def origin_of(_: object, result: Json) -> Origin | None:
+    """Output of a command that has been outside counts as read from there."""
+    facts = cast(dict[str, Json], result) if isinstance(result, dict) else {}
+    reached = cast(list[str], facts.get("reached") or [])
+    return read_from(f"a command that reached {', '.join(reached)}") if reached else None
+
+
+def _folder(place: Workplace, params: Exec) -> Path:
+    return place.folder(params.workdir or None)
+
+
+def _process_id(call: ToolContext) -> str:
+    name = hashlib.sha256(f"{call.run.task.task_id}:{call.call_id}".encode()).hexdigest()
+    return f"proc_{name[:20]}"
+
+
+def _order(
+    params: Exec, request: Request, place: Workplace, cwd: Path, task_id: str, limits: Limits
+) -> Order:
+    if request.words is not None:
+        argv = (find_program(request.words[0], cwd), *request.words[1:])
+    else:
+        shell_words = next(words for words in _SHELLS if os.path.exists(words[0]))
+        argv = (*shell_words, request.line)
+    try:
+        seconds = parse_duration(params.timeout) / SECOND
+    except ValueError as error:
+        raise InvalidInput(f"timeout: {error}") from error
+    return Order(
+        argv=argv,
+        cwd=str(cwd),
+        env=dict(params.env),
+        pty=params.pty,
+        keep_stdin=params.pty or params.background,
+        writable=(str(place.workspace.resolve()), str(place.task_folder(task_id))),
+        protected=place.protected(),
+        allow=place.network.allow,
+        allow_private=place.network.allow_private,
+        limits=msgspec.structs.replace(limits, seconds=min(max(seconds, 1.0), _LONGEST)),
+    )
+
+
+async def _patiently(process: Process, seconds: float) -> Outcome | None:
+    """The outcome, if it comes in time."""
+    if seconds <= 0:
+        return process.command.outcome()
+    try:
+        async with asyncio.timeout(seconds):
+            return await process.command.wait()
+    except TimeoutError:
+        return process.command.outcome()
+
+
+def _running(process: Process, *, already: bool) -> Json:
+    chunk = process.poll(limit=_SHOWN)
+    document: dict[str, Json] = {
+        "status": "running",
+        "sessionId": process.id,
+        "tail": chunk.data[-_TAIL:].decode(errors="replace"),
+        "hint": 'it goes on in the background and its end is told by itself; {"action": "poll"} of process reads on',
+    }
+    if already:
+        document["hint"] = "this very command is running here already; " + str(document["hint"])
+        document["alreadyRunning"] = True
+    return document
+
+
+def _finished(process: Process, outcome: Outcome) -> Json:
+    process.mark("told")
+    if outcome.state == "unknown":
+        raise Uncertain(f"the supervisor of {process.note.line[:80]!r} died")
+    if outcome.state == "refused":
+        raise Refused(f"exec: it was not started: {outcome.message}", hint="tawny doctor")
+    end = process.command.size()
+    chunk = process.command.tail(limit=_SHOWN)
+    process.advance(end)
+    return ending(process, outcome, chunk.data, cut=chunk.start > 0)
+
+
+def ending(process: Process, outcome: Outcome, output: bytes, *, cut: bool) -> dict[str, Json]:
+    """What the model reads of a process that has ended."""
+    document: dict[str, Json] = {
+        "status": status_of(outcome),
+        "exitCode": outcome.exit_code,
+        "output": output.decode(errors="replace"),
+        "sessionId": process.id,
+    }
+    if cut:
+        document["truncated"] = 'the beginning is left out; {"action": "log"} of process shows what is kept'
+    return document | network_facts(process)
+
+
+def network_facts(process: Process) -> dict[str, Json]:
+    """What the command reached and what it was refused."""
+    facts: dict[str, Json] = {}
+    try:
+        if reached := process.command.reached():
+            facts["reached"] = [*reached]
+        if refused := process.command.refusals():
+            facts["networkRefused"] = [*refused[:20]]
+    except (TawnyError, msgspec.DecodeError):
+        return facts
+    return facts
