@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from tawny import plugins
 from tawny.agent.agency import Agency
 from tawny.agent.assembly import build_agency
+from tawny.agent.endings import Endings
 from tawny.assistants.brief import generate_daily_brief
 from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
@@ -168,6 +169,7 @@ async def open_app(
             shelf = open_shelf(home, config)
             known = bundled_kinds(home, config, shelf)
             known.update(kinds or {})
+            workshop = Workshop(home, config, clock)
             agency = build_agency(
                 home,
                 config,
@@ -175,6 +177,7 @@ async def open_app(
                 known,
                 shelf=shelf,
                 channels=lambda: channel_names(config),
+                workshop=workshop,
                 model=model,
             )
             known.update(guarded(known, agency.door))
@@ -199,6 +202,7 @@ async def open_app(
                     app.matcher,
                     app.delivery,
                     agency.follower,
+                    Endings(ledger, workshop.processes),
                 )
                 running = [group.create_task(part.run()) for part in parts]
                 try:

@@ -14,6 +14,7 @@ from tawny.engine.kinds import Kind
 from tawny.ledger import approvals, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Session
+from tawny.sandbox.workshop import Workshop
 from tawny.skills.library import Library
 from tawny.sources.shelf import Shelf
 from tawny.tools.call import Door
@@ -31,11 +32,12 @@ def build_agency(
     *,
     shelf: Shelf,
     channels: Callable[[], list[str]],
+    workshop: Workshop | None = None,
     model: Any = None,
 ) -> Agency:
     """The agency of a home. `model` is a `ScriptedModel` in tests; `kinds` may still grow."""
     settings = turn_settings(config)
-    tools = bundled_tools(home, config, ledger, kinds, shelf=shelf, channels=channels)
+    tools = bundled_tools(home, config, ledger, kinds, shelf=shelf, channels=channels, workshop=workshop)
     door = Door(
         tools,
         ledger,

@@ -193,20 +193,23 @@ _HINT = (
 )
 
 
-def fake_reminder(line: str) -> str | None:
-    """The hint for a command that would only wait or look again and again; `None` for any other."""
+def fake_reminder(line: str, *, background: bool = False) -> str | None:
+    """The hint for a command that would only wait or look again and again; `None` for any other.
+
+    A loop with short waits is fair in the background, as a server's would be; a long sleep is not.
+    """
     commands = shell.commands_in(line)
     names = {words[0].rsplit("/", 1)[-1] for words in commands if words}
     if names & {"at", "batch", "crontab", "watch"}:
         return _HINT
     slept = sum(_sleep(words) for words in commands)
-    if slept >= _LONG_SLEEP or (slept > 0 and shell.has_loop(line)):
+    if slept >= _LONG_SLEEP or (slept > 0 and not background and shell.has_loop(line)):
         return _HINT
     for match in _IN_CODE.finditer(line):
         product = 1.0
         for factor in match.group(1).split("*"):
             product *= float(factor.strip().strip(".") or 0)
-        if product >= _LONG_SLEEP or (product > 0 and re.search(r"\b(while|for)\b", line)):
+        if product >= _LONG_SLEEP or (product > 0 and not background and re.search(r"\b(while|for)\b", line)):
             return _HINT
     return None
 

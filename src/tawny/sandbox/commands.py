@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -283,6 +284,8 @@ class Commands:
         self.folder = folder
         self.sandbox = sandbox
         self._holder = holder
+        # Two starts of one id must not meet between making its folder and locking it.
+        self._starting = [threading.Lock() for _ in range(16)]
 
     def find(self, command_id: str) -> Command:
         """The command of that id, running or ended.
@@ -327,6 +330,10 @@ class Commands:
         return outcome, output
 
     def _start(self, command_id: str, order: Order, note: bytes) -> Command:
+        with self._starting[hash(command_id) % len(self._starting)]:
+            return self._start_alone(command_id, order, note)
+
+    def _start_alone(self, command_id: str, order: Order, note: bytes) -> Command:
         folder = self._place(command_id)
         command = Command(folder)
         if folder.is_dir() and (command.was_started or command.is_alive or (folder / "exit.json").exists()):
@@ -390,11 +397,12 @@ def _launch(spec: bytes, lock: int) -> int:
     """
     _reap()
     read, write = os.pipe()
+    ready, said = os.pipe()
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     try:
         actions: Sequence[Any] = [
             (os.POSIX_SPAWN_DUP2, read, 0),
-            (os.POSIX_SPAWN_DUP2, nowhere, 1),
+            (os.POSIX_SPAWN_DUP2, said, 1),
             (os.POSIX_SPAWN_DUP2, nowhere, 2),
             (os.POSIX_SPAWN_DUP2, lock, LOCK),
         ]
@@ -404,13 +412,18 @@ def _launch(spec: bytes, lock: int) -> int:
         )
     finally:
         os.close(read)
+        os.close(said)
         os.close(nowhere)
     _launched.add(process)
     try:
         with os.fdopen(write, "wb") as pipe:
             pipe.write(spec)
+        # Until it can be written to and killed, or has failed, which its record tells.
+        os.read(ready, 1)
     except BrokenPipeError as error:
         raise PermanentError("the supervisor of the command could not be started") from error
+    finally:
+        os.close(ready)
     return process
 
 

@@ -22,7 +22,7 @@ from tawny.domain.policy import Call, Decision, Verdict, decide
 from tawny.domain.rules import Rules
 from tawny.domain.tasks import Effect, Json, Origin, Usage
 from tawny.engine.kinds import Context
-from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError
+from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError, Uncertain
 from tawny.ledger import approvals, audit, outbox
 from tawny.ledger.database import Ledger, Tx
 from tawny.log import redact
@@ -308,6 +308,8 @@ class Calls:
             elapsed = stopwatch()
             try:
                 found = await tool.run(call, params)
+            except Uncertain:
+                raise  # nobody can know whether it happened: the step stays open until a person has said
             except TawnyError as error:
                 kept = _failed(error, door.redact)
                 await door.record(

@@ -5,20 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tawny.config import Config, Home, owner_zone
+from tawny.domain.commands import parse_mode
 from tawny.engine.kinds import Kinds
 from tawny.ledger.database import Ledger
 from tawny.ledger.submission import Limits
 from tawny.memory.notes import Notes
 from tawny.sandbox.paths import Root
 from tawny.sandbox.wayout import WayOut
+from tawny.sandbox.workshop import Workshop
 from tawny.sources.markup import text_of
 from tawny.sources.shelf import Shelf
 from tawny.tools.automations import automations_tool
+from tawny.tools.exec import AllowList, exec_tool
 from tawny.tools.files import file_tools
 from tawny.tools.finish import finish
 from tawny.tools.flows import flows_tool
 from tawny.tools.memory import memory_tools
 from tawny.tools.message import message_tool
+from tawny.tools.process import process_tool
 from tawny.tools.registry import Tool
 from tawny.tools.sessions import sessions_tool
 from tawny.tools.sources import source_tools
@@ -46,12 +50,15 @@ def bundled_tools(
     *,
     shelf: Shelf,
     channels: Callable[[], list[str]],
+    workshop: Workshop | None = None,
 ) -> dict[str, Tool]:
     """The tools by name. `kinds` may still grow after this; `channels` lists what is configured."""
     zone = owner_zone(config)
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
     way_out = WayOut(config.network)
     clock = ledger.clock
+    workshop = workshop or Workshop(home, config, clock)
+    allowed = AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)
 
     async def document(path: Path) -> str:
         return await shelf.document(path)
@@ -59,6 +66,8 @@ def bundled_tools(
     tools = [
         tasks_tool(ledger, kinds, limits, allowed=lambda kind: kind not in _GUARDED),
         automations_tool(ledger, kinds, zone),
+        exec_tool(workshop.processes, lambda: workshop.place, allowed, limits=workshop.limits),
+        process_tool(workshop.processes),
         *file_tools(home.workspace, document),
         *memory_tools(notes_of(home), clock, zone),
         *web_tools(way_out.egress, _page_text, Searching(config.search.url)),

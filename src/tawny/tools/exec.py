@@ -115,8 +115,8 @@ def exec_tool(
     def operation(params: Exec) -> Operation:
         environment.check(params.env)
         request = allowed.request(params, _folder(place(), params))
-        hint = fake_reminder(request.line)
-        if hint is not None and not params.background:
+        hint = fake_reminder(request.line, background=params.background)
+        if hint is not None:
             raise Refused(hint, code="use_automations")
         decision = decide(allowed.mode, allowed.entries, request)
         if decision.verdict is Verdict.REFUSE:
@@ -143,6 +143,7 @@ def exec_tool(
             origin=call.origin,
             params=task.params,
         )
+        await _forget_doubted(processes, note.conversation, call)
         process, running = await processes.start(_process_id(call), order, note)
         outcome = await _patiently(process, 0 if params.background else params.yieldMs / 1000)
         if outcome is None:
@@ -182,9 +183,19 @@ def _process_id(call: ToolContext) -> str:
     return f"proc_{name[:20]}"
 
 
-def _order(
-    params: Exec, request: Request, place: Workplace, cwd: Path, task_id: str, limits: Limits
-) -> Order:
+async def _forget_doubted(processes: Processes, conversation: str, call: ToolContext) -> None:
+    """Make room for a second run where a person was asked and said so: there is the mark, and no crash in between."""
+    try:
+        process = processes.find(conversation, _process_id(call))
+    except NotFound:
+        return
+    outcome = process.command.outcome()
+    if outcome is not None and process.is_marked("doubted") and call.run.task.crashes == 0:
+        await processes.remove(process, running=False)
+
+
+def _order(params: Exec, request: Request, place: Workplace, *, task_id: str, limits: Limits) -> Order:
+    cwd = _folder(place, params)
     if request.words is not None:
         argv = (find_program(request.words[0], cwd), *request.words[1:])
     else:
@@ -236,6 +247,7 @@ def _running(process: Process, *, already: bool) -> Json:
 def _finished(process: Process, outcome: Outcome) -> Json:
     process.mark("told")
     if outcome.state == "unknown":
+        process.mark("doubted")
         raise Uncertain(f"the supervisor of {process.note.line[:80]!r} died")
     if outcome.state == "refused":
         raise Refused(f"exec: it was not started: {outcome.message}", hint="tawny doctor")
