@@ -2,6 +2,7 @@
 
 import pluggy
 
+from tawny.client import AsyncClient, Client
 from tawny.clock import SECOND, Clock, Instant, from_datetime, iso, stopwatch, to_datetime
 from tawny.delivery.channel import (
     Accept,
@@ -29,7 +30,7 @@ from tawny.domain.schedule import next_runs
 from tawny.domain.tasks import Delivery, Effect, Json, Origin, Priority, Status, Submission, Task, Usage
 from tawny.domain.todos import Todo, due_by
 from tawny.domain.weather import Weather
-from tawny.engine.kinds import Ask, Context, Kind, Result
+from tawny.engine.kinds import Ask, Context, Kind, Result, action
 from tawny.errors import (
     ConfigError,
     InvalidInput,
@@ -39,9 +40,19 @@ from tawny.errors import (
     TawnyError,
     TemporaryError,
 )
-from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewMail, NewTodo, Reading, Uncertain
+from tawny.sources.place import (
+    FeedQuery,
+    MailQuery,
+    NewEvent,
+    NewMail,
+    NewTodo,
+    Reading,
+    SourceKind,
+    Uncertain,
+    source,
+)
 from tawny.sources.shelf import Shelf
-from tawny.tools.registry import Operation, Tool, ToolContext
+from tawny.tools.registry import Operation, Tool, ToolContext, tool
 
 hookimpl = pluggy.HookimplMarker("tawny")
 """Marks a plugin's answer to one of the hooks in `tawny.plugins.Hooks`."""
@@ -52,6 +63,7 @@ __all__ = [
     "AmbiguousSend",
     "Answer",
     "Ask",
+    "AsyncClient",
     "Attachment",
     "Button",
     "CalendarEvent",
@@ -61,6 +73,7 @@ __all__ = [
     "ChannelKind",
     "ChannelSettings",
     "ChatSettings",
+    "Client",
     "Clock",
     "ConfigError",
     "Contact",
@@ -92,6 +105,7 @@ __all__ = [
     "Refused",
     "Result",
     "Shelf",
+    "SourceKind",
     "Status",
     "Submission",
     "Task",
@@ -103,6 +117,7 @@ __all__ = [
     "Uncertain",
     "Usage",
     "Weather",
+    "action",
     "brief",
     "channel",
     "correspondence",
@@ -115,7 +130,9 @@ __all__ = [
     "next_runs",
     "numeric_ids",
     "request",
+    "source",
     "stopwatch",
     "to_datetime",
+    "tool",
     "units",
 ]

@@ -12,6 +12,7 @@ from tawny.agent.agency import Agency
 from tawny.agent.assembly import build_agency
 from tawny.agent.endings import Endings
 from tawny.assistants.brief import generate_daily_brief
+from tawny.assistants.calendar import read_calendar
 from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
 from tawny.clock import Clock, SystemClock, iso, parse_duration
@@ -95,6 +96,7 @@ def open_shelf(home: Home, config: Config) -> Shelf:
         zone=owner_zone(config),
         root=home.root,
         secret=lambda reference: resolve_secret(reference, home),
+        kinds=plugins.installed().sources,
     )
 
 
@@ -110,6 +112,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         batch(kinds),
         flow(home.workspace / "flows"),
         generate_daily_brief(shelf),
+        read_calendar(shelf),
         digest_document(shelf, home.workspace),
         agent_turn(_no_agent),
         command(workshop.commands, workshop.place, limits=workshop.limits),
@@ -117,6 +120,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         make_subtitles(home.workspace, way_out.post),
     )
     # One mapping, filled in place: batches look their actions up in it.
+    kinds.update(plugins.installed().kinds)
     kinds.update({kind.name: kind for kind in bundled})
     return kinds
 
@@ -290,7 +294,7 @@ def open_roster(home: Home, config: Config, clock: Clock, ledger: Ledger) -> Ros
 
     return open_all(
         config.channels,
-        plugins.find().channels,
+        plugins.installed().channels,
         host,
         built_in=plugins.BUILT_IN_CHANNELS,
         default=config.delivery.default,

@@ -4,6 +4,7 @@ A plugin is a module or object with functions marked `@tawny.api.hookimpl`, name
 `tawny.plugins`. Bundled channels are known by name alone: their file is imported when a table of theirs is there.
 """
 
+import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -15,6 +16,7 @@ from tawny.delivery.channel import ChannelKind
 from tawny.engine.kinds import Kind
 from tawny.errors import ConfigError
 from tawny.log import Log
+from tawny.sources.place import SourceKind
 from tawny.tools.registry import Tool
 
 GROUP = "tawny.plugins"
@@ -36,6 +38,10 @@ class Hooks:
     @_hookspec
     def tawny_tools(self) -> list[Tool]:  # pyright: ignore[reportReturnType]
         """Tools for the model."""
+
+    @_hookspec
+    def tawny_sources(self) -> list[SourceKind]:  # pyright: ignore[reportReturnType]
+        """Kinds of source, made with `tawny.api.source`."""
 
 
 BUNDLED_CHANNELS: Mapping[str, str] = {
@@ -97,6 +103,11 @@ class Plugins:
         return {tool.name: tool for tool in self._offered("tawny_tools")}
 
     @property
+    def sources(self) -> list[SourceKind]:
+        """Kinds of source."""
+        return list(self._offered("tawny_sources"))
+
+    @property
     def names(self) -> list[str]:
         """The installed plugins."""
         return [name for name, _ in self._manager.list_name_plugin()]
@@ -104,6 +115,16 @@ class Plugins:
     def _offered(self, hook: str) -> Iterator[Any]:
         for answer in getattr(self._manager.hook, hook)():
             yield from answer
+
+
+@functools.cache
+def installed() -> Plugins:
+    """The installed plugins, looked for once in a process.
+
+    Raises:
+        ConfigError: one cannot be loaded.
+    """
+    return find()
 
 
 def find(*extra: object) -> Plugins:

@@ -166,3 +166,31 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Kinds = Mapping[str, Kind]
+
+
+def action(
+    name: str,
+    params: type[msgspec.Struct],
+    *,
+    description: str = "",
+    title: Callable[[Any], str] | None = None,
+    effect: Effect = Effect.PURE,
+    timeout: int | None = DEFAULT_TIMEOUT,
+) -> Callable[[Run], Kind]:
+    """Make a kind of task of a coroutine function that takes the context and checked parameters.
+
+    `timeout` is in microseconds, `None` for none.
+    """
+
+    def make(run: Run) -> Kind:
+        return Kind(
+            name=name,
+            params=params,
+            run=run,
+            description=description or (run.__doc__ or "").strip().split("\n")[0],
+            title=title,
+            effect=effect,
+            timeout=timeout,
+        )
+
+    return make

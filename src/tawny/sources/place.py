@@ -1,7 +1,8 @@
 """Where something is read, what was asked for, and what came of it: the values that cross to the child process."""
 
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -40,6 +41,25 @@ class Reading(msgspec.Struct, Generic[T], frozen=True):
     source: str
     items: tuple[T, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+Read = Callable[[Place, Any], Awaitable[Reading[Any]]]
+
+
+class SourceKind(msgspec.Struct, frozen=True):
+    """A plugin's way to read a noun (`calendar`, `todo`, `mail`, …) from addresses with a scheme of its own.
+
+    `read` runs in the gateway's process: it must not block, and parses what it gets with care.
+    """
+
+    noun: str
+    scheme: str
+    read: Read
+
+
+def source(noun: str, scheme: str) -> Callable[[Read], SourceKind]:
+    """Make a kind of source of a coroutine function that takes the place and the query."""
+    return lambda read: SourceKind(noun, scheme, read)
 
 
 class CalendarQuery(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from tawny.domain.feeds import FeedEntry
 from tawny.domain.mail import Mail
 from tawny.domain.todos import Todo
 from tawny.domain.weather import Weather
-from tawny.errors import NotFound
+from tawny.errors import NotFound, PermanentError, TawnyError
 from tawny.sources.place import (
     CalendarQuery,
     ContactQuery,
@@ -31,15 +31,17 @@ from tawny.sources.place import (
     PickQuery,
     Place,
     Reading,
+    SourceKind,
     TodoQuery,
     WeatherQuery,
+    split,
 )
 from tawny.sources.workers import Workers
 
 T = TypeVar("T")
 NOUNS = ("calendar", "todo", "mail", "feed", "weather", "contacts")
 
-_GATHER = 0.05
+_GATHER = 0.15
 """Seconds a calendar read waits for others, so that today, tomorrow and this week become one request."""
 _WIDEST = 62 * DAY
 
@@ -52,6 +54,7 @@ class Shelf:
         zone: the name of the owner's time zone.
         root: what relative paths start from (the home).
         secret: turns a reference such as `env:NAME` into the secret.
+        kinds: further schemes, from plugins.
     """
 
     def __init__(
@@ -62,11 +65,13 @@ class Shelf:
         root: Path | None = None,
         secret: Callable[[str], str] = str,
         workers: Workers | None = None,
+        kinds: Iterable[SourceKind] = (),
     ) -> None:
         self._zone = zone
         self._root = str(root or "")
         self._secret = secret
         self._workers = workers or Workers()
+        self._kinds = {(kind.noun, kind.scheme): kind for kind in kinds}
         self._settings: dict[str, Mapping[str, config.Source]] = {
             noun: _named(noun, getattr(settings, noun)) for noun in NOUNS
         }
@@ -103,8 +108,7 @@ class Shelf:
             await asyncio.sleep(_GATHER)
             span.open = False
             query = CalendarQuery(span.start, span.end)
-            answer = await self._workers.ask("calendar.read", self._place("calendar", name), query)
-            return msgspec.convert(answer, Reading[CalendarEvent])
+            return await self._ask("calendar", name, query, Reading[CalendarEvent])
         finally:
             if self._spans.get(name) is span:
                 del self._spans[name]
@@ -191,11 +195,24 @@ class Shelf:
         await self._workers.close()
 
     async def _read(self, noun: str, name: str, query: msgspec.Struct, shape: type[T]) -> T:
-        async def read() -> T:
-            answer = await self._workers.ask(f"{noun}.read", self._place(noun, name), query)
-            return msgspec.convert(answer, shape)
+        key = (noun, name, msgspec.json.encode(query))
+        return await asyncio.shield(self._fly(key, lambda: self._ask(noun, name, query, shape)))
 
-        return await asyncio.shield(self._fly((noun, name, msgspec.json.encode(query)), read))
+    async def _ask(self, noun: str, name: str, query: msgspec.Struct, shape: type[T]) -> T:
+        """One read: by the plugin whose scheme the address has, else in a child process."""
+        place = self._place(noun, name)
+        kind = self._kinds.get((noun, split(place).scheme))
+        if kind is None:
+            return msgspec.convert(await self._workers.ask(f"{noun}.read", place, query), shape)
+        try:
+            return msgspec.convert(msgspec.to_builtins(await kind.read(place, query)), shape)
+        except TawnyError:
+            raise
+        except Exception as error:
+            # A plugin is a stranger's code: what it raises costs its own source alone.
+            raise PermanentError(
+                f"{place.label} cannot be read: {type(error).__name__}: {error}", hint="see the plugin's page"
+            ) from error
 
     def _fly(self, key: tuple[str, str, bytes], read: Callable[[], Awaitable[T]]) -> "asyncio.Future[T]":
         """The read under way for the key, else a new one. It outlives a caller who gives up: others may share it."""

@@ -9,7 +9,7 @@ from tawny.domain.permissions import CHANGE, REACH_OUT, READ, SENSITIVE
 from tawny.domain.tasks import Effect, Json, Origin
 from tawny.engine.kinds import Context
 
-__all__ = ["CHANGE", "REACH_OUT", "READ", "SENSITIVE", "Operation", "Tool", "ToolContext", "Tools"]
+__all__ = ["CHANGE", "REACH_OUT", "READ", "SENSITIVE", "Operation", "Tool", "ToolContext", "Tools", "tool"]
 
 
 class ToolContext(Protocol):
@@ -63,3 +63,34 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Tools = Mapping[str, Tool]
+
+
+def tool(
+    name: str,
+    params: type[msgspec.Struct],
+    *,
+    operation: Callable[[Any], Operation] | None = None,
+    description: str = "",
+    effect: Effect | Callable[[Any], Effect] = Effect.PURE,
+    reads_untrusted: bool = False,
+) -> Callable[[Callable[[ToolContext, Any], Awaitable[Json]]], Tool]:
+    """Make a tool of a coroutine function that takes the call's context and checked parameters.
+
+    Without `operation` it is taken for a sensitive one (level 4) and asks every time.
+    """
+
+    def unknown(_: Any) -> Operation:
+        return Operation(name=name, operation="execute", level=SENSITIVE)
+
+    def make(run: Callable[[ToolContext, Any], Awaitable[Json]]) -> Tool:
+        return Tool(
+            name=name,
+            description=description or (run.__doc__ or "").strip().split("\n")[0],
+            params=params,
+            operation=operation or unknown,
+            run=run,
+            effect=effect,
+            reads_untrusted=reads_untrusted,
+        )
+
+    return make
