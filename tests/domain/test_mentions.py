@@ -60,6 +60,12 @@ def test_a_title_is_described_word_by_word_or_by_a_quoted_pattern():
     assert not mentions.describes("Booking a room at the Riverside View Hotel")
 
 
+def test_an_apostrophe_opens_no_quotation():
+    words = "I'm off; set the restaurant's address, title 'Dinner at {restaurant}', and that's it"
+    assert Mentions([words]).describes("Dinner at Le Baratin")
+    assert not Mentions([words]).describes("Booking a room")
+
+
 def test_links_are_found_with_and_without_a_scheme():
     text = "see www.a.org/x, (https://b.org/y?z=1). Or evil.sh; not bob@c.org nor 1.5 nor e.g"
     assert links_in(text) == ["www.a.org/x", "https://b.org/y?z=1", "evil.sh"]

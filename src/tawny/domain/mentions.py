@@ -14,7 +14,8 @@ _HOST = re.compile(
 _ANGLE = re.compile(r"<([^<>]+)>\s*$")
 _TRAILING = ".,;:!?)]}»”’*_"
 _PLACEHOLDER = re.compile(r"\\\{[^{}]*\\\}|\\<[^<>]*\\>|<[^<>]*>")
-_TEMPLATE = re.compile(r"[\"'“‘`](?P<text>[^\"“”`]{3,200}?)[\"'”’`](?![^\W\d_])")
+# An apostrophe inside a word opens no quotation.
+_TEMPLATE = re.compile(r"(?<![^\W_])[\"'“‘`](?P<text>[^\"“”`]{3,200}?)[\"'”’`](?![^\W\d_])")
 
 
 def address(text: str) -> str:
