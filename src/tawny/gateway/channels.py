@@ -30,7 +30,7 @@ class Channel(msgspec.Struct):
     last_error_at: Time | None
 
 
-class Message(msgspec.Struct):
+class KeptMessage(msgspec.Struct):
     """A message in the inbox."""
 
     delivery_id: str
@@ -116,7 +116,7 @@ OPERATIONS = (
         scope=READ,
         summary="Messages kept for you, newest first",
         query=Listing,
-        answer=Page[Message],
+        answer=Page[KeptMessage],
         read=inbox,
     ),
 )
