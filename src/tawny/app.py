@@ -1,7 +1,7 @@
 """The composition root: builds every object once and runs them in one TaskGroup."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -156,10 +156,12 @@ async def open_app(
     clock: Clock | None = None,
     kinds: Mapping[str, Kind] | None = None,
     model: Any = None,
+    probe: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[App]:
     """Open the home, recover what a dead process held, and run everything until the block ends.
 
-    `model` stands in for the configured one: a `tawny.testing.ScriptedModel`.
+    `model` stands in for the configured one: a `tawny.testing.ScriptedModel`. `probe` is the ledger's: the crash proof
+    dies there.
     """
     clock = clock or SystemClock()
     home.prepare()
@@ -169,7 +171,7 @@ async def open_app(
         learn_secrets(home, config)
         store = open_store(home, config)
         prepare_store(home, store, clock)
-        async with Ledger(store, clock) as ledger:
+        async with Ledger(store, clock, probe=probe) as ledger:
             shelf = open_shelf(home, config)
             known = bundled_kinds(home, config, shelf)
             known.update(kinds or {})

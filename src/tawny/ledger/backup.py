@@ -36,7 +36,8 @@ def check(path: Path, *, whole: bool = False) -> None:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             found = str(connection.execute(f"PRAGMA {pragma}").fetchone()[0]) if pragma else "ok"
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # A damaged schema may hold bytes that are no text.
         raise StorageError(f"{path} is damaged: {error}", hint=mend, code="damaged") from error
     if found != "ok":
         raise StorageError(f"{path} is damaged: {found}", hint=mend, code="damaged")

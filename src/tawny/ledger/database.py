@@ -178,9 +178,13 @@ class _Job:
 class Ledger:
     """The one door to the database."""
 
-    def __init__(self, store: Store, clock: Clock, *, readers: int = 2) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, readers: int = 2, probe: Callable[[str], None] | None = None
+    ) -> None:
+        """`probe` is told "before" and "after" of every commit, on the writer's thread; the crash proof dies there."""
         self.store = store
         self.clock = clock
+        self._probe = probe or _ignore
         self.bell = Bell()
         self.commits = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -294,7 +298,9 @@ class Ledger:
                 else:
                     topics |= tx.topics
             numbers.write_back()
+            self._probe("before")
             connection.commit()
+            self._probe("after")
             self.commits += 1
         except StorageError as error:
             connection.rollback()
@@ -316,6 +322,10 @@ class Ledger:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _ignore(_: str) -> None:
     pass
 
 

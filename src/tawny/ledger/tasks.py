@@ -223,3 +223,8 @@ def children(tx: Tx, task_id: str) -> list[Task]:
     """The children of a task, oldest first."""
     rows = tx.all("SELECT * FROM tasks WHERE parent_id = :task_id ORDER BY task_id", task_id=task_id)
     return [from_row(row) for row in rows]
+
+
+def owed(tx: Tx) -> int:
+    """How many messages are still to be sent."""
+    return int(tx.value("SELECT COUNT(*) AS n FROM outbox WHERE status IN ('pending', 'sending')"))

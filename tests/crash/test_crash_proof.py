@@ -1,0 +1,29 @@
+"""Kills at every second commit and effect, restarts, and asks the world; `tawny selftest crash` takes every one."""
+
+import pytest
+
+from tawny.cli.crashproof import Proof, scenarios, world
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def proof():
+    with world() as (folder, port):
+        yield Proof(folder, port, tell=lambda _: None, every=2)
+
+
+def test_the_proof_finds_what_is_wrong_with_a_naive_engine(proof):
+    assert proof.toy("naive").repeated
+
+
+def test_the_proof_finds_what_is_wrong_with_an_at_most_once_engine(proof):
+    assert proof.toy("at_most_once").lost
+
+
+@pytest.mark.parametrize("name", [scenario.name for scenario in scenarios()])
+def test_killed_anywhere_nothing_is_lost_repeated_or_stuck(proof, name):
+    verdict = proof.engine([scenario for scenario in scenarios() if scenario.name == name])
+
+    assert verdict.kills > 0
+    assert (verdict.lost, verdict.repeated, verdict.stuck) == ([], [], [])
