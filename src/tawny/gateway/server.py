@@ -9,12 +9,10 @@ from typing import Any
 
 import msgspec
 from starlette.types import ASGIApp
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from tawny.errors import PermanentError
 from tawny.gateway.errors import HttpError, document_of
+from tawny.gateway.uvicorn import Config, HttpToolsProtocol, ServerState
 from tawny.log import Log
 
 _HEADER_BYTES = 64 * 1024
