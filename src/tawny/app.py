@@ -17,7 +17,7 @@ from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
 from tawny.clock import Clock, SystemClock, iso, parse_duration
 from tawny.config import Config, Home, approvers_of, learn_secrets, owner_zone, resolve_secret
-from tawny.delivery.channel import Accept
+from tawny.delivery.channel import Accept, Channel
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
 from tawny.delivery.roster import Roster
@@ -332,6 +332,12 @@ def _reconfigure(app: App, config: Config) -> None:
     app.ledger.bell.ring(["queue"])
 
 
+def _abilities(channel: Channel | None) -> list[str]:
+    if channel is None:
+        return []
+    return ["send", *(["edit"] if channel.can_edit else []), *(["buttons"] if channel.has_buttons else [])]
+
+
 def _capacity(config: Config) -> Capacity:
     return Capacity(
         background=config.limits.concurrency,
@@ -355,6 +361,7 @@ async def open_gateway(app: App) -> AsyncGenerator["Gateway"]:
         limits=app.limits,
         feed=app.feed,
         apply=lambda config: _reconfigure(app, config),
+        abilities=lambda name: _abilities(app.delivery.roster.channels.get(name)),
         inbox=app.agency.inbox,
         live=app.agency.live,
     )

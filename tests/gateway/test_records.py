@@ -98,3 +98,27 @@ async def test_why_tells_what_unblocks(house: House) -> None:
     answer = (await house.client.get(f"/v1/tasks/{task['task_id']}/why")).json()
     assert answer["text"]
     assert answer["status"] == "queued"
+
+
+async def test_channels_memory_and_skills_are_listed(house: House) -> None:
+    channels = (await house.client.get("/v1/channels")).json()["items"]
+    assert {"name", "kind", "status", "can"} <= set(channels[0]) if channels else True
+    assert (await house.client.post("/v1/channels/nowhere/test")).status_code == 404
+    (house.door.home.workspace / "MEMORY.md").write_text("- The boiler is serviced every May.\n")
+    found = (await house.client.get("/v1/memory?q=boiler")).json()["items"]
+    assert "boiler" in found[0]["text"]
+    assert (await house.client.get("/v1/memory")).json()["items"] == []
+    assert (await house.client.get("/v1/skills")).status_code == 200
+
+
+async def test_panel_is_sent_small_to_browsers_that_can(house: House) -> None:
+    plain = await house.client.get("/", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    small = await house.client.get("/", headers={"accept-encoding": "gzip"})
+    assert small.content == plain.content
+    again = await house.client.get("/", headers={"if-none-match": plain.headers["etag"]})
+    assert again.status_code == 304
+    assert plain.headers["cache-control"] == "no-cache"
+    for path in house.door.gateway.panel.files:
+        if path.startswith("/assets/"):
+            assert "immutable" in (await house.client.get(path)).headers["cache-control"]

@@ -28,6 +28,7 @@ class Channel(msgspec.Struct):
     last_sent_at: Time | None
     last_received_at: Time | None
     last_error_at: Time | None
+    can: list[str]
 
 
 class KeptMessage(msgspec.Struct):
@@ -49,13 +50,13 @@ class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def page(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
-    del call
     items = [
         {
             **state.document(),
             "status": "off" if state.disabled else "down" if state.errors else "up",
             "detail": state.disabled or (state.last_error if state.errors else None),
             "last_sent": state.document()["last_sent_at"],
+            "can": call.site.abilities(state.name),
         }
         for state in channels.states(tx)
     ]

@@ -49,6 +49,7 @@ class Gateway:
         limits: Limits,
         feed: Feed,
         apply: Callable[[Config], None] = lambda _: None,
+        abilities: Callable[[str], list[str]] = lambda _: [],
         inbox: Inbox | None = None,
         live: Live | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class Gateway:
             limits=limits,
             feed=feed,
             apply=self._applying(apply),
+            abilities=abilities,
             inbox=inbox,
             live=live,
             started_at=clock.now(),
@@ -71,7 +73,7 @@ class Gateway:
             host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts
         )
         self.site.description = openapi.describe(routes.OPERATIONS)
-        panel = Panel()
+        self.panel = panel = Panel()
         site = self.site
         endpoints: dict[str, ASGIApp] = {
             "stream": StreamEndpoint(site),

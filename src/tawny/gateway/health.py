@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tawny.engine import scheduler
 from tawny.gateway.errors import HttpError
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
@@ -18,6 +19,8 @@ def readyz(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
     seq = events.last_seq(tx)
     if not call.site.ready:
         raise HttpError(503, "not_ready", "the gateway is starting or ending", headers={"retry-after": "1"})
+    if problems := scheduler.problems(tx):
+        raise HttpError(503, "not_ready", problems[0], headers={"retry-after": "1"})
     return {"status": "ready", "seq": seq}
 
 

@@ -1,5 +1,6 @@
 """The web panel's files: built in `web/`, kept in the package, open to everyone as they hold nothing of anyone."""
 
+import gzip
 import mimetypes
 from functools import cached_property
 from hashlib import sha256
@@ -39,6 +40,15 @@ class Panel:
         found["/"] = found["/index.html"]
         return found
 
+    @cached_property
+    def small(self) -> dict[str, bytes]:
+        """The same, compressed, where that makes them smaller."""
+        return {
+            path: small
+            for path, (content, _, _) in self.files.items()
+            if len(small := gzip.compress(content, 9, mtime=0)) < len(content) * 0.9
+        }
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
         entry = self.files.get(scope["path"])
@@ -51,6 +61,12 @@ class Panel:
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
+        small = self.small.get(scope["path"])
+        if small is not None:
+            headers.append((b"vary", b"accept-encoding"))
+            if "gzip" in (header(scope, b"accept-encoding") or ""):
+                headers.append((b"content-encoding", b"gzip"))
+                content = small
         headers.append((b"content-length", str(len(content)).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})

@@ -11,6 +11,7 @@ from tawny.gateway import (
     eventsin,
     health,
     hooks,
+    knowledge,
     openapi,
     sessions,
     settings,
@@ -42,6 +43,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *channels.OPERATIONS,
     *devices.OPERATIONS,
     *settings.OPERATIONS,
+    *knowledge.OPERATIONS,
     status.OPERATION,
     openapi.OPERATION,
 )

@@ -31,6 +31,8 @@ class Site:
     limits: Limits
     apply: Callable[[Config], None]
     """Have a changed configuration take effect, as far as it can without a restart."""
+    abilities: Callable[[str], list[str]]
+    """What a channel of that name can do: send, edit, buttons."""
     inbox: Inbox | None = None
     live: Live | None = None
     address: str = ""

@@ -6,6 +6,7 @@ import msgspec
 
 from tawny import __version__
 from tawny.clock import iso
+from tawny.engine import scheduler
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
 from tawny.ledger import events, tasks
@@ -55,7 +56,10 @@ def status(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
             "role": asking.role,
             "scopes": sorted(asking.scopes),
         },
-        "problems": site.problems,
+        "problems": [
+            *site.problems,
+            *({"severity": "error", "message": text, "hint": ""} for text in scheduler.problems(tx)),
+        ],
     }
 
 
