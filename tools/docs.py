@@ -18,6 +18,7 @@ from tawny import config
 from tawny.app import bundled_kinds
 from tawny.cli.main import COMMANDS, add_common
 from tawny.config import Config, Home
+from tawny.gateway.routes import OPERATIONS
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- Written by tools/docs.py from the code; do not edit. -->\n\n"
@@ -102,7 +103,22 @@ def kinds_page() -> str:
     return "".join(parts)
 
 
+def http_page() -> str:
+    """The hand-written page, with the table of routes and their scopes between its two marks."""
+    before, _, rest = (
+        (ROOT / "docs/reference/http.md").read_text(encoding="utf-8").partition("<!-- routes -->\n")
+    )
+    _, _, after = rest.partition("<!-- /routes -->\n")
+    rows = [
+        f"| `{entry.method}` | `{entry.path}` | {entry.scope or '–'} | {entry.summary} |\n"
+        for entry in OPERATIONS
+    ]
+    table = "".join(["| method | path | scope | what |\n| --- | --- | --- | --- |\n", *rows])
+    return f"{before}<!-- routes -->\n{table}<!-- /routes -->\n{after}"
+
+
 PAGES = {
+    "docs/reference/http.md": http_page,
     "docs/reference/cli.md": cli_page,
     "docs/reference/config.md": config_page,
     "docs/reference/kinds.md": kinds_page,
