@@ -21,6 +21,7 @@ def test_demo_survives_its_own_kill_and_proves_it(tmp_path: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout)
     assert said["ok"]
+    assert len(said["checks"]) == 9
     assert said["attempts"] >= 2
     assert 0 < said["killed_after"] < CLIPS - len(BAD_CLIPS)
     assert list(tmp_path.glob("tawny-demo-*")) == []

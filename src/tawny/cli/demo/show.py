@@ -1,4 +1,4 @@
-"""The show: three scenes on a real gateway, a kill in the middle, and the proof at the end."""
+"""The show: four scenes on a real gateway, a kill in the middle, and the proof at the end."""
 
 import contextlib
 import json
@@ -84,6 +84,7 @@ class Show:
         self.console.print(f"{gateway.panel}\n", soft_wrap=True)
         self._morning(gateway)
         report = self._background(gateway)
+        self._watch(gateway, world)
         self._overnight(gateway, world)
         self._digest(gateway, report)
 
@@ -118,8 +119,31 @@ class Show:
         self.console.print(f"[dim]Handed in as {task['task_id']}[/dim]\n")
         return str(task["task_id"])
 
+    def _watch(self, gateway: GatewayProcess, world: Outside) -> None:
+        self._scene(3, "A price watch", "Beijing to Tokyo below 2,000; one second stands for six hours")
+        automation = gateway.post("/v1/automations", _flight(world.url))
+        with self._bar("Looking at the fare", total=None) as (progress, bar):
+            found = self._until(lambda: self._looked(gateway, automation["id"], world, progress, bar))
+        alerts = [task for task in self._runs(gateway, automation["id"]) if task["status"] == "succeeded"]
+        self.console.print(f"[dim]{world.looks} looks, {len(alerts)} alert[/dim]")
+        if alerts:
+            self.console.print(
+                Panel(Markdown(_text(alerts[0])), title="delivered to inbox and phone", border_style="green")
+            )
+        self._check("The price watch told once, when the fare was below 2,000", found and len(alerts) == 1)
+
+    def _looked(
+        self, gateway: GatewayProcess, automation: str, world: Outside, progress: Progress, bar: TaskID
+    ) -> bool:
+        progress.update(bar, description=f"Looking at the fare: look {world.looks}")
+        return any(task["status"] in ENDED for task in self._runs(gateway, automation))
+
+    def _runs(self, gateway: GatewayProcess, automation: str) -> list[dict[str, Any]]:
+        runs = gateway.get(f"/v1/automations/{automation}/runs")["items"]
+        return [gateway.get(f"/v1/tasks/{run['task_id']}") for run in runs if run.get("task_id")]
+
     def _overnight(self, gateway: GatewayProcess, world: Outside) -> None:
-        self._scene(3, "An overnight batch, with a crash in the middle", f"subtitles for {CLIPS} videos")
+        self._scene(4, "An overnight batch, with a crash in the middle", f"subtitles for {CLIPS} videos")
         task = gateway.post("/v1/tasks", _batch(world.url))
         task_id = str(task["task_id"])
         with self._bar("Subtitles", total=CLIPS) as (progress, bar):
@@ -170,7 +194,9 @@ class Show:
 
     @contextlib.contextmanager
     def _bar(self, words: str, *, total: float | None):
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        columns = [TextColumn("{task.description}"), BarColumn()]
+        if total is not None:
+            columns.append(TextColumn("{task.percentage:>3.0f} %"))
         with Progress(*columns, console=self.console, transient=False) as progress:
             yield progress, progress.add_task(words, total=total)
 
@@ -220,8 +246,8 @@ class Show:
         self.console.print(table)
         self.console.print(f"[dim]The phone got {len(world.messages)} messages.[/dim]\n")
         self._check(
-            "The phone got the brief, the digest and the batch report",
-            len(world.messages) == 3,
+            "The phone got the brief, the fare alert, the digest and the batch report",
+            len(world.messages) == 4,
         )
         for words, held in self.checks:
             self.console.print(f"{'[green]✓[/green]' if held else '[red]✗[/red]'} {words}")
@@ -246,6 +272,31 @@ _MORNING: dict[str, Any] = {
     "delivery": {"channels": ["inbox", "phone"]},
     "policy": {"notify": "done_only"},
 }
+
+
+def _flight(url: str) -> dict[str, Any]:
+    return {
+        "name": "Flight to Tokyo",
+        "type": "continuous",
+        "watch": {
+            "probe": {"type": "http", "url": f"{url}/fares"},
+            "every": "1s",
+            "condition": "price < 2000",
+            "rearm": "edge",
+        },
+        "action": {"type": "remind", "parameters": {"text": _ALERT}},
+        "delivery": {"channels": ["inbox", "phone"]},
+        "policy": {"notify": "done_only"},
+    }
+
+
+_ALERT = """\
+**Flight price drop alert** ✈️
+
+Low fare found for your watched route, {{ route }}.
+
+- Price: ¥{{ price }} (¥{{ first }} when the watch began)
+- Flight: {{ date }}, {{ departure }}, {{ airline }}"""
 
 
 def _batch(url: str) -> dict[str, Any]:
