@@ -235,7 +235,7 @@ export const en = {
   "form.delay": "After",
   "form.source": "What happens",
   "form.filter": "Only if",
-  "form.filter_hint": "For example: subject contains \"invoice\". Empty: every time.",
+  "form.filter_hint": "For example: \"invoice\" in subject. Empty: every time.",
   "form.probe": "What to look at",
   "form.probe_hint": "For example {\"kind\": \"http\", \"url\": \"https://…\", \"select\": \".price\"}",
   "form.every": "Look every",

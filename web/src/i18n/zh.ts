@@ -237,7 +237,7 @@ export const zh: Catalogue = {
   "form.delay": "延迟",
   "form.source": "发生什么",
   "form.filter": "仅当",
-  "form.filter_hint": "例如：subject contains \"invoice\"。留空：每次。",
+  "form.filter_hint": "例如：\"invoice\" in subject。留空：每次。",
   "form.probe": "查看什么",
   "form.probe_hint": "例如 {\"kind\": \"http\", \"url\": \"https://…\", \"select\": \".price\"}",
   "form.every": "查看间隔",

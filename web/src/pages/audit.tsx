@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { get, optional, withQuery } from "../api";
 import { t } from "../i18n";
-import { moment, number } from "../format";
+import { moment, number, shortId } from "../format";
 import { place, setQuery } from "../router";
 import { loaded, now } from "../store/live";
 import type { Page as PageOf } from "../types";
@@ -16,11 +16,17 @@ interface Verdict { ok: boolean; rows?: number; broken_at?: number | null; head?
 
 const FILTERS = ["action", "actor", "task_id", "after", "before"] as const;
 
+/** A value on one line: hashes and ids by their ends. */
+function short(value: unknown): string {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  return text.replace(/\b[0-9a-f]{24,}\b/g, (hash) => `${hash.slice(0, 8)}…`).replace(/\b[a-z]{3,6}_[0-9a-z]{20,}\b/g, shortId);
+}
+
 function Detail({ row }: { row: Row }) {
   const text = asText(row.detail ?? {});
   if (text === "{}" || !text) return null;
-  const line = typeof row.detail === "object" && row.detail ? Object.entries(row.detail).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(" · ") : text;
-  if (line.length < 90) return <Plain text={line} />;
+  const line = typeof row.detail === "object" && row.detail ? Object.entries(row.detail).map(([name, value]) => `${name}: ${short(value)}`).join(" · ") : text;
+  if (line.length < 110) return <Plain text={line} />;
   return <details><summary class="clip"><Plain text={line.slice(0, 88)} />…</summary><Plain block text={JSON.stringify({ detail: row.detail, usage: row.usage, hash: row.hash, previous: row.previous }, null, 2)} /></details>;
 }
 
@@ -78,7 +84,7 @@ export default function Audit() {
             <thead><tr><th scope="col" class="number">#</th><th scope="col">{t("audit.time")}</th><th scope="col">{t("audit.actor")}</th><th scope="col">{t("audit.action")}</th><th scope="col">{t("task")}</th><th scope="col">{t("audit.detail")}</th></tr></thead>
             <tbody>{rows.map((row) => (
               <tr key={row.seq}>
-                <td class="number faint">{row.seq}</td><td class="nowrap">{moment(row.time, now.value)}</td><td>{row.actor}</td><td class="mono">{row.action}</td><td>{row.task_id && <TaskLink id={row.task_id} />}</td>
+                <td class="number faint">{row.seq}</td><td class="nowrap">{moment(row.time, now.value)}</td><td title={row.actor}>{short(row.actor)}</td><td class="mono">{row.action}</td><td class="nowrap">{row.task_id && <TaskLink id={row.task_id} />}</td>
                 <td>{row.decision && <Chip>{row.decision}</Chip>} <Detail row={row} /></td>
               </tr>
             ))}</tbody>

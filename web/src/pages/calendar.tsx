@@ -21,6 +21,15 @@ export function weekStart(present: number, offset: number): Date {
   return date;
 }
 
+/** The hour and minute a zone shows at a moment: two names of one zone show the same. */
+function offsetIn(zone: string, date: Date): string {
+  try {
+    return date.toLocaleString("en-GB", { timeZone: zone });
+  } catch {
+    return "";
+  }
+}
+
 export interface Entry { name: string; automation: string; slots: Occurrence[] }
 
 /** A day's slots; what comes more than a few times a day is folded into one entry. */
@@ -71,6 +80,7 @@ export default function Calendar() {
   const move = (weeks: number) => setQuery({ week: offset + weeks === 0 ? null : String(offset + weeks) });
   const zone = serverStatus.value.timezone;
   const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const differs = zone !== undefined && offsetIn(zone, start) !== offsetIn(own, start);
   return (
     <Page wide title={t("nav.calendar")} lead={t("calendar.lead")} actions={<>
       <Button icon="left" label={t("calendar.before")} onClick={() => move(-1)} />
@@ -79,7 +89,7 @@ export default function Calendar() {
     </>}>
       {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : (
         <>
-          <p class="hint calendar-range">{day(days[0]!, "long")} – {day(days[6]!, "long")}{zone && zone !== own ? ` · ${t("calendar.zone", { own, zone })}` : ""}</p>
+          <p class="hint calendar-range">{day(days[0]!, "long")} – {day(days[6]!, "long")}{zone && differs ? ` · ${t("calendar.zone", { own, zone })}` : ""}</p>
           <ol class="week">
             {days.map((date) => {
               const slots = data.items.filter((one) => new Date(one.slot).toDateString() === date.toDateString());

@@ -72,7 +72,8 @@ function Talk({ messages }: { messages: Message[] }) {
       out.push(<Tools key={one.message_id} messages={messages.slice(n, end + 1)} />);
       n = end;
     } else if (one.text || one.task_ids?.length) {
-      const fresh = (one.task_ids ?? []).filter((id) => !shown.has(id));
+      const named = one.role === "assistant" ? [...new Set([...(one.task_ids ?? []), ...(one.text.match(/\btask_[0-9a-z]{20,}\b/g) ?? [])])] : [];
+      const fresh = named.filter((id) => !shown.has(id));
       fresh.forEach((id) => shown.add(id));
       out.push(<Bubble key={one.message_id} message={one} tasks={fresh} />);
     }

@@ -46,7 +46,7 @@ function Result({ task }: { task: Task }) {
   const { text, stdout, stderr, sections: _sections, ...rest } = result;
   const isWhole = task.status === "succeeded";
   const shown = text !== undefined && text !== stdout ? text : undefined;
-  const others = Object.entries(rest).filter(([, value]) => value !== null && value !== "");
+  const others = Object.entries(rest).filter(([name, value]) => value !== null && value !== "" && name !== "format" && !(Array.isArray(value) && value.length === 0));
   return (
     <section class="card" aria-labelledby="result">
       <h2 id="result">{isWhole ? t("result") : t("result.partial")}{!isWhole && <Chip tone="need">{t("result.partial_hint")}</Chip>}</h2>
@@ -54,7 +54,7 @@ function Result({ task }: { task: Task }) {
       {[["stdout", stdout], ["stderr", stderr]].map(([name, value]) => (value ? <div key={String(name)} class="output"><h3 class="legend">{String(name)}</h3><Plain block text={asText(value)} /></div> : null))}
       {others.length > 0 && (
         <dl class="facts result-facts">{others.map(([name, value]) => {
-          const text = asText(value);
+          const text = Array.isArray(value) && value.every((one) => typeof one === "string") ? value.join("\n") : asText(value);
           return <div key={name}><dt>{name.replace(/_/g, " ")}</dt><dd>{text.length > 200 ? <details><summary>{bytes(text.length)}</summary><Plain block text={text} /></details> : <Plain text={text} />}</dd></div>;
         })}</dl>
       )}
@@ -100,6 +100,7 @@ function Logs({ logs }: { logs: LogLine[] }) {
 
 function receiptText(receipt: unknown): string {
   if (!receipt) return "";
+  if (Array.isArray(receipt)) return receipt.map(asText).join(", ");
   if (typeof receipt === "object" && Array.isArray((receipt as { ids?: unknown[] }).ids)) return (receipt as { ids: unknown[] }).ids.join(", ");
   return asText(receipt);
 }
@@ -111,7 +112,7 @@ function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }
   if (!targets.length && (!task.delivery || task.delivery.status === "not_applicable")) return null;
   return (
     <section class="card" aria-labelledby="delivery">
-      <h2 id="delivery">{t("task.delivery")} {task.delivery && <StatusChip status={task.delivery.status} group="delivery" />}</h2>
+      <h2 id="delivery">{t("task.delivery")} {task.delivery && task.delivery.status !== "not_applicable" && <StatusChip status={task.delivery.status} group="delivery" />}</h2>
       <ul class="plain-list">
         {targets.map((one, place) => (
           <li key={place}>
@@ -150,7 +151,7 @@ function About({ task }: { task: Task }) {
         <div><dt>{t("task.created")}</dt><dd><When time={task.created_at} as="moment" /></dd></div>
         {task.started_at && <div><dt>{t("task.started")}</dt><dd><When time={task.started_at} as="moment" /></dd></div>}
         {task.ended_at && <div><dt>{t("task.ended")}</dt><dd><When time={task.ended_at} as="moment" /></dd></div>}
-        {ran !== null && <div><dt>{t("task.took")}</dt><dd>{duration(Math.round(ran * 10) / 10)}</dd></div>}
+        {ran !== null && <div><dt>{t("task.took")}</dt><dd>{duration(ended ? ran : Math.round(ran))}</dd></div>}
         <div><dt>{t("task.attempts")}</dt><dd>{number(task.attempt)}</dd></div>
         {task.verdict ? <div><dt>{t("task.verdict")}</dt><dd>{typeof task.verdict === "string" ? word("verdict", task.verdict) : asText(task.verdict)}</dd></div> : null}
         <div><dt>ID</dt><dd><button type="button" class="link mono" title={task.task_id} onClick={() => navigator.clipboard?.writeText(task.task_id).then(() => tell(t("told.copied")), complain)}>{shortId(task.task_id)}</button></dd></div>
@@ -201,7 +202,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
           {value !== null && <span class="figure">{Math.round(value)}%</span>}
         </div>
       )}
-      {task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: task.progress.unit ?? "" })}</p>}
+      {task.status !== "succeeded" && task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: task.progress.unit ?? "" })}</p>}
       {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {reason.text} {reason.unblocks}</span></div>}
       {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={task.error.message} /></span></div>}
       {open.map((approval) => <ApprovalCard key={approval.approval_id} approval={approval} />)}

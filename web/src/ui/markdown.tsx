@@ -1,8 +1,9 @@
 /** Markdown as elements, never as HTML text: what a model writes cannot become markup, scripts or loaded images. */
 
 import type { ComponentChildren, VNode } from "preact";
+import { shortId } from "../format";
 
-const INLINE = /(`+)(.+?)\1|\*\*(.+?)\*\*|__(.+?)__|(?<![\w*])\*([^*\s](?:[^*]*[^*\s])?)\*(?!\w)|(?<!\w)_([^_\s](?:[^_]*[^_\s])?)_(?!\w)|~~(.+?)~~|\[([^\]]*)\]\(([^)\s]+)\)|(https?:\/\/[^\s<>()]+[^\s<>().,;:!?'"])/g;
+const INLINE = /\\([\\`*_{}[\]()#+\-.!|<>~])|\b(task_[0-9a-z]{20,})\b|(`+)(.+?)\3|\*\*(.+?)\*\*|__(.+?)__|(?<![\w*])\*([^*\s](?:[^*]*[^*\s])?)\*(?!\w)|(?<!\w)_([^_\s](?:[^_]*[^_\s])?)_(?!\w)|~~(.+?)~~|\[([^\]]*)\]\(([^)\s]+)\)|(https?:\/\/[^\s<>()]+[^\s<>().,;:!?'"])/g;
 
 function link(address: string, text: ComponentChildren): ComponentChildren {
   // Only the web and mail: no javascript:, data: or file: address ever becomes a link.
@@ -15,8 +16,10 @@ export function inline(text: string): ComponentChildren[] {
   let last = 0;
   for (const match of text.matchAll(INLINE)) {
     if (match.index > last) out.push(text.slice(last, match.index));
-    const [whole, , code, strong, strong2, em, em2, strike, label, address, bare] = match;
-    if (code !== undefined) out.push(<code>{code.trim()}</code>);
+    const [whole, escaped, task, , code, strong, strong2, em, em2, strike, label, address, bare] = match;
+    if (escaped !== undefined) out.push(escaped);
+    else if (task !== undefined) out.push(<a class="mono" href={`#/tasks/${task}`}>{shortId(task)}</a>);
+    else if (code !== undefined) out.push(<code>{code.trim()}</code>);
     else if (strong ?? strong2) out.push(<strong>{inline((strong ?? strong2)!)}</strong>);
     else if (em ?? em2) out.push(<em>{inline((em ?? em2)!)}</em>);
     else if (strike) out.push(<del>{inline(strike)}</del>);

@@ -57,8 +57,9 @@ export function timeLeft(task: Task): string {
 /** What a task waits for, as one line. */
 export function waitLine(task: Task): string {
   const wait = task.waiting_for;
-  if (task.status === "queued" && task.next_attempt_at) {
-    return task.attempt > 0 ? t("wait.retry", { time: relative(task.next_attempt_at, now.value), n: task.attempt }) : t("wait.starts", { time: relative(task.next_attempt_at, now.value) });
+  const starts = task.next_attempt_at ?? task.not_before;
+  if (task.status === "queued" && starts && Date.parse(starts) > now.value) {
+    return task.attempt > 0 && task.next_attempt_at ? t("wait.retry", { time: relative(task.next_attempt_at, now.value), n: task.attempt }) : t("wait.starts", { time: relative(starts, now.value) });
   }
   if (task.status === "running" && (task.intent === "cancel" || task.intent === "pause")) return t(`intent.${task.intent}`);
   if (task.status !== "waiting" || !wait) return "";

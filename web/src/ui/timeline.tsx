@@ -51,7 +51,7 @@ function Row({ span, from, length }: { span: Span; from: number; length: number 
   return (
     <li class={`span k-${span.kind} s-${span.status}`} data-step={span.id}>
       <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <span class="span-name"><Icon name={ICON[span.kind]} size={15} /><span>{span.name}</span>{span.attempts > 1 && <span class="faint">×{span.attempts}</span>}</span>
+        <span class="span-name"><Icon name={span.status === "failed" ? "close" : span.status === "uncertain" ? "alert" : ICON[span.kind]} size={15} /><span>{span.name}</span>{span.attempts > 1 && <span class="faint">×{span.attempts}</span>}</span>
         <span class="span-track" aria-hidden="true"><i style={{ "--left": `${Math.min(99, left)}%`, "--width": `${Math.min(100 - Math.min(99, left), width)}%` }} /></span>
         <span class="span-time">{span.open ? t("status.running") : duration((span.end - span.start) / 1000)}</span>
       </button>
