@@ -48,7 +48,7 @@ export default defineConfig({
         manualChunks(id) {
           if (/src\/(pages\/(task|chat)|ui\/(timeline|markdown)|store\/chat)\.tsx?$/.test(id)) return "work";
           if (/src\/(pages\/automations|ui\/automation(form|details)?)\.tsx?$/.test(id)) return "plan";
-          if (/src\/(pages\/(calendar|metrics|audit|sessions|knowledge|channels|devices|settings|approvals)|ui\/qr|store\/(push))\.tsx?$/.test(id)) return "more";
+          if (/src\/(pages\/(inbox|calendar|metrics|audit|sessions|knowledge|channels|devices|settings|approvals)|ui\/qr|store\/(push))\.tsx?$/.test(id)) return "more";
           return id.includes("/i18n/zh") ? undefined : "core";
         },
       },

@@ -9,7 +9,7 @@ import type { Key } from "./i18n/en";
 import { relative } from "./format";
 import { place } from "./router";
 import { connection, loaded, lostAt, now, onEvent, reconnect, stop } from "./store/live";
-import { pendingApprovals } from "./store/lists";
+import { pendingApprovals, unread } from "./store/lists";
 import { board, taskSignal } from "./store/tasks";
 import { Board } from "./pages/board";
 import { SignIn } from "./pages/signin";
@@ -29,6 +29,7 @@ export const ROUTES: Route[] = [
   { name: "", label: "nav.board", icon: "board", page: HomePage },
   { name: "chat", label: "nav.chat", icon: "chat", load: () => import("./pages/chat") },
   { name: "approvals", label: "nav.approvals", icon: "hand", load: () => import("./pages/approvals") },
+  { name: "inbox", label: "nav.inbox", icon: "bell", load: () => import("./pages/inbox") },
   { name: "automations", label: "nav.automations", icon: "repeat", load: () => import("./pages/automations") },
   { name: "calendar", label: "nav.calendar", icon: "calendar", load: () => import("./pages/calendar") },
   { name: "metrics", label: "nav.metrics", icon: "chart", group: "nav.group.watch", load: () => import("./pages/metrics") },
@@ -56,11 +57,11 @@ function pageOf(route: Route): PageOf | null {
 
 function NavLink({ route, current }: { route: Route; current: string }) {
   const chosen = route.name === current || (route.name === "" && current === "tasks");
-  const count = route.name === "approvals" ? pendingApprovals.value.length : 0;
+  const count = route.name === "approvals" ? pendingApprovals.value.length : route.name === "inbox" ? unread.value.length : 0;
   return (
     <a class="nav-link" href={`#/${route.name === "chat" ? "chat/main" : route.name}`} aria-current={chosen ? "page" : undefined}>
       <Icon name={route.icon} /><span>{t(route.label)}</span>
-      {count > 0 && <span class="badge">{count}</span>}
+      {count > 0 && <span class={`badge${route.name === "inbox" ? " calm" : ""}`}>{count > 99 ? "99+" : count}</span>}
     </a>
   );
 }

@@ -83,7 +83,7 @@ export interface Execution {
 }
 
 export interface Delivery {
-  delivery_id: string; target: string; status: string; attempts: number; next_at?: string | null;
+  delivery_id: string; target: string; status: string; attempts: number; next_at?: string | null; next_attempt_at?: string | null; held_until?: string | null;
   receipt?: unknown; error?: unknown; created_at: string; updated_at: string;
 }
 

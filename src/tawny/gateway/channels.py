@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from tawny.clock import iso
 from tawny.domain.messages import Outgoing
 from tawny.errors import NotFound
 from tawny.gateway.documents import Page, Time
@@ -11,6 +12,7 @@ from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ, WRITE
 from tawny.ledger import channels, outbox
 from tawny.ledger.database import Tx
+from tawny.ledger.outbox import Line
 
 
 class Channel(msgspec.Struct):
@@ -40,6 +42,7 @@ class KeptMessage(msgspec.Struct):
     text: str
     severity: str
     created_at: Time
+    read_at: Time | None
 
 
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,13 +84,26 @@ def test(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
     return outbox.get(tx, made).document()
 
 
+def kept(line: Line) -> dict[str, Any]:
+    """A message of the inbox as on the wire."""
+    return {
+        **line.document(),
+        "title": line.message.title,
+        "text": line.message.text,
+        "severity": line.severity,
+        "read_at": None if line.read_at is None else iso(line.read_at),
+    }
+
+
 def inbox(tx: Tx, call: Call[Listing, Nothing]) -> dict[str, Any]:
     lines = outbox.inbox(tx, unread=call.query.unread, limit=call.query.limit)
-    items = [
-        {**line.document(), "title": line.message.title, "text": line.message.text, "severity": line.severity}
-        for line in lines
-    ]
-    return {"items": items, "next_cursor": None}
+    return {"items": [kept(line) for line in lines], "next_cursor": None}
+
+
+def mark_read(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
+    outbox.get(tx, call.id)
+    outbox.mark_read(tx, call.id)
+    return kept(outbox.get(tx, call.id))
 
 
 OPERATIONS = (
@@ -119,5 +135,15 @@ OPERATIONS = (
         query=Listing,
         answer=Page[KeptMessage],
         read=inbox,
+    ),
+    Operation(
+        name="inbox.read",
+        method="POST",
+        path="/v1/inbox/{id}/read",
+        scope=WRITE,
+        summary="Mark a message as read, on every device",
+        answer=KeptMessage,
+        errors=(404,),
+        change=mark_read,
     ),
 )

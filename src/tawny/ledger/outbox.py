@@ -16,7 +16,7 @@ from tawny.domain.messages import Outgoing, Receipt
 from tawny.domain.tasks import Task
 from tawny.errors import Conflict, NotFound
 from tawny.ids import new_id
-from tawny.ledger import audit
+from tawny.ledger import audit, events
 from tawny.ledger.database import Row, Tx
 
 RESULT_LIFETIME = DAY
@@ -53,6 +53,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     sent_to: str | None
     created_at: Instant
     updated_at: Instant
+    read_at: Instant | None = None
 
     def document(self) -> dict[str, Any]:
         """The line as on the wire."""
@@ -215,12 +216,14 @@ def inbox(tx: Tx, *, unread: bool = False, limit: int = 50) -> list[Line]:
 
 
 def mark_read(tx: Tx, delivery_id: str) -> None:
-    """The person has seen it."""
-    tx.execute(
-        "UPDATE outbox SET read_at = :now WHERE delivery_id = :id AND read_at IS NULL",
+    """The person has seen it; every device hears so, once."""
+    row = tx.one(
+        "UPDATE outbox SET read_at = :now WHERE delivery_id = :id AND read_at IS NULL RETURNING task_id, target",
         id=delivery_id,
         now=tx.now,
     )
+    if row is not None and row["target"] == "inbox":
+        events.append(tx, "delivery.read", {"delivery_id": delivery_id}, task_id=row["task_id"])
 
 
 def asked_in(tx: Tx, sent_to: str, *, limit: int = 5) -> list[Line]:
@@ -353,4 +356,5 @@ def from_row(row: Row) -> Line:
         sent_to=row["sent_to"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        read_at=row["read_at"],
     )

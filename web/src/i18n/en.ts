@@ -378,6 +378,21 @@ export const en = {
   "settings.set": "set",
   "settings.text_hint": "Secrets are left out.",
   "settings.model": "model {name}",
+
+  "nav.inbox": "Inbox",
+  "inbox.lead": "Results and notices kept for you. What you read here is read on every device.",
+  "inbox.read": "Mark as read",
+  "inbox.read_all": "Mark all as read",
+  "inbox.none": "Nothing to read",
+  "inbox.none_hint": "Results whose delivery is set to “Inbox”, and everything a channel could not bring, are kept here.",
+  "inbox.high": "Important",
+  "inbox.critical": "Urgent",
+  "grants": "Always allowed",
+  "grants.none": "Nothing is allowed for good",
+  "grants.none_hint": "What you answer with “Always allow” appears here; take it back at any time.",
+  "grants.until": "until",
+  "grants.revoke": "Ask again",
+  "grants.revoked": "You will be asked again",
 } as const;
 
 export type Key = keyof typeof en;

@@ -1,13 +1,36 @@
 /** Everything that waits for a person's yes, and what was answered before. */
 
-import { get, optional } from "../api";
-import { t } from "../i18n";
+import { del, get, optional } from "../api";
+import { t, word } from "../i18n";
 import { place, setQuery } from "../router";
 import { approvals, pendingApprovals, putApproval } from "../store/lists";
 import { loaded } from "../store/live";
-import type { Approval } from "../types";
+import type { Approval, Page as PageOf } from "../types";
 import { ApprovalCard } from "../ui/approval";
-import { Empty, Loading, Page, Problem, Tabs, useLoad } from "../ui/parts";
+import { asText, Button, Empty, Loading, Page, Plain, Problem, tell, Tabs, useLoad, When } from "../ui/parts";
+
+interface Grant { grant_id: string; tool: string; operation: string; arguments: Record<string, unknown>; granted_by: string; created_at: string; expires_at?: string | null }
+
+/** Standing grants: what needs no question any more, to be taken back. */
+function Grants() {
+  const { data, error, reload } = useLoad(() => optional(get<PageOf<Grant>>("/v1/grants"), { items: [], next_cursor: null } as PageOf<Grant>), `${loaded.value}${approvals.value.length}`);
+  if (error) return <Problem error={error} retry={reload} />;
+  if (!data) return <Loading />;
+  if (!data.items.length) return <Empty icon="repeat" title={t("grants.none")}>{t("grants.none_hint")}</Empty>;
+  return (
+    <ul class="list">{data.items.map((one) => (
+      <li key={one.grant_id}>
+        <div class="grow"><span class="title">{word("tool", one.tool)}</span><span class="mono hint"><Plain text={asText(one.arguments)} /></span>
+          <span class="hint">{one.granted_by} · <When time={one.created_at} />{one.expires_at && <> · {t("grants.until")} <When time={one.expires_at} as="moment" /></>}</span></div>
+        <Button small onClick={async () => {
+          await del(`/v1/grants/${encodeURIComponent(one.grant_id)}`);
+          tell(t("grants.revoked"), "good");
+          await reload();
+        }}>{t("grants.revoke")}</Button>
+      </li>
+    ))}</ul>
+  );
+}
 
 function One({ id }: { id: string }) {
   const known = approvals.value.find((one) => one.approval_id === id);
@@ -25,14 +48,14 @@ function One({ id }: { id: string }) {
 
 export default function Approvals({ id }: { id: string }) {
   if (id) return <One id={id} />;
-  const shows = place.value.query.get("show") === "history" ? "history" : "open";
+  const shows = place.value.query.get("show") ?? "open";
   const open = pendingApprovals.value;
   const history = approvals.value.filter((one) => one.status !== "pending").sort((a, b) => ((a.answered_at ?? a.created_at) < (b.answered_at ?? b.created_at) ? 1 : -1));
   const list = shows === "open" ? open : history;
   return (
     <Page title={t("nav.approvals")} lead={t("approvals.lead")}>
-      <Tabs label={t("nav.approvals")} chosen={shows} onChoose={(one) => setQuery({ show: one === "open" ? null : one })} tabs={[{ id: "open", label: t("approvals.open"), count: open.length }, { id: "history", label: t("approvals.history") }]} />
-      {!loaded.value ? <Loading /> : list.length === 0 ? (
+      <Tabs label={t("nav.approvals")} chosen={shows} onChoose={(one) => setQuery({ show: one === "open" ? null : one })} tabs={[{ id: "open", label: t("approvals.open"), count: open.length }, { id: "history", label: t("approvals.history") }, { id: "always", label: t("grants") }]} />
+      {shows === "always" ? <Grants /> : !loaded.value ? <Loading /> : list.length === 0 ? (
         <Empty icon="hand" title={t(shows === "open" ? "approvals.none" : "approvals.no_history")}>{t("approvals.none_hint")}</Empty>
       ) : <div class="cards">{list.map((one) => <ApprovalCard key={one.approval_id} approval={one} />)}</div>}
     </Page>

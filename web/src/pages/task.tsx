@@ -106,7 +106,7 @@ function receiptText(receipt: unknown): string {
 }
 
 function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }) {
-  const targets: (Target & { attempts?: number; next_at?: string | null })[] = deliveries.length
+  const targets: (Target & { attempts?: number; next_at?: string | null; next_attempt_at?: string | null })[] = deliveries.length
     ? deliveries
     : (task.delivery?.targets ?? []).map((one) => (typeof one === "string" ? { target: one, status: "" } : one));
   if (!targets.length && (!task.delivery || task.delivery.status === "not_applicable")) return null;
@@ -119,7 +119,7 @@ function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }
             <div class="row"><strong>{one.target}</strong>{one.status && <StatusChip status={one.status} group="delivery" />}<span class="push hint"><When time={one.updated_at} /></span></div>
             {one.receipt ? <p class="hint">{t("delivery.receipt")}: <span class="mono">{receiptText(one.receipt)}</span></p> : null}
             {one.error ? <p class="field-error"><Plain text={asText(one.error)} /></p> : null}
-            {one.next_at && one.status === "pending" ? <p class="hint">{t("delivery.again")} <When time={one.next_at} /></p> : null}
+            {(one.next_at ?? one.next_attempt_at) && one.status === "pending" ? <p class="hint">{t("delivery.again")} <When time={one.next_at ?? one.next_attempt_at} /></p> : null}
           </li>
         ))}
       </ul>

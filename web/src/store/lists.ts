@@ -9,6 +9,15 @@ export const approvals = signal<Approval[]>([]);
 export const pendingApprovals = computed(() => approvals.value.filter((one) => one.status === "pending"));
 export const automations = signal<Automation[]>([]);
 
+/** A message kept in the inbox. */
+export interface Kept { delivery_id: string; task_id: string | null; severity: string; title: string; text: string; created_at: string; read_at?: string | null }
+export const inbox = signal<Kept[]>([]);
+export const unread = computed(() => inbox.value.filter((one) => !one.read_at));
+
+export async function loadInbox(): Promise<void> {
+  inbox.value = (await optional(get<Page<Kept>>("/v1/inbox", { limit: 100 }), none as Page<Kept>)).items;
+}
+
 const none = { items: [], next_cursor: null };
 
 export async function loadApprovals(): Promise<void> {
@@ -46,6 +55,8 @@ export function connectLists(): void {
   const automationsSoon = soon(loadAutomations, 200);
   onSnapshot(loadApprovals);
   onSnapshot(loadAutomations);
+  const inboxSoon = soon(loadInbox, 150);
+  onSnapshot(loadInbox);
   onEvent((event) => {
     if (event.type.startsWith("approval.")) {
       const id = event.data.approval_id;
@@ -57,5 +68,6 @@ export function connectLists(): void {
       approvalsSoon();
     }
     if (event.type.startsWith("automation.")) automationsSoon();
+    if (event.type.startsWith("delivery.")) inboxSoon();
   });
 }

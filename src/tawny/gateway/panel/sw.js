@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-ba4b9bf3437b";
-const SHELL = ["/","/assets/index-B3uf7Y-U.js","/assets/more-C884eU8e.js","/assets/plan-l7arpnc5.js","/assets/work-ZWZiilT-.js","/assets/zh-CcA9R6Gq.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-c51498ca28b6";
+const SHELL = ["/","/assets/index-C40UNWGv.js","/assets/more-BMThLdLC.js","/assets/plan-DNmKYUBr.js","/assets/work-3T94MQIZ.js","/assets/zh-FNhWtrc_.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
