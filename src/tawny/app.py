@@ -219,6 +219,28 @@ async def open_app(
                         task.cancel()
             await agency.close()
             await shelf.close()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    parts = (
+                        app.dispatcher,
+                        app.timers,
+                        app.housekeeping,
+                        app.approvals,
+                        app.scheduler,
+                        app.matcher,
+                        app.delivery,
+                        agency.follower,
+                    )
+                    running = [group.create_task(part.run()) for part in parts]
+                    try:
+                        yield app
+                        await app.dispatcher.drain()
+                    finally:
+                        for task in running:
+                            task.cancel()
+            finally:
+                await agency.close()
+                await shelf.close()
     finally:
         lock.release()
 

@@ -57,9 +57,9 @@ OpenChat = Callable[..., AbstractAsyncContextManager[Chat]]
 @pytest.fixture
 def chat(home: Home) -> OpenChat:
     @asynccontextmanager
-    async def opened(model: ScriptedModel | None = None, **config: Any) -> AsyncGenerator[Chat]:
+    async def opened(script: ScriptedModel | None = None, **config: Any) -> AsyncGenerator[Chat]:
         made = Config(limits=Limits(concurrency=6, max_running_per_owner=6), **config)
-        async with open_app(home, made, model=model) as app:
+        async with open_app(home, made, model=script) as app:
             yield Chat(app)
 
     return opened

@@ -201,6 +201,29 @@ async def test_a_hard_limit_costs_one_probe_a_window(
     assert await ask(one) == "paid"
 
 
+async def test_passing_trouble_of_the_only_account_is_no_reason_to_refuse_the_next_one(
+    router: MakeRouter, provider: FakeProvider
+) -> None:
+    one = router(timeout="300ms")
+    provider.plan = first(1, Broken("hang"))
+    with pytest.raises(ModelsUnavailable):
+        await ask(one)
+    assert await ask(one) == "fine again"
+
+
+async def test_while_the_main_model_rests_the_fallback_is_asked_at_once(
+    router: MakeRouter, provider: FakeProvider, clock: ShiftedClock
+) -> None:
+    async with FakeProvider().running() as other:
+        one = router(fallback=other.base_url, timeout="300ms")
+        provider.plan = first(1, Broken("hang"))
+        assert await ask(one) == "echo: hello"
+        assert await ask(one) == "echo: hello"
+        assert len(provider.requests) == 1
+        clock.ahead += MINUTE
+        assert await ask(one) == "fine again"
+
+
 async def test_rests_outlive_a_restart(router: MakeRouter, provider: FakeProvider) -> None:
     provider.plan = always(Status(401))
     with pytest.raises(ModelsUnavailable):

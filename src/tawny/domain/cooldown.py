@@ -11,6 +11,9 @@ FORGIVEN_AFTER = DAY
 RESTING = frozenset({"auth", "rate_limit", "billing", "timeout", "overloaded", "connection", "format"})
 """Failures that speak against the account or its server, not against the request."""
 
+PASSING = frozenset({"timeout", "overloaded", "connection", "format"})
+"""Failures that may have hit one request alone: an account that rests for one is still better than nobody."""
+
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
     """Where one account stands: `strikes` failures in a row, resting `until`, for `reason`."""

@@ -12,6 +12,7 @@ from pydantic_ai.settings import ModelSettings
 
 from tawny import clock as clocks
 from tawny.clock import SECOND, Clock, Instant
+from tawny.domain.cooldown import PASSING
 from tawny.errors import TawnyError
 from tawny.log import Log
 from tawny.models.accounts import Accounts
@@ -68,17 +69,42 @@ class Router(Model):
             until = await self._accounts.claim(spec.account)
             if until is not None:
                 resting.append((spec, until))
-                continue
-            try:
-                return await self._with(spec, call, retrying), spec
-            except ModelFailure as problem:
-                if problem.kind == "context_overflow":
-                    raise
-                failures.append(problem)
-                retrying()
+            elif (served := await self._served(spec, call, retrying, failures)) is not None:
+                return served
+        if not failures and (spec := await self._last_resort(resting)) is not None:
+            served = await self._served(spec, call, retrying, failures)
+            if served is not None:
+                return served
         if len(failures) == 1 and not resting and not failures[0].rests:
             raise failures[0]
         raise await self._nobody(failures, resting)
+
+    async def _served(
+        self,
+        spec: ModelSpec,
+        call: Callable[[], Awaitable[T]],
+        retrying: Callable[[], None],
+        failures: list[ModelFailure],
+    ) -> tuple[T, ModelSpec] | None:
+        """The result and its spec; `None` with one more failure, where the next one may be asked."""
+        try:
+            return await self._with(spec, call, retrying), spec
+        except ModelFailure as problem:
+            if problem.kind == "context_overflow":
+                raise
+            failures.append(problem)
+            retrying()
+            return None
+
+    async def _last_resort(self, resting: list[tuple[ModelSpec, Instant]]) -> ModelSpec | None:
+        """With everybody resting, the one that rests for passing trouble and is due first: it may serve this one."""
+        states = await self._accounts.states()
+        passing = [
+            (until, n)
+            for n, (spec, until) in enumerate(resting)
+            if (rest := states.get(spec.account)) is not None and rest.reason in PASSING
+        ]
+        return resting[min(passing)[1]][0] if passing else None
 
     async def _with(
         self, spec: ModelSpec, call: Callable[[], Awaitable[T]], retrying: Callable[[], None]
