@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, LiteralString, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg.rows import dict_row
@@ -46,7 +46,7 @@ class PostgresConnection:
 
     def _run(self, sql: str, params: Mapping[str, Any] | None) -> "psycopg.Cursor[dict[str, Any]]":
         try:
-            return self._raw.execute(cast("LiteralString", translate(sql)), params or {})
+            return self._raw.execute(cast("Any", translate(sql)), params or {})
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise StorageError(f"the database has gone: {error}".strip(), hint="it is tried again") from error
 
@@ -59,7 +59,7 @@ class PostgresConnection:
     def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
         try:
             with self._raw.cursor() as cursor:
-                cursor.executemany(cast("LiteralString", translate(sql)), list(params))
+                cursor.executemany(cast("Any", translate(sql)), list(params))
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise StorageError(f"the database has gone: {error}".strip(), hint="it is tried again") from error
 
