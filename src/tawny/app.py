@@ -198,27 +198,6 @@ async def open_app(
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
                 app.timers.watch_lost()
-            async with asyncio.TaskGroup() as group:
-                parts = (
-                    app.dispatcher,
-                    app.timers,
-                    app.housekeeping,
-                    app.approvals,
-                    app.scheduler,
-                    app.matcher,
-                    app.delivery,
-                    agency.follower,
-                    Endings(ledger, workshop.processes),
-                )
-                running = [group.create_task(part.run()) for part in parts]
-                try:
-                    yield app
-                    await app.dispatcher.drain()
-                finally:
-                    for task in running:
-                        task.cancel()
-            await agency.close()
-            await shelf.close()
             try:
                 async with asyncio.TaskGroup() as group:
                     parts = (
@@ -230,6 +209,7 @@ async def open_app(
                         app.matcher,
                         app.delivery,
                         agency.follower,
+                        Endings(ledger, workshop.processes),
                     )
                     running = [group.create_task(part.run()) for part in parts]
                     try:
