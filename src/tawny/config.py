@@ -536,6 +536,18 @@ def learn_secrets(home: Home, config: Config) -> None:
         redact.learn(home.token_file.read_text(encoding="utf-8"))
 
 
+def missing_secrets(home: Home, config: Config) -> list[ConfigError]:
+    """What the configuration refers to and is not there; keyrings and strongboxes are not opened for this."""
+    missing: list[ConfigError] = []
+    for reference in dict.fromkeys(_references(msgspec.to_builtins(config))):
+        if reference.startswith(("env:", "file:")):
+            try:
+                resolve_secret(reference, home)
+            except ConfigError as error:
+                missing.append(error)
+    return missing
+
+
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         if _REFERENCE.fullmatch(value):

@@ -1,0 +1,359 @@
+"""What `tawny doctor` looks at. Each check has a stable id and says, in one line, what is wrong and what mends it."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from tawny import config as configuration
+from tawny.cli import remote
+from tawny.clock import SystemClock
+from tawny.config import Config, Home
+from tawny.domain.commands import Mode, parse_entry, parse_mode
+from tawny.domain.network import parse_rules
+from tawny.domain.programs import RUNNERS
+from tawny.errors import InvalidInput, Refused, TawnyError
+from tawny.ledger import backup
+from tawny.ledger.migrations import outdated
+from tawny.ledger.sqlite import SqliteStore
+from tawny.sandbox.choice import open_sandbox
+from tawny.sandbox.commands import Commands, Outcome
+from tawny.sandbox.limits import find_holder
+from tawny.sandbox.order import Limits, Order
+from tawny.sandbox.workshop import Workshop
+from tawny.tools.exec import find_binary
+from tawny.tools.rulebook import read_rules
+
+ERROR, WARN, INFO = "error", "warn", "info"
+_LOW_DISK = 500 * 1024 * 1024
+_PRIVATE = 0o077
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as it should be. `mend` is one line; `fixable` ones are mended by `--fix`."""
+
+    id: str
+    severity: str
+    message: str
+    mend: str = ""
+    fixable: bool = False
+    fixed: bool = False
+
+
+class Patient(msgspec.Struct, frozen=True):
+    """What is looked at. `config` is `None` where it cannot be read; `fix` says whether to mend."""
+
+    home: Home
+    config: Config | None
+    fix: bool
+
+
+Check = Callable[[Patient], Iterator[Finding]]
+
+
+def config_valid(patient: Patient) -> Iterator[Finding]:
+    """`config.toml`, and what of it is only looked at when it is needed."""
+    try:
+        config = configuration.load(patient.home)
+        parse_rules(config.network.allow, config.network.allow_private)
+        parse_mode(config.exec.mode)
+        for entry in config.exec.allow:
+            parse_entry(entry)
+        open_sandbox(config.sandbox.backend, image=config.sandbox.image)
+    except InvalidInput as error:
+        yield Finding(id="config.valid", severity=ERROR, message=error.message, mend=error.hint)
+
+
+def config_secrets(patient: Patient) -> Iterator[Finding]:
+    """References to secrets that are not there."""
+    for error in configuration.missing_secrets(patient.home, patient.config) if patient.config else ():
+        yield Finding(id="config.secrets", severity=WARN, message=error.message, mend=error.hint)
+
+
+def policy_valid(patient: Patient) -> Iterator[Finding]:
+    """`policy.yaml`."""
+    try:
+        read_rules(patient.home.policy_file)
+    except TawnyError as error:
+        yield Finding(id="policy.valid", severity=ERROR, message=error.message, mend=error.hint)
+
+
+def home_private(patient: Patient) -> Iterator[Finding]:
+    """Nobody else may look into the home; the token and the configuration are private even so."""
+    home = patient.home
+    for path in (home.root, home.token_file, home.config_file):
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if not mode & _PRIVATE:
+            continue
+        if patient.fix:
+            path.chmod(mode & ~_PRIVATE)
+        yield Finding(
+            id="home.private",
+            severity=WARN,
+            message=f"{path} can be read by others (mode {mode:04o})",
+            mend=f"chmod go-rwx {path}",
+            fixable=True,
+            fixed=patient.fix,
+        )
+
+
+def home_folders(patient: Patient) -> Iterator[Finding]:
+    """The home's folders."""
+    home = patient.home
+    missing = [
+        path for path in (home.root, home.workspace, home.artifacts, home.logs, home.run) if not path.is_dir()
+    ]
+    if not missing:
+        return
+    if patient.fix:
+        home.prepare()
+    yield Finding(
+        id="home.folders",
+        severity=INFO,
+        message=f"{', '.join(path.name for path in missing)} is not there yet",
+        mend="tawny doctor --fix, or the first start, makes it",
+        fixable=True,
+        fixed=patient.fix,
+    )
+
+
+def home_disk(patient: Patient) -> Iterator[Finding]:
+    """Room on the home's disk."""
+    place = next(path for path in (patient.home.root, *patient.home.root.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < _LOW_DISK:
+        yield Finding(
+            id="home.disk",
+            severity=WARN,
+            message=f"{place} has {free // 1024 // 1024} MB left",
+            mend="make room: new work is refused when the disk is full",
+        )
+
+
+def ledger_whole(patient: Patient) -> Iterator[Finding]:
+    """The database is whole and of this version."""
+    path = patient.home.database
+    if not path.exists():
+        return
+    try:
+        backup.check(path)
+        missing = outdated(SqliteStore(path))
+    except TawnyError as error:
+        yield Finding(id="ledger.whole", severity=ERROR, message=error.message, mend=error.hint)
+        return
+    if missing:
+        yield Finding(
+            id="ledger.version",
+            severity=INFO,
+            message=f"{path.name} has not had {', '.join(missing)} yet",
+            mend="the next start brings it up to date, after taking a copy",
+        )
+
+
+def gateway_answers(patient: Patient) -> Iterator[Finding]:
+    """A gateway that says it runs answers."""
+    found = remote.find(patient.home)
+    if found is None:
+        yield Finding(
+            id="gateway.running",
+            severity=INFO,
+            message="the gateway is not running, so nothing happens by itself",
+            mend="tawny gateway run, or tawny gateway install",
+        )
+        return
+    try:
+        status, detail = found.request("GET", "/readyz")
+    except TawnyError as error:
+        yield Finding(
+            id="gateway.answers", severity=ERROR, message=error.message, mend="tawny gateway restart"
+        )
+        return
+    if status != 200:
+        yield Finding(
+            id="gateway.answers",
+            severity=WARN,
+            message=f"the gateway is not ready: {detail}",
+            mend="tawny logs",
+        )
+
+
+def sandbox_available(patient: Patient) -> Iterator[Finding]:
+    """The sandbox can be had. Without it commands are refused; they never run without."""
+    settings = patient.config.sandbox if patient.config else Config().sandbox
+    try:
+        sandbox = open_sandbox(settings.backend, image=settings.image)
+        sandbox.check()
+    except TawnyError as error:
+        yield Finding(id="sandbox.available", severity=ERROR, message=error.message, mend=error.hint)
+        return
+    place = patient.home.root / "run" / "doctor"
+    try:
+        outcome, output = asyncio.run(_trial(Commands(place, sandbox)))
+    except (TawnyError, OSError) as error:
+        yield Finding(
+            id="sandbox.works",
+            severity=ERROR,
+            message=f"a command in the sandbox failed: {error}",
+            mend=_hint(error),
+        )
+        return
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    if outcome.succeeded:
+        return
+    said = outcome.message or output.decode(errors="replace").strip() or outcome.state
+    namespaces = "namespace" in said
+    yield Finding(
+        id="sandbox.network" if namespaces else "sandbox.works",
+        severity=ERROR,
+        message=f"a command in the sandbox failed: {said.splitlines()[-1][:300]}",
+        mend="allow user namespaces: sysctl -w user.max_user_namespaces=10000"
+        " (Ubuntu: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)",
+    )
+
+
+async def _trial(commands: Commands) -> tuple[Outcome, bytes]:
+    order = Order(argv=("/bin/sh", "-c", ":"), cwd="/tmp", limits=Limits(seconds=20))
+    outcome, output = await commands.run(f"doctor-{os.getpid()}", order)
+    return outcome, output["output"]
+
+
+def _hint(error: Exception) -> str:
+    return error.hint if isinstance(error, TawnyError) and error.hint else "see the message"
+
+
+def sandbox_limits(_: Patient) -> Iterator[Finding]:
+    """Who holds commands to memory and number of processes."""
+    holder = find_holder()
+    if holder.kind == "rlimits":
+        yield Finding(
+            id="sandbox.limits",
+            severity=INFO,
+            message="no control groups to be had: memory and processes are bounded for each process alone",
+            mend="run the gateway as a service (tawny gateway install), whose unit delegates its control group",
+        )
+    elif "cpu" not in holder.controllers:
+        yield Finding(
+            id="sandbox.limits",
+            severity=INFO,
+            message=f"{holder.kind} without the cpu controller: commands may use every processor",
+            mend="delegate the cpu controller to the gateway's service",
+        )
+
+
+def exec_list(patient: Patient) -> Iterator[Finding]:
+    """Entries of `[exec] allow` that allow nothing, or a mode that asks nobody."""
+    settings = patient.config.exec if patient.config else Config().exec
+    for text in settings.allow:
+        try:
+            words = parse_entry(text)
+        except TawnyError:
+            continue  # config.valid has said so
+        name = words[0].rsplit("/", 1)[-1]
+        if find_binary(words[0], patient.home.workspace) is None:
+            message, mend = (
+                f"[exec] allow: there is no program {words[0]!r}",
+                "install it, or take the entry out",
+            )
+        elif len(words) == 1 and name in RUNNERS:
+            message = f"[exec] allow: {name!r} runs other programs, so the bare name allows nothing"
+            mend = f"list the exact words instead, such as {name + ' …'!r}"
+        else:
+            continue
+        yield Finding(id="exec.list", severity=WARN, message=message, mend=mend)
+    if settings.mode == Mode.FULL:
+        yield Finding(
+            id="exec.mode",
+            severity=WARN,
+            message='[exec] mode is "full": every command a model thinks of runs, in the sandbox, without a question',
+            mend="tawny config set exec.mode ask",
+        )
+
+
+def commands_left(patient: Patient) -> Iterator[Finding]:
+    """Commands whose supervisor died: nobody knows how they ended."""
+    if not (patient.home.run / "commands").is_dir():
+        return
+    workshop = Workshop(patient.home, patient.config or Config(), SystemClock())
+    doubtful: list[str] = []
+    with contextlib.suppress(Refused):
+        for command in workshop.commands().all():
+            outcome = command.outcome()
+            if outcome is not None and outcome.state == "unknown":
+                doubtful.append(command.id)
+    if doubtful:
+        yield Finding(
+            id="commands.unknown",
+            severity=WARN,
+            message=f"{len(doubtful)} commands ended with nobody knowing how: {', '.join(doubtful[:3])}",
+            mend="tawny tasks list --status waiting shows what waits for your word",
+        )
+
+
+def groups_left(patient: Patient) -> Iterator[Finding]:
+    """Empty control groups of supervisors that were killed."""
+    holder = find_holder()
+    left = [
+        path
+        for base in holder.bases.values()
+        for path in Path(base).glob("tawny-*")
+        if path.name != "tawny-gateway" and not (path / "cgroup.procs").read_text(encoding="ascii").strip()
+    ]
+    if not left:
+        return
+    if patient.fix:
+        for path in left:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+    yield Finding(
+        id="sandbox.groups",
+        severity=INFO,
+        message=f"{len(left)} empty control groups are left of killed supervisors",
+        mend="tawny doctor --fix",
+        fixable=True,
+        fixed=patient.fix,
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    config_valid,
+    config_secrets,
+    policy_valid,
+    home_folders,
+    home_private,
+    home_disk,
+    ledger_whole,
+    gateway_answers,
+    sandbox_available,
+    sandbox_limits,
+    groups_left,
+    exec_list,
+    commands_left,
+)
+
+
+def examine(home: Home, *, fix: bool) -> list[Finding]:
+    """Everything that is found, in the order of the checks. A check that fails is itself a finding."""
+    try:
+        config = configuration.load(home)
+    except TawnyError:
+        config = None
+    patient = Patient(home, config, fix)
+    found: list[Finding] = []
+    for check in CHECKS:
+        try:
+            found += check(patient)
+        except Exception as error:  # noqa: BLE001 - a doctor that falls over helps nobody; what failed is told
+            name = check.__name__.replace("_", ".", 1)
+            found.append(
+                Finding(id=name, severity=ERROR, message=f"the check failed: {type(error).__name__}: {error}")
+            )
+    return found

@@ -1,0 +1,101 @@
+"""The doctor: stable ids, one-line mends, and what `--fix` mends."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tawny.cli import checks
+from tawny.cli.main import main
+from tawny.config import Home
+from tawny.sandbox.bubblewrap import Bubblewrap
+
+
+def examined(home: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
+    code = main(["--home", str(home), "doctor", "--json", *more])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_a_fresh_home_has_nothing_to_mend(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = examined(home.root, capsys)
+    assert code == 0
+    assert document["ok"] is True
+    assert document["schemaVersion"] == 1
+    assert document["checksRun"] == len(checks.CHECKS)
+    assert {finding["severity"] for finding in document["findings"]} <= {"info"}
+
+
+def test_what_others_can_read_is_found_and_mended(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.token_file.write_text("secret")
+    home.token_file.chmod(0o644)
+    code, document = examined(home.root, capsys)
+    assert code == 1
+    [finding] = [f for f in document["findings"] if f["id"] == "home.private"]
+    assert finding["mend"] == f"chmod go-rwx {home.token_file}"
+    _, document = examined(home.root, capsys, "--fix")
+    assert [f["fixed"] for f in document["findings"] if f["id"] == "home.private"] == [True]
+    assert home.token_file.stat().st_mode & 0o777 == 0o600
+    _, document = examined(home.root, capsys)
+    assert not [f for f in document["findings"] if f["id"] == "home.private"]
+
+
+@pytest.mark.parametrize(
+    ("text", "id", "words"),
+    [
+        ("[exec]\nmode = 'auto'\n", "config.valid", "mode"),
+        ("[network]\nallow = ['http://x']\n", "config.valid", "no entry"),
+        ("[sandbox]\nbackend = 'none'\n", "config.valid", "backend"),
+        ("[exec]\nallow = ['nonesuch-program']\n", "exec.list", "no program"),
+        ("[exec]\nallow = ['env']\n", "exec.list", "runs other programs"),
+        ("[exec]\nmode = 'full'\n", "exec.mode", "without a question"),
+        (
+            "[model]\nname = 'openai:x'\napi_key = 'env:NO_SUCH_KEY_HERE'\n",
+            "config.secrets",
+            "NO_SUCH_KEY_HERE",
+        ),
+    ],
+)
+def test_each_mistake_is_named_with_its_mend(
+    home: Home, capsys: pytest.CaptureFixture[str], text: str, id: str, words: str
+) -> None:
+    home.config_file.write_text(text)
+    home.config_file.chmod(0o600)
+    code, document = examined(home.root, capsys)
+    assert code == 1
+    found = [f for f in document["findings"] if f["id"] == id]
+    assert found, document
+    assert words in found[0]["message"]
+    assert found[0]["mend"]
+
+
+def test_a_missing_sandbox_is_an_error_with_its_mend(monkeypatch: pytest.MonkeyPatch, home: Home) -> None:
+    monkeypatch.setattr(checks, "open_sandbox", lambda *_, **__: Bubblewrap(program="/nonexistent"))
+    found = {finding.id: finding for finding in checks.examine(home, fix=False)}
+    assert found["sandbox.available"].severity == "error"
+    assert "apt install bubblewrap" in found["sandbox.available"].mend
+
+
+def test_a_damaged_database_is_an_error(home: Home) -> None:
+    home.database.write_bytes(b"not a database at all" * 100)
+    found = {finding.id: finding for finding in checks.examine(home, fix=False)}
+    assert found["ledger.whole"].severity == "error"
+
+
+def test_a_check_that_falls_over_is_told(monkeypatch: pytest.MonkeyPatch, home: Home) -> None:
+    def broken_check(_: object) -> Any:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(checks, "CHECKS", (broken_check,))
+    [finding] = checks.examine(home, fix=False)
+    assert (finding.id, finding.severity) == ("broken.check", "error")
+
+
+def test_the_text_says_mend_on_the_next_line(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.config_file.write_text("[exec]\nmode = 'full'\n")
+    assert main(["--home", str(home.root), "doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "! exec.mode: " in said
+    assert "\n    tawny config set exec.mode ask" in said
