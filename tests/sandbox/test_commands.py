@@ -1,6 +1,7 @@
 """Commands under their supervisors: they outlive the gateway, end when they must, and their record is never false."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -9,12 +10,16 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.sandbox.conftest import needs_bubblewrap
 
 from tawny.errors import Conflict, NotFound, Refused
+from tawny.sandbox import supervisor
 from tawny.sandbox.bubblewrap import Bubblewrap
 from tawny.sandbox.commands import Command, Commands
 from tawny.sandbox.limits import Holder, find_holder
@@ -377,11 +382,21 @@ async def test_a_cancelled_run_takes_its_command_along(
     assert not (workspace / "beat").exists()
 
 
+@given(
+    st.dictionaries(
+        st.text(), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.floats(0, 1e6))
+    )
+)
+def test_the_supervisors_own_json_is_json(value: dict[str, Any]) -> None:
+    assert json.loads(supervisor.as_json(value)) == value
+
+
 def test_the_supervisor_imports_the_standard_library_alone() -> None:
     code = """
         import sys; sys.path.append(sys.argv[1])
         import tawny.sandbox.supervisor
-        heavy = {'asyncio', 'typing', 'subprocess', 'msgspec', 'ctypes', 'logging', 'inspect'} & set(sys.modules)
+        heavy = {'asyncio', 'typing', 'subprocess', 'msgspec', 'ctypes', 'json', 're', 'enum', 'socket', 'signal'}
+        heavy &= set(sys.modules)
         print(sorted(heavy))
     """
     root = str(Path(__file__).parents[2] / "src")

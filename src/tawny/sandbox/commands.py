@@ -6,13 +6,13 @@ something that can be tried again after a crash: `start` on a folder that exists
 """
 
 import asyncio
-import base64
 import fcntl
+import marshal
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,13 +178,14 @@ class Command:
         Raises:
             Conflict: it has ended.
         """
-        for start in range(0, max(len(data), 1), 2048):
-            part = data[start : start + 2048]
-            last = start + 2048 >= len(data)
-            self._order({"do": "write", "data": base64.b64encode(part).decode(), "eof": eof and last})
+        # A line is written whole or not at all up to the size of a pipe's buffer for that, 4 kB.
+        for start in range(0, len(data), 1024):
+            self._order(f"write {data[start : start + 1024].hex()}")
+        if eof:
+            self._order("eof")
 
     def resize(self, rows: int, columns: int) -> None:
-        self._order({"do": "resize", "rows": rows, "columns": columns})
+        self._order(f"resize {rows} {columns}")
 
     async def kill(self, *, at_once: bool = False) -> Outcome:
         """End it and everything it started; returns when none of it is left.
@@ -196,7 +197,7 @@ class Command:
             PermanentError: something of it is still there after eight seconds.
         """
         try:
-            self._order({"do": "kill", "at_once": at_once})
+            self._order("end" if at_once else "kill")
         except Conflict:
             return await self.wait()
         try:
@@ -239,8 +240,8 @@ class Command:
             if name.startswith(prefix) and name[len(prefix) :].isdigit()
         )
 
-    def _order(self, order: Mapping[str, Any]) -> None:
-        line = msgspec.json.encode(order) + b"\n"
+    def _order(self, order: str) -> None:
+        line = order.encode("ascii") + b"\n"
         try:
             descriptor = os.open(self.folder / "control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, OSError) as error:
@@ -347,7 +348,7 @@ class Commands:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             spec = self._spec(command_id, folder, order, wrapped)
-            _launch(msgspec.json.encode(spec), lock)
+            _launch(marshal.dumps(spec), lock)
         finally:
             os.close(lock)
         return command
@@ -369,14 +370,14 @@ class Commands:
             "argv": wrapped.argv,
             "env": wrapped.env,
             "cwd": wrapped.cwd,
-            "blobs": {name: base64.b64encode(data).decode() for name, data in wrapped.blobs.items()},
+            "blobs": wrapped.blobs,
             "network": network,
             "cgroups": holder.groups(command_id, order.limits),
             "rlimits": holder.rlimits(order.limits),
             "pty": order.pty,
             "take_terminal": order.pty and not wrapped.takes_terminal,
             "split": order.split,
-            "input": base64.b64encode(order.input).decode(),
+            "input": order.input,
             "keep_stdin": order.keep_stdin,
             "timeout": order.limits.seconds,
             "grace": _GRACE,

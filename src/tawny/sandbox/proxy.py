@@ -147,8 +147,9 @@ class Proxy:
             file.write(msgspec.json.encode({"time": time.time_ns() // 1000, **fact}) + b"\n")
 
 
-def serve_in_thread(listener: socket.socket, settings: Mapping[str, Any], log: str) -> threading.Thread:
-    """Start the proxy beside a supervisor's loop; it ends with the process."""
+def serve_in_thread(descriptor: int, settings: Mapping[str, Any], log: str) -> threading.Thread:
+    """Start the proxy on a listener, beside a supervisor's loop; it ends with the process."""
+    listener = socket.socket(fileno=descriptor)
     rules = parse_rules(settings["allow"], settings["allow_private"])
     thread = threading.Thread(target=_run, args=(listener, Gate(rules), log), name="proxy", daemon=True)
     thread.start()
