@@ -1,6 +1,6 @@
 """What the sandbox adds to a command: the whole road through a supervisor, against starting the program directly.
 
-    python bench/sandbox.py [--runs 60] [--save bench/results/sandbox.json]
+python bench/sandbox.py [--runs 60] [--save bench/results/sandbox.json]
 """
 
 import argparse
