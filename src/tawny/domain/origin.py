@@ -83,7 +83,32 @@ def of_child(origin: Origin, params: Mapping[str, Json], wanted: Origin) -> Orig
     by = wanted.by if wanted.by not in (OWNER, "") else None
     via = wanted.via if wanted.via != "cli" else None
     child = merge(inherit(origin, params, by=by, via=via), msgspec.structs.replace(wanted, by=by or "child"))
+    if by is None:
+        # A flow's own text, say: as much the owner's as the flow is.
+        detail = dict(child.detail)
+        _extend(detail, wanted.detail, "words", _MOST_READ)
+        child = msgspec.structs.replace(child, detail=detail)
     return msgspec.structs.replace(child, reply_to=wanted.reply_to or origin.reply_to)
+
+
+def of_automation(made: Origin, written: Iterable[str], *, via: str, **detail: Json) -> Origin:
+    """The origin of an automation's run. `made` is that of its making, `written` what its action says in words.
+
+    An order the owner wrote is his word. One that a model wrote stays a model's, and only what the owner said when it
+    was made counts as his.
+    """
+    is_owners = made.by == OWNER and made.trusted
+    kept: dict[str, Json] = {
+        key: made.detail[key] for key in ("read", "private", "vouched") if key in made.detail
+    }
+    kept["words"] = list(written) if is_owners else made.detail.get("words", [])
+    return Origin(
+        by="automation" if is_owners else made.by if made.by != OWNER else "stranger",
+        via=via,
+        trusted=made.trusted,
+        reply_to=made.reply_to,
+        detail={**kept, **detail},
+    )
 
 
 def trust_of(origin: Origin) -> str:

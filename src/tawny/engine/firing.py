@@ -10,8 +10,9 @@ from tawny.domain import expressions, holes
 from tawny.domain.automations import Spec
 from tawny.domain.messages import Outgoing
 from tawny.domain.occurrences import Decision, Occurrence, Status, decide
+from tawny.domain.origin import of_automation
 from tawny.domain.schedule import Plan
-from tawny.domain.tasks import Delivery, Origin, Priority, Runtime, Submission, Task
+from tawny.domain.tasks import Delivery, Json, Origin, Priority, Runtime, Submission, Task
 from tawny.domain.windows import next_opening
 from tawny.engine import commands
 from tawny.errors import TawnyError
@@ -213,21 +214,20 @@ def submission_of(
 
 
 def origin_of(automation: Automation, slot: Instant | None = None) -> Origin:
-    """The owner's own order, unless something untrusted had a hand in making the automation."""
-    words = [
+    """The owner's own order, unless a model or something untrusted had a hand in making the automation."""
+    at: dict[str, Json] = {} if slot is None else {"slot": iso(slot)}
+    return of_automation(
+        automation.origin, words(automation), via="schedule", automation_id=automation.automation_id, **at
+    )
+
+
+def words(automation: Automation) -> list[str]:
+    """What the action says in words of its own; what an event is to fill in is nobody's."""
+    return [
         value
         for value in automation.spec.action.parameters.values()
         if isinstance(value, str) and not holes.has_holes(value)
     ]
-    made = automation.origin
-    at = {} if slot is None else {"slot": iso(slot)}
-    return Origin(
-        by="automation",
-        via="schedule",
-        trusted=made.trusted,
-        reply_to=made.reply_to,
-        detail={"automation_id": automation.automation_id, **at, "words": words if made.trusted else []},
-    )
 
 
 def alert(tx: Tx, automation: Automation, text: str, *, cause: str, severity: str = "high") -> None:

@@ -1,8 +1,11 @@
 """Brings events from outside to the automations and tasks that wait for them. One bad filter stops nothing else."""
 
+import msgspec
+
 from tawny.clock import SECOND, Clock, Instant, format_duration, wait_for
 from tawny.domain import automations as rules
 from tawny.domain import expressions, holes
+from tawny.domain.origin import merge, of_automation, read_from
 from tawny.domain.selection import selects
 from tawny.domain.tasks import Origin, Status, Task
 from tawny.engine import firing
@@ -92,25 +95,15 @@ def _offer(tx: Tx, automation: Automation, event: InboxEvent) -> Task | None:
 
 
 def origin_of(automation: Automation, event: InboxEvent) -> Origin:
-    """The event set it going; only what the owner wrote himself counts as his words."""
-    words = [
-        value
-        for value in automation.spec.action.parameters.values()
-        if isinstance(value, str) and not holes.has_holes(value)
-    ]
-    made = automation.origin
-    return Origin(
-        by="event",
-        via=event.source,
-        trusted=made.trusted and event.trust != "untrusted",
-        reply_to=made.reply_to,
-        detail={
-            "automation_id": automation.automation_id,
-            "event_id": event.event_id,
-            "words": words if made.trusted else [],
-            "read": [{"what": f"event {event.event_id} from {event.source}", "trust": event.trust}],
-        },
+    """The event set it going: where it fills anything in, its content is in the run; else it only rang the bell."""
+    base = of_automation(
+        automation.origin, firing.words(automation), via=event.source, automation_id=automation.automation_id
     )
+    base = msgspec.structs.replace(base, detail={**base.detail, "event_id": event.event_id})
+    if not holes.has_holes(automation.spec.action.parameters):
+        return base
+    read = read_from(f"event {event.event_id} from {event.source}", trust=event.trust)
+    return merge(msgspec.structs.replace(base, by="event"), read)
 
 
 def _wakes(tx: Tx, wait: inbox.Wait, event: InboxEvent) -> bool:

@@ -6,8 +6,9 @@ A look that changes nothing writes nothing but its next time, and asks no model.
 from collections.abc import Awaitable, Callable, Mapping
 
 from tawny.clock import Clock
-from tawny.domain import watching
+from tawny.domain import holes, watching
 from tawny.domain.expressions import EvaluationError
+from tawny.domain.origin import merge, read_from
 from tawny.domain.tasks import Json, Origin
 from tawny.engine import firing
 from tawny.errors import NotFound, TawnyError
@@ -95,17 +96,13 @@ def _brief(value: Json) -> str:
 
 
 def _origin(automation: Automation) -> Origin:
-    """What a probe has read is nobody's word, least of all the owner's."""
+    """What a probe has read is nobody's word, least of all the owner's; it counts where it fills anything in."""
     base = firing.origin_of(automation)
+    if not holes.has_holes(automation.spec.action.parameters):
+        return base
     probe = automation.spec.watch.probe if automation.spec.watch else {}
     what = f"{probe.get('type')} {probe.get('url') or probe.get('name') or probe.get('path') or ''}".strip()
-    return Origin(
-        by="automation",
-        via="schedule",
-        trusted=False,
-        reply_to=base.reply_to,
-        detail={**base.detail, "read": [{"what": f"watched {what}", "trust": "untrusted"}]},
-    )
+    return merge(base, read_from(f"watched {what}"))
 
 
 def _failed(tx: Tx, automation_id: str, problem: str) -> None:

@@ -1,5 +1,6 @@
 """The kind `flow`: runs a flow's steps as child tasks; every wait is a row, every finished step a record."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,9 @@ from tawny.clock import parse_duration, parse_time
 from tawny.domain.approvals import Question
 from tawny.domain.expressions import compile
 from tawny.domain.flows import NAMES, Flow, Map, Step, Work, bind, form_of, parse_flow
-from tawny.domain.tasks import Json, Runtime, Status, Submission, Task
+from tawny.domain.holes import has_holes
+from tawny.domain.origin import UNTRUSTED, is_inert, trust_of
+from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
 from tawny.domain.templates import fill
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.outcomes import Interrupted
@@ -18,6 +21,10 @@ from tawny.errors import InvalidInput, PermanentError, Refused
 from tawny.runners.flowfile import read_flow
 
 Scope = dict[str, Any]
+_FROM_BEFORE = re.compile(r"\{\{[^}]*\b(?:steps|item|event)\b", re.DOTALL)
+_INTERPRETERS = frozenset(
+    ("sh", "bash", "dash", "zsh", "python", "python3", "node", "perl", "ruby", "php", "xargs")
+)
 
 
 class FlowParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +77,8 @@ class _Run:
         self._done: list[Step] = []
         self._count = 0
         self._total = len(flow.steps)
+        # Steps whose results come from outside: what they fill in is nobody's order.
+        self._outside: list[str] = ["what set it going"] if _is_untrusted(ctx.task) else []
 
     async def whole(self) -> Result:
         try:
@@ -118,7 +127,7 @@ class _Run:
     async def _form(self, step: Step) -> Json:
         match form_of(step):
             case "kind" | "command" | "agent":
-                return _result(await self._ctx.child(step.id, self._submission(step, step)))
+                return self._taken(step, await self._ctx.child(step.id, self._submission(step, step)))
             case "sequence":
                 return await self._sequence(step.sequence or [])
             case "choose":
@@ -166,6 +175,7 @@ class _Run:
         return Submission(
             kind=kind,
             params=params,
+            origin=self._origin(work),
             title=step.name or f"{self._flow.name}: {step.id}",
             runtime=Runtime.SUBAGENT,
             notify=None if kind == "flow" else self._ctx.task.notify,
@@ -176,12 +186,32 @@ class _Run:
             flow_id=self._ctx.task.flow_id or self._ctx.task.task_id,
         )
 
+    def _origin(self, work: Work) -> Origin:
+        """A step that is wholly the flow's own text is the owner's order; what came from outside makes it another's."""
+        own = _own_words(work)
+        detail: dict[str, Json] = {"words": [text for text in own if not has_holes(text)]}
+        if self._outside and any(_FROM_BEFORE.search(text) for text in own):
+            read = [{"what": f"the result of {name}", "trust": UNTRUSTED} for name in self._outside]
+            return Origin(trusted=False, detail={**detail, "read": read})
+        return Origin(detail=detail)
+
+    def _taken(self, step: Step, task: Task) -> Json:
+        """A child's result, noted as coming from outside where the child has read something untrusted."""
+        result = _result(task)
+        self._note(step, task)
+        return result
+
+    def _note(self, step: Step, task: Task) -> None:
+        if _is_untrusted(task) and not is_inert(task.result) and step.id not in self._outside:
+            self._outside.append(step.id)
+
     async def _parallel(self, step: Step) -> Json:
         branches = step.parallel or []
         ended = await self._ctx.children(step.id, [self._submission(branch, branch) for branch in branches])
         results: dict[str, Json] = {}
         broken: Task | None = None
         for branch, task in zip(branches, ended, strict=True):
+            self._note(branch, task)
             if task.status is Status.SUCCEEDED:
                 results[branch.id] = task.result
                 self._keep(branch, "succeeded", task.result)
@@ -211,6 +241,7 @@ class _Run:
                 for offset, item in enumerate(part)
             ]
             for task in await self._ctx.children(f"{step.id}[{start}]", submissions):
+                self._note(step, task)
                 results.append(task.result if task.status is Status.SUCCEEDED else None)
                 if task.status is not Status.SUCCEEDED:
                     failed.append(task.error.message if task.error else task.status)
@@ -240,6 +271,8 @@ class _Run:
         )
         if data is None:
             raise PermanentError(f"{step.id}: no event from {step.wait_event.source!r} within {timeout}")
+        if not is_inert(data):
+            self._outside.append(step.id)
         return data
 
     async def _approval(self, step: Step) -> Json:
@@ -273,6 +306,31 @@ class _Run:
             if task.status is not Status.SUCCEEDED:
                 why = task.error.message if task.error else task.status
                 self._ctx.log(f"{step.id} could not be undone: {why}", level="error")
+
+
+def _is_untrusted(task: Task) -> bool:
+    return trust_of(task.origin) == UNTRUSTED
+
+
+def _own_words(work: Work) -> list[str]:
+    """The texts of a step that say what is done. What a program merely gets on its input is data, unless it runs it."""
+    texts = [*(work.command or []), *(_leaves(work.params))]
+    if work.agent is not None:
+        texts.append(work.agent)
+    program = Path(work.command[0]).name if work.command else ""
+    if work.stdin is not None and (program in _INTERPRETERS or has_holes(program)):
+        texts.append(work.stdin)
+    return texts
+
+
+def _leaves(value: Json) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [leaf for item in cast("Mapping[str, Json]", value).values() for leaf in _leaves(item)]
+    if isinstance(value, list):
+        return [leaf for item in cast("list[Json]", value) for leaf in _leaves(item)]
+    return []
 
 
 def _as_steps(work: Work) -> list[Step]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from tawny.domain.mentions import host_and_path
+from tawny.domain.origin import is_inert, read_from
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import InvalidInput
 from tawny.tools.call import Door
@@ -33,7 +35,11 @@ def _behind(kind: Kind, door: Door, describe: Callable[[Any], Operation | None])
                     params = msgspec.convert(allowed, kind.params)
                 except msgspec.ValidationError as error:
                     raise InvalidInput(f"the edited parameters of {kind.name} do not fit: {error}") from error
-        return await kind.run(ctx, params)
+        result = await kind.run(ctx, params)
+        what = _READ.get(kind.name, _nothing)(params, result)
+        if what and not is_inert(result):
+            ctx.add_origin(read_from(what))
+        return result
 
     return msgspec.structs.replace(kind, run=run)
 
@@ -63,6 +69,20 @@ def _simulate(params: Any) -> Operation | None:
         return None
     return Operation(name="http.send", operation="update", level=REACH_OUT, targets=(params.effect_url,))
 
+
+def _nothing(_params: Any, _result: Result) -> str:
+    return ""
+
+
+def _command_read(_params: Any, result: Result) -> str:
+    reached: Any = result.get("reached") if isinstance(result, dict) else None
+    return f"a command that reached {', '.join(map(str, reached))}" if reached else ""
+
+
+_READ: dict[str, Callable[[Any, Result], str]] = {
+    "http": lambda params, _result: f"what {host_and_path(params.url)[0]} answered",
+    "command": _command_read,
+}
 
 _OUTSIDE: dict[str, Callable[[Any], Operation | None]] = {
     "command": _command,
