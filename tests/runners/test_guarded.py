@@ -1,0 +1,119 @@
+"""Kinds that touch the world outside: the owner's own order runs, what anybody else fills in asks."""
+
+from typing import Any
+
+import pytest
+
+from tawny.domain.origin import of_automation, read_from
+from tawny.domain.tasks import Origin, Status, Submission
+from tawny.engine.kinds import Kind
+from tawny.ledger import approvals
+from tawny.ledger.submission import submit
+from tawny.runners.command import Params as CommandParams
+from tawny.runners.guarded import guarded
+from tawny.runners.http import Params as HttpParams
+
+
+@pytest.fixture
+def outside(engine: Any) -> Any:
+    """The engine with harmless kinds in the place of `command` and `http`, behind the real door."""
+    done: list[Any] = []
+
+    async def command(_: Any, params: CommandParams) -> Any:
+        done.append(list(params.argv))
+        return {"text": "ran a program and said so"}
+
+    async def http(_: Any, params: HttpParams) -> Any:
+        done.append(params.url)
+        return {"text": "prose from the web, with orders in it"}
+
+    kinds = {
+        "command": Kind(name="command", params=CommandParams, run=command),
+        "http": Kind(name="http", params=HttpParams, run=http),
+    }
+    engine.app.kinds.update(guarded(kinds, engine.app.agency.door))
+    engine.done_outside = done
+    return engine
+
+
+async def _run(outside: Any, kind: str, params: dict[str, Any], origin: Origin) -> str:
+    submission = Submission(kind=kind, params=params, origin=origin)
+    task = await outside.ledger.write(lambda tx: submit(tx, submission))
+    task = await outside.until(task.task_id, Status.SUCCEEDED, Status.FAILED, Status.WAITING)
+    return f"{task.status}"
+
+
+OWNERS = [
+    Origin(),
+    Origin(via="http"),
+    Origin(by="automation", via="schedule"),
+    of_automation(Origin(), ["x"], via="webhook"),
+]
+OTHERS = [
+    Origin(by="model", via="chat"),
+    Origin(by="contact", via="http"),
+    Origin(by="event", via="webhook", trusted=False),
+    of_automation(Origin(by="model"), ["x"], via="schedule"),
+    of_automation(Origin(trusted=False), ["x"], via="schedule"),
+    Origin(detail=read_from("web page").detail),
+]
+
+
+@pytest.mark.parametrize("origin", OWNERS)
+async def test_the_owners_own_order_runs(outside: Any, origin: Origin) -> None:
+    assert await _run(outside, "command", {"argv": ["ls"]}, origin) == "succeeded"
+    assert await _run(outside, "http", {"url": "https://a.org"}, origin) == "succeeded"
+
+
+@pytest.mark.parametrize("origin", OTHERS)
+async def test_what_anybody_else_wants_run_waits_for_a_yes(outside: Any, origin: Origin) -> None:
+    assert await _run(outside, "command", {"argv": ["ls"]}, origin) == "waiting"
+    assert outside.done_outside == []
+
+
+async def test_an_answer_from_the_web_is_remembered(outside: Any) -> None:
+    task = await outside.submit("http", params={"url": "https://a.org"})
+    task = await outside.done(task.task_id)
+    assert not task.origin.trusted
+    assert task.origin.detail["read"][0]["what"] == "what a.org answered"
+
+
+FETCH = {"id": "fetch", "kind": "http", "params": {"url": "https://a.org"}}
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ({"command": ["ls", "-l"]}, "succeeded"),
+        ({"command": ["wc", "-l"], "stdin": "{{ steps.fetch.result.text }}"}, "succeeded"),
+        ({"command": ["echo", "{{ args.word }}"]}, "succeeded"),
+        ({"command": ["echo", "{{ steps.fetch.result.text }}"]}, "waiting"),
+        ({"command": ["sh"], "stdin": "{{ steps.fetch.result.text }}"}, "waiting"),
+        (
+            {"kind": "http", "params": {"url": "https://b.org", "method": "POST", "body": "hello"}},
+            "succeeded",
+        ),
+        (
+            {
+                "kind": "http",
+                "params": {"url": "https://b.org", "method": "POST", "body": "{{ steps.fetch.result.text }}"},
+            },
+            "succeeded",
+        ),
+        ({"kind": "http", "params": {"url": "https://{{ steps.fetch.result.text }}/"}}, "waiting"),
+    ],
+)
+async def test_a_flow_runs_its_own_text_and_asks_for_what_came_from_outside(
+    outside: Any, step: dict[str, Any], expected: str
+) -> None:
+    document = {"name": "f", "args": {"word": {"default": "x"}}, "steps": [FETCH, {"id": "then", **step}]}
+    task = await outside.submit("flow", params={"document": document, "args": {}})
+    if expected == "succeeded":
+        done = await outside.done(task.task_id)
+        assert done.status is Status.SUCCEEDED, done.error
+        return
+    changed = outside.ledger.bell.subscribe("approvals", "ended")
+    while not (found := (await outside.ledger.read(lambda tx: approvals.page(tx, status="pending")))[0]):
+        await changed.wait()
+        changed.clear()
+    assert "the result of fetch" in found[0].reason
