@@ -26,6 +26,7 @@ from tawny.gateway.guard import Hosts
 from tawny.gateway.hooks import HookEndpoint
 from tawny.gateway.mcp import McpEndpoint
 from tawny.gateway.panel import Panel
+from tawny.gateway.pushes import Pusher
 from tawny.gateway.signin import SignInEndpoint, SignOutEndpoint
 from tawny.gateway.site import Site
 from tawny.gateway.socket import SocketEndpoint
@@ -72,6 +73,8 @@ class Gateway:
         self._hosts = Hosts(
             host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts
         )
+        self._pusher = Pusher(ledger, clock, feed, network=config.network)
+        self.site.push_rules = self._pusher.rules
         self.site.description = openapi.describe(routes.OPERATIONS)
         self.panel = panel = Panel()
         site = self.site
@@ -112,6 +115,7 @@ class Gateway:
                 group.create_task(self.site.feed.run(), name="gateway-feed")
                 group.create_task(self.site.keyring.run(), name="gateway-keyring")
                 group.create_task(self._follow_config(), name="gateway-config")
+                group.create_task(self._pusher.run(), name="gateway-push")
         finally:
             if silence is not None:
                 silence()

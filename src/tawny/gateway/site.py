@@ -10,6 +10,7 @@ from tawny.agent.inbox import Inbox
 from tawny.agent.live import Live
 from tawny.clock import Clock
 from tawny.config import Config, Home
+from tawny.domain.network import Rules
 from tawny.engine.kinds import Kind
 from tawny.gateway.auth import Keyring
 from tawny.gateway.feed import Feed
@@ -35,6 +36,8 @@ class Site:
     """What a channel of that name can do: send, edit, buttons."""
     inbox: Inbox | None = None
     live: Live | None = None
+    push_rules: Rules = field(default_factory=Rules)
+    """Which push services may be reached."""
     address: str = ""
     """`http://HOST:PORT` once it listens."""
     started_at: int = 0

@@ -1,0 +1,179 @@
+"""Web Push: sealed for the browser alone, without content, once, also after a restart."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import http_ece
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tawny.config import Config, Home, Limits, Network
+from tawny.engine.kinds import Kind
+from tawny.ledger import push
+
+from .conftest import House, open_house
+from .test_approvals import Params, ask
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Service:
+    """A push service on this machine, and the browser behind it."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.auth = b"0123456789abcdef"
+        self.got: asyncio.Queue[tuple[dict[str, str], dict[str, Any]]] = asyncio.Queue()
+        self.status = "201 Created"
+        self.port = 0
+
+    def subscription(self) -> dict[str, Any]:
+        point = self.key.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+        keys = {"p256dh": b64(point), "auth": b64(self.auth)}
+        return {
+            "endpoint": f"http://127.0.0.1:{self.port}/push/secret-id",
+            "expirationTime": None,
+            "keys": keys,
+        }
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {
+            line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in head[1:] if ":" in line
+        }
+        body = await reader.readexactly(int(headers["content-length"]))
+        plain = http_ece.decrypt(body, private_key=self.key, auth_secret=self.auth, version="aes128gcm")
+        writer.write(f"HTTP/1.1 {self.status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+        self.got.put_nowait((headers, json.loads(plain)))
+
+    async def next(self) -> tuple[dict[str, str], dict[str, Any]]:
+        async with asyncio.timeout(10):
+            return await self.got.get()
+
+
+@asynccontextmanager
+async def service() -> AsyncGenerator[Service]:
+    made = Service()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield made
+
+
+def config(port: int) -> Config:
+    here = f"127.0.0.1:{port}"
+    return Config(
+        network=Network(allow=(here,), allow_private=(here,)),
+        limits=Limits(concurrency=8, max_running_per_owner=8),
+    )
+
+
+@asynccontextmanager
+async def open_pushing(home: Home, there: Service) -> AsyncGenerator[House]:
+    kinds = {"ask": Kind(name="ask", params=Params, run=ask)}
+    async with open_house(home, config(there.port), kinds=kinds) as house:
+        yield house
+
+
+async def test_question_reaches_the_browser_without_its_content(home: Home) -> None:
+    async with service() as there, open_pushing(home, there) as house:
+        public = (await house.client.get("/v1/push/key")).json()["public_key"]
+        assert len(base64.urlsafe_b64decode(public + "=")) == 65
+        made = await house.client.post(
+            "/v1/push/subscriptions", json={**there.subscription(), "name": "Phone"}
+        )
+        assert made.status_code == 201, made.text
+        task = await house.run("ask")
+        headers, shown = await there.next()
+        assert headers["content-encoding"] == "aes128gcm"
+        assert headers["authorization"].startswith("vapid t=")
+        assert public in headers["authorization"]
+        assert shown["task_id"] == task["task_id"]
+        assert shown["approval_id"].startswith("appr_")
+        assert "a@b" not in json.dumps(shown)
+        assert "hi" not in json.dumps(shown["body"])
+        assert (await house.client.get("/v1/push/key")).json()["public_key"] == public
+
+
+async def test_ends_are_told_as_the_task_wants(home: Home) -> None:
+    async with service() as there, open_pushing(home, there) as house:
+        await house.client.post("/v1/push/subscriptions", json=there.subscription())
+        silent = await house.run(notify="silent")
+        await house.until(silent["task_id"], "succeeded")
+        told = await house.run(notify="done_only", title="Secret plans")
+        _, shown = await there.next()
+        assert shown["task_id"] == told["task_id"]
+        assert "Secret" not in json.dumps(shown)
+
+
+async def test_restart_tells_what_happened_meanwhile_and_nothing_twice(home: Home) -> None:
+    async with service() as there:
+        async with open_pushing(home, there) as house:
+            await house.client.post("/v1/push/subscriptions", json=there.subscription())
+            await house.client.post("/v1/push/test")
+            assert (await there.next())[1]["tag"] == "test"
+            async with asyncio.timeout(5):
+                while (await house.app.ledger.read(push.told) or 0) < house.app.feed.last_seq:
+                    await asyncio.sleep(0.01)
+        async with open_pushing(home, there) as house:
+            told = await house.run(notify="done_only")
+            assert (await there.next())[1]["task_id"] == told["task_id"]
+            assert there.got.empty()
+
+
+async def test_ended_subscription_is_dropped(home: Home) -> None:
+    async with service() as there, open_pushing(home, there) as house:
+        there.status = "410 Gone"
+        await house.client.post("/v1/push/subscriptions", json=there.subscription())
+        await house.client.post("/v1/push/test")
+        await there.next()
+        async with asyncio.timeout(5):
+            while await house.app.ledger.read(push.subscriptions):
+                await asyncio.sleep(0.01)
+        assert (await house.client.post("/v1/push/test")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:9/x",
+        "https://evil.test/x",
+        "file:///etc/passwd",
+        "https://fcm.googleapis.com.evil.test/",
+    ],
+)
+async def test_other_addresses_are_no_push_services(house: House, endpoint: str) -> None:
+    body = {**Service().subscription(), "endpoint": endpoint}
+    assert (await house.client.post("/v1/push/subscriptions", json=body)).status_code in (403, 422)
+
+
+async def test_browsers_own_services_are_known(house: House) -> None:
+    for endpoint in (
+        "https://fcm.googleapis.com/fcm/send/x",
+        "https://updates.push.services.mozilla.com/wpush/v2/x",
+        "https://web.push.apple.com/x",
+    ):
+        body = {**Service().subscription(), "endpoint": endpoint}
+        assert (await house.client.post("/v1/push/subscriptions", json=body)).status_code == 201
+        assert (
+            await house.client.post("/v1/push/unsubscribe", json={"endpoint": endpoint})
+        ).status_code == 204
+
+
+async def test_wrong_keys_are_refused(house: House) -> None:
+    body = Service().subscription() | {
+        "endpoint": "https://web.push.apple.com/x",
+        "keys": {"p256dh": "x", "auth": "y"},
+    }
+    assert (await house.client.post("/v1/push/subscriptions", json=body)).status_code == 422
