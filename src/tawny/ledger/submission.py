@@ -56,6 +56,8 @@ def submit(tx: Tx, submission: Submission, *, actor: str = "owner", limits: Limi
     if limits.max_queued < _NO_LIMITS.max_queued and submission.detached:
         _check_queue(tx, submission, limits)
     blocked = _dependencies(tx, submission.after)
+    if submission.after and submission.parent_id is not None:
+        _refuse_cycle(tx, submission)
     task_id = new_id("task", tx.now)
     leader = _merge_leader(tx, submission) if submission.merge_key and not submission.after else None
     task = _insert(tx, submission, task_id, blocked=blocked, leader=leader, limits=limits)
@@ -188,6 +190,38 @@ def _dependencies(tx: Tx, wanted: tuple[After, ...]) -> int:
                 hint="name a task that has not ended, or ask for 'any'",
             )
     return blocked
+
+
+def _refuse_cycle(tx: Tx, submission: Submission) -> None:
+    """A child must not wait, over however many others, for one of those that wait for it.
+
+    Raises:
+        InvalidInput: it would.
+    """
+    ancestors: set[str] = set()
+    above = submission.parent_id
+    while above is not None and above not in ancestors:
+        ancestors.add(above)
+        above = tx.value("SELECT parent_id FROM tasks WHERE task_id = :id", id=above)
+    waits_for = [after.task for after in submission.after]
+    seen: set[str] = set()
+    while waits_for:
+        task_id = waits_for.pop()
+        if task_id in ancestors:
+            raise InvalidInput(
+                f"after: {task_id} waits for this child, so it cannot follow it",
+                hint="let it follow another task",
+            )
+        if task_id in seen:
+            continue
+        seen.add(task_id)
+        rows = tx.all(
+            "SELECT d.after_id AS id FROM dependencies d JOIN tasks t ON t.task_id = d.after_id"
+            f" WHERE d.task_id = :id AND t.status IN {ACTIVE}"
+            f" UNION SELECT task_id AS id FROM tasks WHERE parent_id = :id AND status IN {ACTIVE}",
+            id=task_id,
+        )
+        waits_for += [row["id"] for row in rows]
 
 
 def _merge_leader(tx: Tx, submission: Submission) -> str | None:
