@@ -116,8 +116,11 @@ export function SchemaForm({ schema, values, onChange }: FormProps) {
     onChange(next);
   };
   if (!properties.length) return <Field label={t("form.parameters")}>{(id) => <Json id={id} value={Object.keys(values).length ? values : undefined} onChange={(value) => onChange((value ?? {}) as Record<string, unknown>)} />}</Field>;
-  const first = properties.filter(([name]) => required.has(name));
-  const rest = properties.filter(([name]) => !required.has(name));
+  const needed = properties.filter(([name]) => required.has(name));
+  const optional = properties.filter(([name]) => !required.has(name));
+  // A form is never empty: where nothing must be given, the first two choices stand open.
+  const first = needed.length ? needed : optional.slice(0, 2);
+  const rest = needed.length ? optional : optional.slice(2);
   const row = ([name, given]: [string, Schema]) => {
     const property = resolve(given, root);
     return (
@@ -129,7 +132,7 @@ export function SchemaForm({ schema, values, onChange }: FormProps) {
   return (
     <div class="stack">
       {first.map(row)}
-      {rest.length > 4 ? <details class="more"><summary>{t("form.options", { n: rest.length })}</summary><div class="stack">{rest.map(row)}</div></details> : rest.map(row)}
+      {rest.length > 3 ? <details class="more"><summary>{t("form.options", { n: rest.length })}</summary><div class="stack">{rest.map(row)}</div></details> : rest.map(row)}
     </div>
   );
 }

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-c51498ca28b6";
-const SHELL = ["/","/assets/index-C40UNWGv.js","/assets/more-BMThLdLC.js","/assets/plan-DNmKYUBr.js","/assets/work-3T94MQIZ.js","/assets/zh-FNhWtrc_.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-23338113aeec";
+const SHELL = ["/","/assets/index-aJiBaLZP.js","/assets/more-Bwf6WHTX.js","/assets/plan-Dln4iL8i.js","/assets/work-Cpu49uOT.js","/assets/zh-FNhWtrc_.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
