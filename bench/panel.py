@@ -1,10 +1,10 @@
-"""How soon the panel stands: a cold browser before a gateway with 5,000 ended tasks, and how soon a change is on its screen.
+"""How soon the panel stands: a cold browser before a gateway with 5,000 ended tasks; how soon a change is on screen.
 
     python bench/panel.py [--tasks 5000] [--loads 5] [--save]
 
-Chromium (Debian's) and the gateway share this machine. First paint is the browser's own first contentful paint; `board` is
-when the first row of the list is in the page; `change` is from a commit's event to the moved bar, seen by the page's own clock.
-Every figure is of this run on this machine; `--save` writes them to bench/results/panel.json.
+Chromium (Debian's) and the gateway share this machine. First paint is the browser's own first contentful paint;
+`board` is when the first row of the list is in the page; `change` is from an event's time to the moved bar, by the
+page's clock. Every figure is of this run on this machine; `--save` writes them to bench/results/panel.json.
 """
 
 import argparse
@@ -89,9 +89,10 @@ async def load(browser: Browser, link: str) -> dict[str, float]:
 
 WATCH = """() => new Promise(resolve => {
     const seen = [];
-    const bars = () => [...document.querySelectorAll('[role=progressbar][aria-valuenow]')];
-    new MutationObserver(() => { seen.push(performance.timeOrigin + performance.now()); if (seen.length >= 40) resolve(seen); })
-        .observe(document.querySelector('main'), {subtree: true, attributes: true, attributeFilter: ['aria-valuenow']});
+    new MutationObserver(() => {
+        seen.push(performance.timeOrigin + performance.now());
+        if (seen.length >= 40) resolve(seen);
+    }).observe(document.querySelector('main'), {subtree: true, attributes: true, attributeFilter: ['aria-valuenow']});
 })"""
 
 
@@ -102,8 +103,14 @@ async def change(page: Page) -> list[float]:
             window.told = [];
             const response = await fetch('/v1/stream?topics=task.progress');
             const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-            (async () => { for (;;) { const {value, done} = await reader.read(); if (done) return;
-                for (const line of value.split('\\n')) if (line.startsWith('data:')) window.told.push(Date.parse(JSON.parse(line.slice(5)).time)); } })();
+            (async () => {
+                for (;;) {
+                    const {value, done} = await reader.read();
+                    if (done) return;
+                    for (const line of value.split('\\n'))
+                        if (line.startsWith('data:')) window.told.push(Date.parse(JSON.parse(line.slice(5)).time));
+                }
+            })();
         }"""
     )
     await page.get_by_role("button", name="New task").click()
@@ -111,7 +118,7 @@ async def change(page: Page) -> list[float]:
     await dialog.locator("select").first.select_option("simulate")
     await dialog.get_by_label("steps", exact=True).or_(dialog.get_by_label("steps")).first.fill("60")
     await dialog.get_by_label("step seconds").fill("0.25")
-    watching = asyncio.ensure_future(page.evaluate(WATCH))  # noqa: TID251 - a benchmark's own
+    watching = asyncio.ensure_future(page.evaluate(WATCH))
     await dialog.get_by_role("button", name="Start").click()
     moved = await watching
     told = await page.evaluate("window.told")

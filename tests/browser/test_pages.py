@@ -12,6 +12,7 @@ PAGES = [
     "board",
     "chat/main",
     "approvals",
+    "inbox",
     "automations",
     "automations/new",
     "calendar",
