@@ -53,6 +53,23 @@ def running(argv: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
+def wait_for_login(port: int, *, seconds: float = 15) -> None:
+    """Dovecot listens before it can authenticate: wait until it can."""
+    import imaplib
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(imaplib.IMAP4.error, OSError):
+            box = imaplib.IMAP4("127.0.0.1", port, timeout=5)
+            try:
+                box.login("ann", "pw")
+                return
+            finally:
+                box.logout()
+        time.sleep(0.05)
+    pytest.fail(f"nobody can log in on port {port} after {seconds} s")
+
+
 @dataclass
 class Dav:
     """A Radicale with the user `ann`, password `pw`."""
@@ -111,10 +128,15 @@ class Imap:
 
     port: int
     maildir: Path
+    tls_port: int = 0
 
     @property
     def url(self) -> str:
         return f"imap://ann@127.0.0.1:{self.port}"
+
+    @property
+    def tls_url(self) -> str:
+        return f"imaps://ann@127.0.0.1:{self.tls_port}"
 
     def deliver(self, message: bytes, *, name: str, seen: bool = False) -> None:
         folder = self.maildir / ("cur" if seen else "new")
@@ -128,12 +150,34 @@ class Imap:
 _MAIL_UID, _MAIL_GID = 65534, 65534
 
 
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody has signed, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]
+    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return certificate, key
+
+
 @contextlib.contextmanager
-def dovecot(folder: Path) -> Iterator[Imap]:
+def dovecot(folder: Path, *, certificate: tuple[Path, Path] | None = None) -> Iterator[Imap]:
     program = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
     if program is None:
         pytest.skip("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
-    port = free_port()
+    port, tls_port = free_port(), free_port() if certificate else 0
     me = pwd.getpwuid(os.geteuid()).pw_name
     root = os.geteuid() == 0
     if root:
@@ -155,12 +199,15 @@ def dovecot(folder: Path) -> Iterator[Imap]:
     if root:
         for path in (maildir, *maildir.iterdir()):
             os.chown(path, uid, gid)
+    tls = (
+        f"ssl = yes\nssl_cert = <{certificate[0]}\nssl_key = <{certificate[1]}" if certificate else "ssl = no"
+    )
     (folder / "dovecot.conf").write_text(f"""
 base_dir = {run}
 log_path = {folder}/dovecot.log
 protocols = imap
 listen = 127.0.0.1
-ssl = no
+{tls}
 disable_plaintext_auth = no
 default_internal_user = {"dovecot" if root else me}
 default_internal_group = {"dovecot" if root else "root" if me == "root" else me}
@@ -174,7 +221,7 @@ service imap-login {{
     port = {port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {tls_port}
   }}
   chroot =
 }}
@@ -191,7 +238,8 @@ userdb {{
 }}
 """)
     with running([program, "-F", "-c", str(folder / "dovecot.conf")], port):
-        yield Imap(port, maildir)
+        wait_for_login(port)
+        yield Imap(port, maildir, tls_port)
 
 
 @dataclass

@@ -165,6 +165,21 @@ async def test_wrong_imap_password_names_the_account(imap: servers.Imap, shelf: 
         await reader.mail("me", MailQuery())
 
 
+async def test_certificate_that_nobody_vouches_for_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, shelf: Any, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path_factory.mktemp("tls")
+    certificate = servers.self_signed(folder)
+    with servers.dovecot(folder, certificate=certificate) as imap:
+        imap.deliver(letter("Private"), name="1.a.x")
+        reader = shelf(mail=[Source(name="me", url=imap.tls_url, password="pw")])
+        with pytest.raises(PermanentError, match="the certificate of 127\\.0\\.0\\.1 is not valid"):
+            await reader.mail("me", MailQuery())
+        await reader.close()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        assert [mail.subject for mail in (await reader.mail("me", MailQuery())).items] == ["Private"]
+
+
 async def test_missing_imap_folder_is_named(imap: servers.Imap, shelf: Any):
     reader = shelf(mail=[Source(name="me", url=imap.url, password="pw")])
     with pytest.raises(PermanentError, match=r"Nowhere|folder") as caught:

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import re
 import socket
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
@@ -272,8 +273,12 @@ class EmailChannel(OneWay):
         imap_tools = importlib.import_module("imap_tools")
         imap = self._imap
         assert imap is not None, "only called where there is an account to read"
-        make = imap_tools.MailBox if imap.tls else imap_tools.MailBoxUnencrypted
-        box = make(imap.host, imap.port, timeout=30)
+        if imap.tls:
+            # Without a context of ours Python's IMAP client would check no certificate.
+            checked = ssl.create_default_context()
+            box = imap_tools.MailBox(imap.host, imap.port, timeout=30, ssl_context=checked)
+        else:
+            box = imap_tools.MailBoxUnencrypted(imap.host, imap.port, timeout=30)
         try:
             box.login(imap.user, imap.password, initial_folder=folder)
         except BaseException:

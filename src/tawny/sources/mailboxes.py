@@ -4,6 +4,7 @@ import imaplib
 import ipaddress
 import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -155,9 +156,17 @@ def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
     user, password = credentials(place, parts)
     try:
         box = _open_box(place, parts)
-        with box.login(user, password, initial_folder=query.folder or _folder(parts)):
+        sign_in = box.login if (user + password).isascii() else box.login_utf8
+        with sign_in(user, password, initial_folder=None):
+            if "ID" in box.client.capabilities:
+                # Some servers (163.com) show no folder to a client that does not say who it is.
+                box.client.xatom("ID", '("name" "tawny")')
+            box.folder.set(query.folder or _folder(parts))  # pyright: ignore[reportUnknownMemberType]
             yield from _newest(box, query)
     except ImapToolsError as error:
+        said = str(error).upper()
+        if "UNAVAILABLE" in said or "TEMPORARY" in said:
+            raise TemporaryError(f"{place.label}: {host} cannot let anybody in at the moment") from error
         if "login" in type(error).__name__.lower():
             raise PermanentError(
                 f"{place.label}: {host} does not let {user or 'us'} in",
@@ -165,6 +174,11 @@ def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
             ) from error
         raise PermanentError(
             f"{place.label}: {host} answers: {_line(error)}", hint="check the folder's name"
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise PermanentError(
+            f"{place.label}: the certificate of {host} is not valid: {error.verify_message}",
+            hint="check the host's name; for a certificate of your own set SSL_CERT_FILE",
         ) from error
     except (imaplib.IMAP4.error, OSError) as error:
         raise TemporaryError(
@@ -177,7 +191,7 @@ def _open_box(place: Place, parts: SplitResult) -> BaseMailBox:
     """TLS for imaps; for imap STARTTLS, and in the clear only to a private address."""
     host = parts.hostname or ""
     if parts.scheme == "imaps":
-        return MailBox(host, parts.port or 993, timeout=TIMEOUT)
+        return MailBox(host, parts.port or 993, timeout=TIMEOUT, ssl_context=_verified())
     port = parts.port or 143
     plain = MailBoxUnencrypted(host, port, timeout=TIMEOUT)
     capabilities = {str(name).upper() for name in plain.client.capabilities}
@@ -190,7 +204,12 @@ def _open_box(place: Place, parts: SplitResult) -> BaseMailBox:
             f"{place.label}: {host} offers no encryption",
             hint="use imaps://, the password would go in the clear",
         )
-    return MailBoxStartTls(host, port, timeout=TIMEOUT)
+    return MailBoxStartTls(host, port, timeout=TIMEOUT, ssl_context=_verified())
+
+
+def _verified() -> ssl.SSLContext:
+    """Certificates are checked: without a context of ours, Python's IMAP client checks none."""
+    return ssl.create_default_context()
 
 
 def _is_private(connection: socket.socket) -> bool:
