@@ -16,7 +16,7 @@ from tawny.assistants.calendar import read_calendar
 from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, learn_secrets, owner_zone, resolve_secret
+from tawny.config import Config, Home, approvers_of, learn_secrets, owner_zone, resolve_secret, secret_filler
 from tawny.delivery.channel import Accept, Channel
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
@@ -103,7 +103,7 @@ def open_shelf(home: Home, config: Config) -> Shelf:
 def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dict[str, Kind]:
     """The kinds of task that are always there, by name; building them touches nothing."""
     shelf = shelf or open_shelf(home, config)
-    way_out = WayOut(config.network)
+    way_out = WayOut(config.network, fill=secret_filler(home, config))
     workshop = Workshop(home, config)
     kinds: dict[str, Kind] = {}
     bundled = (

@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -577,6 +577,11 @@ def fill_secrets(text: str, *, url: str, home: Home, config: Config) -> str:
         return resolve_secret(entry.value, home)
 
     return _PLACE.sub(fill, text)
+
+
+def secret_filler(home: Home, config: Config) -> Callable[[str, str], str]:
+    """`fill_secrets` of one home, as the way out wants it: (a header's value, the address) → the value to send."""
+    return lambda text, url: fill_secrets(text, url=url, home=home, config=config)
 
 
 def _check_host(name: str, entry: Secret, url: str) -> None:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from tawny.config import Config, Home, Secret, secret_filler
 from tawny.domain.ipaddresses import Address
 from tawny.domain.network import parse_rules
 from tawny.errors import PermanentError, Refused, TemporaryError
@@ -227,3 +228,22 @@ async def test_silence_is_temporary() -> None:
 async def test_framing_headers_are_not_the_callers_to_set() -> None:
     with pytest.raises(Refused):
         await Egress(parse_rules(["example.com"])).fetch("GET", "http://example.com/", headers={"Host": "a"})
+
+
+async def test_a_secret_is_filled_in_at_the_last_moment_and_does_not_follow_a_redirect(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_KEY", "hub-secret-value")
+    async with serving() as own, serving() as other:
+        config = Config(secrets={"hub": Secret("env:HUB_KEY", (f"127.0.0.1:{own.port}",))})
+        listed = [f"127.0.0.1:{own.port}", f"127.0.0.1:{other.port}"]
+        egress = Egress(parse_rules([], listed), fill=secret_filler(home, config))
+        own.answers["/away"] = (302, {"location": f"http://127.0.0.1:{other.port}/"}, b"")
+        headers = {"authorization": "Bearer {{secret:hub}}", "x-key": "{{ secret:hub }}"}
+        await egress.fetch("GET", f"http://127.0.0.1:{own.port}/away", headers=headers)
+        assert own.requests[0].count("hub-secret-value") == 2
+        assert "hub-secret" not in other.requests[0]
+        assert "secret:" not in other.requests[0]
+        with pytest.raises(Refused, match="does not belong to"):
+            await egress.fetch("GET", f"http://127.0.0.1:{other.port}/", headers=headers)
+        assert len(other.requests) == 1

@@ -137,12 +137,25 @@ class Fetched(msgspec.Struct, frozen=True):
             return self.body.decode("utf-8", errors="replace")
 
 
-class Egress:
-    """Fetches on behalf of work, within the network list."""
+Fill = Callable[[str, str], str]
 
-    def __init__(self, rules: Rules, *, resolve: Resolver = system_resolver) -> None:
+
+def _as_it_is(value: str, _url: str) -> str:
+    return value
+
+
+class Egress:
+    """Fetches on behalf of work, within the network list.
+
+    `fill` puts secrets into a header's value for an address, at the last moment, or refuses to.
+    """
+
+    def __init__(
+        self, rules: Rules, *, resolve: Resolver = system_resolver, fill: Fill | None = None
+    ) -> None:
         self._rules = rules
         self._resolve = resolve
+        self._fill = fill or _as_it_is
 
     def narrowed(self, allow: Sequence[str]) -> "Egress":
         """The same for one task that may reach only `allow`.
@@ -150,7 +163,7 @@ class Egress:
         Raises:
             Refused: the task asks for more than the configuration permits.
         """
-        return Egress(self._rules.narrowed(allow), resolve=self._resolve)
+        return Egress(self._rules.narrowed(allow), resolve=self._resolve, fill=self._fill)
 
     def client(self, *, timeout: float = 30.0) -> httpx.AsyncClient:
         """A client for libraries that want one. It follows no redirect by itself: `fetch` does, with care."""
@@ -222,8 +235,9 @@ class Egress:
         try:
             async with asyncio.timeout(timeout), self._transport() as transport:
                 for hop in range(MAX_REDIRECTS + 1):
+                    filled = {name: self._fill(value, target.url) for name, value in sent.items()}
                     response = await transport.handle_async_request(
-                        _request(method, target, sent, body, timeout)
+                        _request(method, target, filled, body, timeout)
                     )
                     try:
                         step = _redirect(response, target, method, body) if follow else None

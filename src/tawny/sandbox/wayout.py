@@ -1,5 +1,6 @@
 """The way out of one home: opened at the first fetch, as the library behind it takes long to load."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +19,8 @@ _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 class WayOut:
     """Hands out the one `Egress` of the configuration's network list."""
 
-    def __init__(self, network: NetworkList) -> None:
+    def __init__(self, network: NetworkList, *, fill: Callable[[str, str], str] | None = None) -> None:
+        self._fill = fill
         self._rules = parse_rules(network.allow, network.allow_private)
         self._opened: Egress | None = None
 
@@ -26,7 +28,7 @@ class WayOut:
         if self._opened is None:
             from tawny.sandbox.egress import Egress  # noqa: PLC0415 - loads httpx, which a command line never needs
 
-            self._opened = Egress(self._rules)
+            self._opened = Egress(self._rules, fill=self._fill)
         return self._opened
 
     async def post(self, url: str, body: dict[str, Json], key: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tawny.config import Config, Home, owner_zone
+from tawny.config import Config, Home, owner_zone, secret_filler
 from tawny.domain.commands import parse_mode
 from tawny.engine.kinds import Kinds
 from tawny.ledger.database import Ledger
@@ -55,7 +55,7 @@ def bundled_tools(
     """The tools by name. `kinds` may still grow after this; `channels` lists what is configured."""
     zone = owner_zone(config)
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
-    way_out = WayOut(config.network)
+    way_out = WayOut(config.network, fill=secret_filler(home, config))
     clock = ledger.clock
     workshop = workshop or Workshop(home, config, clock)
     allowed = AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)
