@@ -6,7 +6,7 @@ import signal
 from importlib.util import find_spec
 
 from tawny import config, log
-from tawny.cli import ledger
+from tawny.cli import gateway_service, ledger
 from tawny.cli.main import add_common
 from tawny.cli.output import complain, emit, local_time, table
 from tawny.config import Config, Home
@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     token.add_argument("name")
     token.add_argument("--scopes", default="read", help="with commas; read unless told")
     add("rotate", "a new owner's token; what the old one opened is closed")
+    gateway_service.configure(add)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         "revoke": _revoke,
         "token": _token,
         "rotate": _rotate,
+        **dict.fromkeys(gateway_service.VERBS, gateway_service.run),
     }
     return actions[args.action](args, home)
 

@@ -1,0 +1,99 @@
+"""The files that the platform's service managers read, and what is asked of them; both pass one suite."""
+
+import plistlib
+from pathlib import Path
+
+import pytest
+
+from tawny.errors import PermanentError
+from tawny.service.launchd import Launchd
+from tawny.service.manager import Service
+from tawny.service.systemd import Systemd
+
+SERVICE = Service(
+    ("/opt/python", "-m", "tawny", "--home", "/home/me/my tawny", "gateway", "run"), Path("/home/me/my tawny")
+)
+
+
+class Shell:
+    """Writes down what is run, and answers as told."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.fails: set[str] = set()
+
+    def __call__(self, argv: list[str]) -> tuple[int, str]:
+        self.ran.append(" ".join(argv))
+        return (1, "no such unit") if any(word in self.fails for word in argv) else (0, "fine")
+
+
+@pytest.fixture
+def shell() -> Shell:
+    return Shell()
+
+
+@pytest.fixture(params=["systemd", "launchd"])
+def manager(request, tmp_path, shell):
+    if request.param == "systemd":
+        return Systemd(shell, folder=tmp_path / "units", user="me")
+    return Launchd(shell, folder=tmp_path / "agents", domain="gui/501")
+
+
+def test_install_writes_the_file_and_starts_it(manager, shell):
+    manager.install(SERVICE)
+
+    assert manager.file(SERVICE).read_text() == manager.text(SERVICE)
+    assert any("enable --now" in line or "bootstrap" in line for line in shell.ran)
+
+
+def test_installing_twice_changes_nothing(manager):
+    manager.install(SERVICE)
+    before = manager.file(SERVICE).read_text()
+    manager.install(SERVICE)
+
+    assert manager.file(SERVICE).read_text() == before
+
+
+def test_uninstall_leaves_no_file_and_may_be_repeated(manager):
+    manager.install(SERVICE)
+    manager.uninstall(SERVICE)
+
+    assert not manager.file(SERVICE).exists()
+    assert manager.uninstall(SERVICE) == ["there was no service"]
+
+
+def test_a_refusing_manager_is_an_error_that_says_what_it_printed(manager, shell):
+    shell.fails = {"enable", "bootstrap"}
+
+    with pytest.raises(PermanentError, match="no such unit"):
+        manager.install(SERVICE)
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "status"])
+def test_orders_reach_the_manager(manager, shell, verb):
+    manager.order(verb, SERVICE)
+
+    assert len(shell.ran) == 1
+
+
+def test_the_unit_keeps_commands_alive_and_quotes_its_paths(tmp_path, shell):
+    text = Systemd(shell, folder=tmp_path, user="me").text(SERVICE)
+
+    assert 'ExecStart=/opt/python -m tawny --home "/home/me/my tawny" gateway run' in text
+    assert {"KillMode=process", "Delegate=yes", "Restart=always", "UMask=0077"} <= set(text.splitlines())
+
+
+def test_the_agent_is_a_property_list_that_keeps_commands_alive(tmp_path, shell):
+    document = plistlib.loads(Launchd(shell, folder=tmp_path, domain="gui/501").text(SERVICE).encode())
+
+    assert document["ProgramArguments"] == list(SERVICE.argv)
+    assert document["KeepAlive"] is True
+    assert document["AbandonProcessGroup"] is True
+
+
+def test_no_lingering_is_said_with_its_mend(tmp_path, shell):
+    shell.fails = {"enable-linger"}
+
+    done = Systemd(shell, folder=tmp_path, user="me").install(SERVICE)
+
+    assert "sudo loginctl enable-linger me" in done[-1]
