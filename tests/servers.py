@@ -457,3 +457,16 @@ def database(url: str) -> Iterator[str]:
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def mosquitto(folder: Path) -> Iterator[int]:
+    """An MQTT broker that lets anybody in; its port."""
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if program is None:
+        pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
+    port = free_port()
+    config = folder / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    with running([program, "-c", str(config)], port):
+        yield port

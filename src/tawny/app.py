@@ -52,11 +52,13 @@ from tawny.runners.command import command
 from tawny.runners.flow import flow
 from tawny.runners.guarded import guarded
 from tawny.runners.http import http
+from tawny.runners.listeners import bundled_listeners
 from tawny.runners.probing import Prober
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
+from tawny.sources.listening.host import Listening
 from tawny.sources.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ class App:
     housekeeping: Housekeeping
     scheduler: Scheduler
     matcher: Matcher
+    listening: Listening
     approvals: Approvals
     limits: Limits
     feed: Feed
@@ -207,6 +210,7 @@ async def open_app(
                         app.approvals,
                         app.scheduler,
                         app.matcher,
+                        app.listening,
                         app.delivery,
                         agency.follower,
                         Endings(ledger, workshop.processes),
@@ -251,8 +255,12 @@ def _build(
         machine_is_idle=Machine(clock, busy_load=limits.busy_load).is_idle,
     )
     timers = Timers(ledger, clock, known=lambda: set(kinds))
+    way_out = WayOut(config.network)
+    listeners = bundled_listeners(
+        shelf, home.workspace, way_out, Workshop(home, config, clock), lambda ref: resolve_secret(ref, home)
+    )
     prober = Prober(
-        ledger, clock, egress=WayOut(config.network).egress, shelf=shelf, workspace=home.workspace
+        ledger, clock, egress=way_out.egress, shelf=shelf, workspace=home.workspace
     )
     watches = Watches(ledger, clock, prober.probe)
     scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=watches.look)
@@ -267,6 +275,7 @@ def _build(
         housekeeping=Housekeeping(ledger, clock, keep=keep_of(config), artifacts_root=home.artifacts),
         scheduler=scheduler,
         matcher=Matcher(ledger, clock),
+        listening=Listening(ledger, clock, listeners),
         approvals=approvals,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),
         feed=Feed(ledger, clock),

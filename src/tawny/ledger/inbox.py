@@ -11,6 +11,7 @@ from tawny.ledger.database import Row, Tx
 from tawny.ledger.tasks import Page, to_json
 
 TOPIC = "inbox"
+SOURCES_TOPIC = "event_sources"
 KEEP = 30 * DAY
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -225,3 +226,4 @@ def keep_source(
         error=None if error is None else error[:500],
         now=tx.now,
     )
+    tx.wake(SOURCES_TOPIC)

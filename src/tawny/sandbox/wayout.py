@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tawny.domain.network import parse_rules, parse_url
+from tawny.domain.network import Target, parse_rules, parse_url
 from tawny.domain.tasks import Json
 from tawny.errors import PermanentError, TemporaryError
 from tawny.sandbox.place import NetworkList
@@ -30,6 +30,16 @@ class WayOut:
 
             self._opened = Egress(self._rules, fill=self._fill)
         return self._opened
+
+    async def admit(self, target: Target) -> None:
+        """Return where the network list lets us reach the target, whatever protocol is spoken there.
+
+        Raises:
+            Refused: it may not be reached.
+        """
+        from tawny.sandbox.egress import Gate  # noqa: PLC0415 - as above
+
+        await Gate(self._rules).admit(target)
 
     async def post(self, url: str, body: dict[str, Json], key: str) -> None:
         """POST a JSON body with an `Idempotency-Key`.

@@ -15,11 +15,11 @@ from imap_tools import AND, BaseMailBox, MailBox, MailBoxStartTls, MailBoxUnencr
 from imap_tools.errors import ImapToolsError
 
 from tawny.clock import Instant, to_datetime
-from tawny.domain.mail import Mail
+from tawny.domain.mail import Address, Mail
 from tawny.errors import PermanentError, TemporaryError
 from tawny.sources.fetch import TIMEOUT, path_of
 from tawny.sources.mime import mail_of
-from tawny.sources.place import MailQuery, Place, Reading, credentials, split
+from tawny.sources.place import MailQuery, MessageQuery, Place, Reading, credentials, split
 
 _READ_BYTES = 512 * 1024
 _MBOX_TAIL = 32 * 1024 * 1024
@@ -68,6 +68,14 @@ def read(place: Place, query: MailQuery) -> Reading[Mail]:
             break
     found.sort(key=lambda mail: mail.time or 0, reverse=True)
     return Reading(place.name, tuple(found[: query.limit]), tuple(problems[:20]))
+
+
+def parse(place: Place, query: MessageQuery) -> Mail:
+    """A message that has been fetched already; one that cannot be read is a mail without words."""
+    try:
+        return mail_of(query.body, account=place.name, folder="", unread=True, flagged=False, answered=False)
+    except Exception as error:  # noqa: BLE001 - the mail package on a stranger's bytes
+        return Mail(message_id="", sender=Address(""), subject=f"(unreadable: {type(error).__name__})")
 
 
 def _fits(mail: Mail, query: MailQuery) -> bool:
@@ -155,13 +163,9 @@ def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
     host = parts.hostname or ""
     user, password = credentials(place, parts)
     try:
-        box = _open_box(place, parts)
-        sign_in = box.login if (user + password).isascii() else box.login_utf8
-        with sign_in(user, password, initial_folder=None):
-            if "ID" in box.client.capabilities:
-                # Some servers (163.com) show no folder to a client that does not say who it is.
-                box.client.xatom("ID", '("name" "tawny")')
-            box.folder.set(query.folder or _folder(parts))  # pyright: ignore[reportUnknownMemberType]
+        box = open_box(place, parts)
+        with sign_in(box, user, password):
+            select(box, query.folder or _folder(parts))
             yield from _newest(box, query)
     except ImapToolsError as error:
         said = str(error).upper()
@@ -187,8 +191,22 @@ def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
         ) from error
 
 
-def _open_box(place: Place, parts: SplitResult) -> BaseMailBox:
-    """TLS for imaps; for imap STARTTLS, and in the clear only to a private address."""
+def sign_in(box: BaseMailBox, user: str, password: str) -> BaseMailBox:
+    """Log in, whatever letters user and password are written in; a context manager that logs out."""
+    login = box.login if (user + password).isascii() else box.login_utf8
+    return login(user, password, initial_folder=None)
+
+
+def select(box: BaseMailBox, folder: str) -> None:
+    """Open a folder."""
+    if "ID" in box.client.capabilities:
+        # Some servers (163.com) show no folder to a client that does not say who it is.
+        box.client.xatom("ID", '("name" "tawny")')
+    box.folder.set(folder)  # pyright: ignore[reportUnknownMemberType]
+
+
+def open_box(place: Place, parts: SplitResult) -> BaseMailBox:
+    """Connect: TLS for imaps; for imap STARTTLS, and in the clear only to a private address."""
     host = parts.hostname or ""
     if parts.scheme == "imaps":
         return MailBox(host, parts.port or 993, timeout=TIMEOUT, ssl_context=_verified())

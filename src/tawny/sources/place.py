@@ -107,6 +107,12 @@ class PickQuery(msgspec.Struct, frozen=True, kw_only=True):
     all: bool = False
 
 
+class MessageQuery(msgspec.Struct, frozen=True):
+    """A message that has been fetched already."""
+
+    body: bytes
+
+
 class EntriesQuery(msgspec.Struct, frozen=True):
     """A feed that has been fetched already."""
 

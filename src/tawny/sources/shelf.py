@@ -25,6 +25,7 @@ from tawny.sources.place import (
     EntriesQuery,
     FeedQuery,
     MailQuery,
+    MessageQuery,
     NewEvent,
     NewMail,
     NewTodo,
@@ -157,15 +158,20 @@ class Shelf:
         answer = await self._workers.ask("feed.entries", place, EntriesQuery(body))
         return msgspec.convert(answer, Reading[FeedEntry])
 
+    async def parse_mail(self, account: str, data: bytes) -> Mail:
+        """A message that has been fetched."""
+        place = Place(noun="mail", name=account, url="")
+        return msgspec.convert(await self._workers.ask("mail.parse", place, MessageQuery(data)), Mail)
+
     async def add_event(self, new: NewEvent, *, name: str = "") -> str:
         """Write an event into the named calendar, else the first; the same uid replaces. Returns the uid."""
-        place = self._place("calendar", name or self._first("calendar"))
+        place = self.place("calendar", name or self._first("calendar"))
         uid: str = await self._workers.ask("calendar.add", place, new, again=False)
         return uid
 
     async def add_todo(self, new: NewTodo, *, name: str = "") -> str:
         """Write a to-do into the named list, else the first; the same uid does not make a second. Returns the uid."""
-        place = self._place("todo", name or self._first("todo"))
+        place = self.place("todo", name or self._first("todo"))
         uid: str = await self._workers.ask("todo.add", place, new, again=False)
         return uid
 
@@ -200,7 +206,7 @@ class Shelf:
 
     async def _ask(self, noun: str, name: str, query: msgspec.Struct, shape: type[T]) -> T:
         """One read: by the plugin whose scheme the address has, else in a child process."""
-        place = self._place(noun, name)
+        place = self.place(noun, name)
         kind = self._kinds.get((noun, split(place).scheme))
         if kind is None:
             return msgspec.convert(await self._workers.ask(f"{noun}.read", place, query), shape)
@@ -228,7 +234,12 @@ class Shelf:
         if not done.cancelled():
             done.exception()  # looked at, so that nobody having waited is no warning
 
-    def _place(self, noun: str, name: str) -> Place:
+    def place(self, noun: str, name: str) -> Place:
+        """A configured source, its secret resolved.
+
+        Raises:
+            NotFound: none has that name.
+        """
         source = self._settings[noun].get(name)
         if source is None:
             known = ", ".join(self._settings[noun]) or "none"

@@ -23,6 +23,7 @@ from tawny.sources.place import (
     EntriesQuery,
     FeedQuery,
     MailQuery,
+    MessageQuery,
     NewEvent,
     NewTodo,
     PickQuery,
@@ -41,6 +42,7 @@ JOBS: dict[str, tuple[str, str, type[msgspec.Struct]]] = {
     "weather.read": ("tawny.sources.forecasts", "read", WeatherQuery),
     "contacts.read": ("tawny.sources.addressbooks", "read", ContactQuery),
     "page.pick": ("tawny.sources.extraction", "pick", PickQuery),
+    "mail.parse": ("tawny.sources.mailboxes", "parse", MessageQuery),
     "feed.entries": ("tawny.sources.feeds", "entries", EntriesQuery),
     "document.read": ("tawny.sources.documents", "read", DocumentQuery),
 }

@@ -1,0 +1,291 @@
+"""Sources of events against the real things: a Dovecot, a mosquitto, files, feeds, calendars, programs."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.test_watches import Shop, shop  # noqa: F401 - a fixture
+from tests.servers import dovecot, mosquitto
+
+from tawny.app import App, open_app
+from tawny.clock import SystemClock
+from tawny.config import Config, Home, Network, Source, Sources
+from tawny.engine import automations as orders
+from tawny.ledger import automations, inbox, outbox
+from tawny.sources.listening.imap import is_verified
+from tawny.testing import FakeClock
+
+Read = Callable[[], Awaitable[Any]]
+
+
+async def until(app: App, read: Callable[[Any], Any], *, seconds: float = 15) -> Any:
+    """Wait for what is read to be something."""
+    changed = app.ledger.bell.subscribe("events", "inbox", "automations", "event_sources")
+    async with asyncio.timeout(seconds):
+        while not (found := await app.ledger.read(read)):
+            await changed.wait()
+            changed.clear()
+    return found
+
+
+def events(tx: Any, source: str) -> list[inbox.InboxEvent]:
+    return list(reversed(inbox.page(tx, source=source, limit=100).items))
+
+
+def document(source: str, **on: Any) -> dict[str, Any]:
+    action = {"type": "remind", "parameters": {"text": "{{ event_id }}"}}
+    return {"name": "It", "on": {"source": source, **on}, "action": action}
+
+
+async def add(app: App, given: dict[str, Any]) -> automations.Automation:
+    return await app.ledger.write(lambda tx: orders.add(tx, given, kinds=app.kinds, timezone="UTC"))
+
+
+async def ready(app: App, source: str) -> None:
+    """Until the listener has taken its first look."""
+    await until(
+        app, lambda tx: [s for s in inbox.source_states(tx) if s.source.startswith(source) and s.cursor]
+    )
+
+
+async def test_files_made_and_changed_are_events_also_while_nobody_looked(home: Home) -> None:
+    folder = home.workspace / "drop"
+    folder.mkdir()
+    (folder / "old.pdf").write_text("was here")
+    async with open_app(home, Config()) as app:
+        await add(app, document("file", path="drop", pattern="*.pdf"))
+        await ready(app, "file")
+        (folder / "new.pdf").write_text("one")
+        (folder / "not.txt").write_text("x")
+        found = await until(app, lambda tx: [e for e in events(tx, "file") if e.tasks])
+        assert [(e.data["name"], e.data["change"]) for e in found] == [("new.pdf", "made")]
+    (folder / "away.pdf").write_text("two")
+    (folder / "new.pdf").write_text("changed now")
+    async with open_app(home, Config()) as app:
+        found = await until(app, lambda tx: len(e := [e for e in events(tx, "file") if e.tasks]) == 3 and e)
+        assert {(e.data["name"], e.data["change"]) for e in found[1:]} == {
+            ("away.pdf", "made"),
+            ("new.pdf", "changed"),
+        }
+
+
+def message(number: int, sender: str = "boss@example.org") -> bytes:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = f"The Boss <{sender}>", "ann@example.org", f"Invoice {number}"
+    mail["Message-ID"] = f"<m{number}@example.org>"
+    mail.set_content(f"please pay {number}")
+    return mail.as_bytes()
+
+
+@pytest.fixture
+def mail_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("MAIL_PASSWORD", "pw")
+    return home
+
+
+async def test_mail_comes_by_idle_once_each_and_from_known_senders(mail_home: Home, tmp_path: Path) -> None:
+    with dovecot(tmp_path) as server:
+        server.deliver(message(1), name="1")
+        source = Source(name="home", url=server.url, password="env:MAIL_PASSWORD")
+        config = Config(sources=Sources(mail=(source,)))
+        async with open_app(mail_home, config) as app:
+            await add(
+                app, document("email", senders=["boss@example.org"], filter='contains(subject, "Invoice")')
+            )
+            await ready(app, "email")
+            server.deliver(message(2), name="2")
+            await until(app, lambda tx: len(events(tx, "email")) == 1)
+            server.deliver(message(3, sender="spam@example.net"), name="3")
+            found = await until(
+                app, lambda tx: len(e := events(tx, "email")) == 2 and not inbox.has_new(tx) and e
+            )
+            assert [(e.data["subject"], bool(e.tasks)) for e in found] == [
+                ("Invoice 2", True),
+                ("Invoice 3", False),
+            ]
+            assert found[0].data["sender"] == "boss@example.org"
+            assert found[0].trust == "untrusted"
+        server.deliver(message(4), name="4")
+        async with open_app(mail_home, config) as app:
+            found = await until(app, lambda tx: len(e := events(tx, "email")) == 3 and e)
+            assert found[2].data["text"].strip() == "please pay 4"
+
+
+async def test_a_new_uidvalidity_is_a_first_look_again(mail_home: Home, tmp_path: Path) -> None:
+    with dovecot(tmp_path) as server:
+        server.deliver(message(1), name="1")
+        source = Source(name="home", url=server.url, password="env:MAIL_PASSWORD")
+        config = Config(sources=Sources(mail=(source,)))
+        async with open_app(mail_home, config) as app:
+            await add(app, document("email"))
+            await ready(app, "email")
+            key = (await app.ledger.read(inbox.source_states))[0].source
+        async with open_app(mail_home, config) as app:
+
+            def forget(tx: Any) -> None:
+                inbox.keep_source(tx, key, cursor={"validity": 1, "uid": 0})
+
+            await app.ledger.write(forget)
+        async with open_app(mail_home, config) as app:
+            await until(app, lambda tx: inbox.source_state(tx, key).cursor.get("validity") != 1)
+            assert await app.ledger.read(lambda tx: events(tx, "email")) == []
+
+
+@pytest.mark.timeout(60)
+async def test_a_source_that_stops_answering_says_so_once(mail_home: Home, tmp_path: Path) -> None:
+    with dovecot(tmp_path) as server:
+        url = server.url
+    clock = FakeClock()
+    config = Config(sources=Sources(mail=(Source(name="home", url=url, password="env:MAIL_PASSWORD"),)))
+    async with open_app(mail_home, config, clock=clock) as app:
+        automation = await add(app, document("email"))
+        for failures in range(1, 6):
+            await until(app, lambda tx, n=failures: any(s.failures == n for s in inbox.source_states(tx)))
+            clock.set(clock.now() + 600_000_000)
+        lines = await app.ledger.read(lambda tx: outbox.page(tx, limit=50))
+        told = [line for line in lines if line.transition.endswith(":source") and line.fallback_of is None]
+        assert len(told) == 1
+        assert "does not answer, 3 times in a row" in told[0].message.text
+        assert automation.name in told[0].message.text
+
+
+def test_a_sender_is_verified_by_the_topmost_word_of_the_own_server() -> None:
+    good = b"Authentication-Results: mx.example; dmarc=pass (p=none)\r\n header.from=example.org\r\nFrom: a\r\n\r\n"
+    assert is_verified(good, "boss@example.org")
+    assert not is_verified(good, "boss@evil.example")
+    assert not is_verified(
+        b"Authentication-Results: mx; dmarc=fail header.from=example.org\n\n", "b@example.org"
+    )
+    forged = b"Authentication-Results: mx; dmarc=fail header.from=a.b\n" + good.replace(b"\r\n", b"\n")
+    assert not is_verified(forged, "boss@example.org")
+    assert not is_verified(
+        b"From: boss@example.org\n\nAuthentication-Results: x; dmarc=pass", "boss@example.org"
+    )
+
+
+FEED = """<rss version="2.0"><channel><title>News</title>{items}</channel></rss>"""
+
+
+def feed(*numbers: int) -> bytes:
+    item = "<item><title>T{n}</title><link>https://example.org/{n}</link><guid>g{n}</guid></item>"
+    return FEED.format(items="".join(item.format(n=n) for n in numbers)).encode()
+
+
+async def test_feed_entries_come_once_and_the_first_look_is_no_news(home: Home, shop: Shop) -> None:  # noqa: F811
+    shop.kind, shop.body = "application/rss+xml", feed(2, 1)
+    clock = FakeClock()
+    config = Config(network=Network(allow_private=(f"127.0.0.1:{shop.server.server_port}",)))
+    async with open_app(home, config, clock=clock) as app:
+        await add(app, document("rss", url=shop.url, every="15m"))
+        await ready(app, "rss")
+        assert await app.ledger.read(lambda tx: events(tx, "rss")) == []
+        shop.body = feed(4, 3, 2, 1)
+        for _ in range(2):
+            asked = shop.asked
+            while shop.asked == asked:
+                clock.set(clock.now() + 900_000_000)
+                await asyncio.sleep(0.02)
+            await until(app, lambda tx: len(events(tx, "rss")) == 2)
+        found = await app.ledger.read(lambda tx: events(tx, "rss"))
+        assert [e.data["title"] for e in found] == ["T3", "T4"]
+
+
+async def test_mqtt_messages_are_events_and_lasting_ones_wait_for_us(home: Home, tmp_path: Path) -> None:
+    aiomqtt = pytest.importorskip("aiomqtt")
+    with mosquitto(tmp_path) as port:
+        config = Config(network=Network(allow_private=(f"127.0.0.1:{port}",)))
+        url = f"mqtt://127.0.0.1:{port}"
+
+        async def publish(topic: str, payload: str, *, retain: bool = False) -> None:
+            async with aiomqtt.Client("127.0.0.1", port) as client:
+                await client.publish(topic, payload, qos=1, retain=retain)
+
+        async with open_app(home, config) as app:
+            await add(app, document("mqtt", url=url, topic="home/+/door", filter="open == true"))
+            await ready(app, "mqtt")
+            await publish("home/front/door", json.dumps({"open": True}))
+            await publish("home/back/door", json.dumps({"open": False}))
+            await publish("garden/door", json.dumps({"open": True}))
+            found = await until(
+                app, lambda tx: len(e := events(tx, "mqtt")) == 2 and not inbox.has_new(tx) and e
+            )
+            assert [(e.data["topic"], bool(e.tasks)) for e in found] == [
+                ("home/front/door", True), ("home/back/door", False),
+            ]  # fmt: skip
+        await publish("home/front/door", json.dumps({"open": True, "late": 1}))
+        async with open_app(home, config) as app:
+            found = await until(app, lambda tx: len(e := events(tx, "mqtt")) == 3 and e)
+            assert found[2].data["late"] == 1
+
+
+CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//t//t//EN
+BEGIN:VEVENT
+UID:meeting-1
+DTSTAMP:20260301T000000Z
+DTSTART:20260302T090000Z
+DTEND:20260302T100000Z
+SUMMARY:Product weekly
+LOCATION:Room A
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+async def test_the_calendar_tells_a_quarter_of_an_hour_before(home: Home) -> None:
+    (home.root / "work.ics").write_text(CALENDAR.replace("\n", "\r\n"))
+    source = Source(name="work", url=f"file://{home.root}/work.ics")
+    clock = FakeClock("2026-03-02T08:30:00Z")
+    async with open_app(home, Config(sources=Sources(calendar=(source,))), clock=clock) as app:
+        await add(app, document("calendar", before="15m"))
+        while not (found := await app.ledger.read(lambda tx: events(tx, "calendar"))):
+            await asyncio.sleep(0.05)
+            due = clock.next_due()
+            assert clock.now() <= clock_at("2026-03-02T08:45:00Z"), "it was not told in time"
+            if due is not None:
+                clock.set(due)
+        assert [(e.data["title"], e.data["location"]) for e in found] == [("Product weekly", "Room A")]
+        assert found[0].received_at == clock_at("2026-03-02T08:45:00Z")
+
+
+def clock_at(text: str) -> int:
+    return FakeClock(text).now()
+
+
+needs_sandbox = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="bubblewrap is not installed (Debian: apt-get install bubblewrap)"
+)
+
+
+@needs_sandbox
+async def test_the_end_of_a_program_and_the_lines_of_another_are_events(home: Home) -> None:
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(open_app(home, Config()))
+        await add(app, document("process", argv=["sh", "-c", "echo built; exit 3"]))
+        lines = "for n in 1 2 3; do echo line $n; echo ERROR $n; sleep 0.2; done; sleep 60"
+        await add(app, document("stream", argv=["sh", "-c", lines], match="ERROR (.*)"))
+        ended = await until(app, lambda tx: events(tx, "process"))
+        assert (ended[0].data["exit_code"], ended[0].data["output"].strip()) == (3, "built")
+        found = await until(app, lambda tx: len(e := events(tx, "stream")) == 3 and e)
+        assert [(e.data["line"], e.data["groups"]) for e in found] == [
+            (f"ERROR {n}", [str(n)]) for n in (1, 2, 3)
+        ]
+
+
+async def test_a_listener_goes_with_its_last_automation(home: Home) -> None:
+    (home.workspace / "drop").mkdir()
+    async with open_app(home, Config(), clock=SystemClock()) as app:
+        await add(app, document("file", path="drop"))
+        await ready(app, "file")
+        assert len(app.listening.places) == 1
+        await app.ledger.write(lambda tx: orders.stop(tx, "It"))
+        async with asyncio.timeout(5):
+            while app.listening.places:
+                await asyncio.sleep(0.01)
