@@ -11,10 +11,9 @@ from tawny.clock import iso
 from tawny.domain.automations import On
 from tawny.domain.tasks import Json
 from tawny.errors import TemporaryError
-from tawny.runners.command import find_program
 from tawny.sandbox.commands import Command, Commands
 from tawny.sandbox.order import Limits, Order
-from tawny.sandbox.place import Workplace
+from tawny.sandbox.place import Workplace, find_program
 from tawny.sources.listening.files import changes
 from tawny.sources.listening.host import Desk, Event, Listener, key_of
 
