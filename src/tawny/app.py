@@ -259,9 +259,7 @@ def _build(
     listeners = bundled_listeners(
         shelf, home.workspace, way_out, Workshop(home, config, clock), lambda ref: resolve_secret(ref, home)
     )
-    prober = Prober(
-        ledger, clock, egress=way_out.egress, shelf=shelf, workspace=home.workspace
-    )
+    prober = Prober(ledger, clock, egress=way_out.egress, shelf=shelf, workspace=home.workspace)
     watches = Watches(ledger, clock, prober.probe)
     scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=watches.look)
     return App(

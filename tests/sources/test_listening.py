@@ -245,14 +245,16 @@ async def test_the_calendar_tells_a_quarter_of_an_hour_before(home: Home) -> Non
     clock = FakeClock("2026-03-02T08:30:00Z")
     async with open_app(home, Config(sources=Sources(calendar=(source,))), clock=clock) as app:
         await add(app, document("calendar", before="15m"))
-        while not (found := await app.ledger.read(lambda tx: events(tx, "calendar"))):
-            await asyncio.sleep(0.05)
-            due = clock.next_due()
-            assert clock.now() <= clock_at("2026-03-02T08:45:00Z"), "it was not told in time"
-            if due is not None:
-                clock.set(due)
+        told_at = clock_at("2026-03-02T08:45:00Z")
+        async with asyncio.timeout(20):
+            while not (found := await app.ledger.read(lambda tx: events(tx, "calendar"))):
+                await asyncio.sleep(0.01)
+                due = clock.next_due()
+                # while the calendar is being read the listener does not sleep, and the next due time is another's
+                if due is not None and due <= told_at:
+                    clock.set(due)
         assert [(e.data["title"], e.data["location"]) for e in found] == [("Product weekly", "Room A")]
-        assert found[0].received_at == clock_at("2026-03-02T08:45:00Z")
+        assert found[0].received_at == told_at
 
 
 def clock_at(text: str) -> int:
