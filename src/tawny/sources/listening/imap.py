@@ -25,6 +25,8 @@ from tawny.sources.shelf import Shelf
 
 _IDLE_SECONDS = 25 * 60
 """IDLE is renewed before servers end it (29 minutes)."""
+_SETTLE_SECONDS = 2
+"""After something has come we look once more: servers overlook what comes in the instant before IDLE begins."""
 _READ_BYTES = 256 * 1024
 _MOST_AT_ONCE = 50
 
@@ -117,13 +119,16 @@ class Connection:
         if not isinstance(last, int):
             last = following - 1
         report(validity, last, [])
+        patience = _SETTLE_SECONDS
         while not self._stop.is_set():
             while fresh := self._fetch(last):
                 last = fresh[-1][0]
                 report(validity, last, fresh)
-            self._wait()
+                patience = _SETTLE_SECONDS
+            self._wait(patience)
+            patience = _IDLE_SECONDS
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         """Wait in IDLE until the server says something.
 
         What it says in one breath with the start of IDLE lies in the library's buffer already, where waiting for
@@ -139,7 +144,7 @@ class Connection:
             finally:
                 client.sock.settimeout(TIMEOUT)
             if not said_already:
-                idle.poll(timeout=_IDLE_SECONDS)
+                idle.poll(timeout=seconds)
 
     def _fetch(self, last: int) -> list[Raw]:
         """The messages after the one with that number, oldest first."""
