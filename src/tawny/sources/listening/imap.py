@@ -19,7 +19,7 @@ from tawny.domain.tasks import Json
 from tawny.errors import PermanentError, TemporaryError
 from tawny.sources.fetch import TIMEOUT
 from tawny.sources.listening.host import Desk, Event
-from tawny.sources.mailboxes import open_box
+from tawny.sources.mailboxes import open_box, select, sign_in
 from tawny.sources.place import Place, credentials, split
 from tawny.sources.shelf import Shelf
 
@@ -100,7 +100,8 @@ class Connection:
         user, password = credentials(self._place, parts)
         try:
             self._box = open_box(self._place, parts)
-            with self._box.login(user, password, initial_folder=self._on.mailbox):
+            with sign_in(self._box, user, password):
+                select(self._box, self._on.mailbox)
                 self._follow(report)
         except ImapToolsError as error:
             raise PermanentError(
