@@ -62,3 +62,41 @@ async def test_run_now_starts_a_task_that_can_be_opened(room: Room) -> None:
     await page.locator("[data-action=run]").click()
     await page.get_by_role("button", name="Open").click()
     await expect(page.locator("[data-task]")).to_have_attribute("data-status", "succeeded")
+
+
+async def test_an_automation_is_changed_with_the_form_and_keeps_the_rest(room: Room) -> None:
+    document = {
+        "name": "Stretch",
+        "type": "scheduled",
+        "schedule": {"type": "cron", "expression": "0 8 * * *"},
+        "action": {"type": "remind", "parameters": {"text": "stretch"}},
+        "policy": {"misfire": "skip", "timeout": "5m"},
+    }
+    made = (await room.house.client.post("/v1/automations", json=document)).json()
+    page = await room.enter(at=f"#/automations/{made['id']}/edit")
+    await page.get_by_label("Name").fill("Stretch more")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("heading", name="Stretch more", level=1)).to_be_visible()
+    (kept,) = (await room.house.client.get("/v1/automations")).json()["items"]
+    assert kept["id"] == made["id"]
+    assert kept["policy"]["misfire"] == "skip"
+    await page.get_by_role("button", name="Pause").click()
+    await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    await page.get_by_role("button", name="Try without doing it").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Nothing is run")
+    await expect(page.get_by_role("dialog")).to_contain_text("No problems found")
+
+
+async def test_a_removed_automation_is_gone_after_a_second_thought(room: Room) -> None:
+    document = {
+        "name": "Gone",
+        "type": "scheduled",
+        "schedule": {"type": "every", "interval": "1h"},
+        "action": {"type": "remind", "parameters": {"text": "x"}},
+    }
+    made = (await room.house.client.post("/v1/automations", json=document)).json()
+    page = await room.enter(at=f"#/automations/{made['id']}")
+    await page.get_by_role("button", name="Remove").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    await expect(page.get_by_text("Let it happen by itself")).to_be_visible()
+    assert (await room.house.client.get("/v1/automations")).json()["items"] == []

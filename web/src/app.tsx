@@ -100,7 +100,7 @@ function TabBar({ current, onMore }: { current: string; onMore: () => void }) {
   return (
     <nav class="tabbar" aria-label={t("nav")}>
       {shown.map((route) => <NavLink key={route.name} route={route} current={current} />)}
-      <button type="button" class="nav-link" onClick={onMore} aria-current={!TABS.includes(current) && current !== "tasks" ? "page" : undefined}><Icon name="menu" /><span>{t("nav.more")}</span></button>
+      <button type="button" class="nav-link" onClick={onMore} aria-current={!TABS.includes(current) && current !== "tasks" ? "page" : undefined}><Icon name="menu" /><span>{t("nav.more")}</span>{unread.value.length > 0 && <span class="badge calm">{unread.value.length > 99 ? "99+" : unread.value.length}</span>}</button>
     </nav>
   );
 }

@@ -101,7 +101,7 @@ function One({ id, edit }: { id: string; edit: boolean }) {
   const { data, error } = useLoad(async () => {
     const found = await optional(get<Automation>(`/v1/automations/${encodeURIComponent(id)}`), null);
     return found && withId(found);
-  }, `${id}:${loaded.value}:${known?.status}:${known?.next_run}`);
+  }, `${id}:${loaded.value}:${JSON.stringify(known)}`);
   const automation = data ?? known;
   const back = { href: "#/automations", label: t("nav.automations") };
   if (!automation) return <Page title={t("automation")} back={back}>{error ? <Problem error={error} /> : loaded.value && data === null ? <Empty icon="repeat" title={t("error.missing")} /> : <Loading />}</Page>;

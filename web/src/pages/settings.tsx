@@ -20,6 +20,12 @@ export function changes(before: Values, after: Values, prefix: string): Values {
   return found;
 }
 
+/** Whether a table says anything else than its defaults. */
+function isSet(value: unknown, usual: unknown): boolean {
+  const text = JSON.stringify(value ?? {});
+  return text !== "{}" && text !== JSON.stringify(usual ?? {});
+}
+
 function Section({ name, schema, root, values, onSaved }: { name: string; schema: Schema; root: Schema; values: Values; onSaved: (restart: boolean) => void }) {
   const [draft, setDraft] = useState(values);
   const [error, setError] = useState<string | null>(null);
@@ -71,7 +77,7 @@ export default function Settings() {
       {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.schema ? (
         <Empty icon="settings" title={t("settings.none")}>{t("settings.none_hint")} <code>tawny config set KEY VALUE</code></Empty>
       ) : <div class="accordion">{forms.map(([name, schema]) => (
-        <details key={name}><summary><span class="section-name">{name}</span><span class="hint section-keys">{Object.keys(schema.properties ?? {}).slice(0, 4).map((key) => key.replace(/_/g, " ")).join(", ")}</span>{values[name] && Object.keys(values[name] as Values).length ? <Chip tone="good">{t("settings.set")}</Chip> : null}</summary>
+        <details key={name}><summary><span class="section-name">{name}</span><span class="hint section-keys">{Object.keys(schema.properties ?? {}).slice(0, 4).map((key) => key.replace(/_/g, " ")).join(", ")}</span>{isSet(values[name], top.properties?.[name]?.default) ? <Chip tone="good">{t("settings.set")}</Chip> : null}</summary>
           {schema.description && <p class="hint">{schema.description}</p>}
           <Section key={JSON.stringify(values[name] ?? {})} name={name} schema={schema} root={root} values={(values[name] as Values | undefined) ?? {}} onSaved={(again) => {
             setRestart(restart || again);

@@ -6,6 +6,17 @@ import { now } from "../store/live";
 import type { Automation, Schedule } from "../types";
 import { kindTitle } from "./newtask";
 
+export type Draft = Partial<Automation> & { action: Automation["action"] };
+
+const READ_ONLY = ["id", "task_id", "automation_id", "created_at", "updated_at", "last_run", "next_run", "next_runs", "reason", "failures", "version", "origin", "owner"] as const;
+
+/** What a person may change of a document. */
+export function editable(document: Partial<Automation>): Draft {
+  const copy: Record<string, unknown> = { ...document };
+  for (const name of READ_ONLY) delete copy[name];
+  return copy as Draft;
+}
+
 const plain = /^(\d{1,2}) (\d{1,2}) \* \* (\*|1-5|[0-7])$/;
 
 /** The commonest cron lines in words; any other as it is, as a wrong paraphrase is worse than none. */

@@ -8,7 +8,7 @@ import { go, to } from "../router";
 import { automations, loadAutomations } from "../store/lists";
 import { now } from "../store/live";
 import type { Automation, Occurrence, Page as PageOf } from "../types";
-import { actionText, whenText } from "./automation";
+import { actionText, editable, whenText } from "./automation";
 import { Icon } from "./icon";
 import { asText, Button, Dialog, Page, Plain, Problem, StatusChip, tell, useLoad } from "./parts";
 import { TaskLink } from "./task";
@@ -90,7 +90,7 @@ export function Details({ automation, onRun, onRunning }: DetailsProps) {
   const active = automation.status === "active";
   const off = automation.status === "disabled";
   const policy = Object.entries(automation.policy ?? {}).filter(([, value]) => value !== null && value !== undefined);
-  const { last_run: _l, next_run: _n, created_at: _c, ...document } = automation;
+  const document = editable(automation);
   return (
     <Page wide title={automation.name} back={{ href: "#/automations", label: t("nav.automations") }} lead={<StatusChip status={automation.status} />} actions={<>
       <Button kind="primary" icon="bolt" action="run" onClick={onRun}>{t("automation.run_now")}</Button>

@@ -9,21 +9,10 @@ import { loadAutomations, withId } from "../store/lists";
 import { now, serverStatus } from "../store/live";
 import type { Automation, Page as PageOf, Schedule } from "../types";
 import { nextTimes, Rehearse } from "./automationdetails";
-import { whenText } from "./automation";
+import { editable, whenText, type Draft } from "./automation";
 import { BUILT_IN, defaults, kindTitle, loadKinds, tidy, type Kind } from "./newtask";
 import { Button, Field, Page, sentence, Tabs, tell } from "./parts";
 import { SchemaForm } from "./schema";
-
-type Draft = Partial<Automation> & { action: Automation["action"] };
-
-const READ_ONLY = ["id", "task_id", "automation_id", "created_at", "last_run", "next_run"] as const;
-
-/** What a person may change of a document. */
-export function editable(document: Partial<Automation>): Draft {
-  const copy: Record<string, unknown> = { ...document };
-  for (const name of READ_ONLY) delete copy[name];
-  return copy as Draft;
-}
 
 /** The parts that a type of automation has, the others taken away, so that switching to and fro leaves no remains. */
 export function asType(draft: Draft, type: Automation["type"], timezone: string | undefined): Draft {

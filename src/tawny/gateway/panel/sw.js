@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-23338113aeec";
-const SHELL = ["/","/assets/index-aJiBaLZP.js","/assets/more-Bwf6WHTX.js","/assets/plan-Dln4iL8i.js","/assets/work-Cpu49uOT.js","/assets/zh-FNhWtrc_.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-5040593688c3";
+const SHELL = ["/","/assets/index-CD33s7uo.js","/assets/more-cManRLnn.js","/assets/plan-C2wsq2db.js","/assets/work-n0hTxAs8.js","/assets/zh-FNhWtrc_.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
