@@ -1,5 +1,6 @@
 """One run of the agent: the model calls and tool calls of a turn, journaled, counted, watched for loops."""
 
+import copy
 import json
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any
@@ -191,6 +192,17 @@ async def _stream(rc: RunContext[Run], events: AsyncIterable[AgentStreamEvent]) 
     await rc.deps.stream(events)
 
 
+class _Schema(dict[str, Any]):
+    """A schema that nobody edits: the library copies every tool's for every request, and may have this one itself."""
+
+    def __copy__(self) -> "_Schema":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        # A provider that rewrites schemas gets one of its own.
+        return copy.deepcopy(dict(self), memo)
+
+
 def schema_of(tool: OurTool) -> dict[str, Any]:
     """The JSON schema of a tool's parameters, as models want it: an object at the top."""
     (top,), parts = msgspec.json.schema_components([tool.params], ref_template="#/$defs/{name}")
@@ -199,7 +211,7 @@ def schema_of(tool: OurTool) -> dict[str, Any]:
     schema.setdefault("properties", {})
     if parts:
         schema["$defs"] = parts
-    return schema
+    return _Schema(schema)
 
 
 def _as_library_tool(tool: OurTool) -> Tool[Run]:

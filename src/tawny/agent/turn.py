@@ -183,7 +183,9 @@ class Turns:
                     tx, get(tx, run_id), "notify_changed", notify=Notify.SILENT
                 )
             )
-        turn.finish(transcript.to_entries(messages), text)
+        entries = transcript.to_entries(messages)
+        entries[-1] = msgspec.structs.replace(entries[-1], task_ids=turn.task_ids)
+        turn.finish(entries, text)
         return result
 
     async def _converse(

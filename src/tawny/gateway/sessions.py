@@ -32,6 +32,7 @@ class Message(msgspec.Struct):
     text: str
     time: Time
     run_id: str
+    task_ids: list[str]
 
 
 class Say(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,8 +78,13 @@ def transcript(tx: Tx, call: Call[Transcript, Nothing]) -> dict[str, Any]:
         tx, call.path["key"], after=after or 0, limit=call.query.limit, newest=after is None
     )
     more = after is not None and len(found) == call.query.limit
+    items = [entry.document() for entry in found]
+    if after is None:
+        # What was just said stands there at once; it enters the transcript with its answer.
+        waiting = sessions.unanswered(tx, call.path["key"])
+        items += [{**entry.document(), "message_id": entry.run_id} for entry in waiting]
     return {
-        "items": [entry.document() for entry in found],
+        "items": items,
         "next_cursor": str(found[-1].n) if more else None,
     }
 

@@ -57,6 +57,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     n: int = 0
     run_id: str = ""
+    task_ids: list[str] = []
     time: Instant = 0
 
     def document(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "text": self.text,
             "time": iso(self.time),
             "run_id": self.run_id,
+            "task_ids": self.task_ids,
         }
         if self.role == "tool":
             name, _, result = self.text.partition("\n")
@@ -103,7 +105,8 @@ def _session(row: Row) -> Session:
 
 
 def _entry(row: Row) -> Entry:
-    return Entry(**{name: row[name] for name in Entry.__struct_fields__})
+    fields = {name: row[name] for name in Entry.__struct_fields__ if name != "task_ids"}
+    return Entry(**fields, task_ids=_decode(row["task_ids"]))
 
 
 def _input(row: Row) -> Input:
@@ -213,8 +216,8 @@ def append(tx: Tx, session: str, run_id: str, entries: Sequence[Entry], *, first
     )
     start = last - len(entries)
     tx.execute_many(
-        "INSERT INTO transcript (session, n, run_id, position, role, text, message, size, time)"
-        " VALUES (:session, :n, :run_id, :position, :role, :text, :message, :size, :now)",
+        "INSERT INTO transcript (session, n, run_id, position, role, text, message, size, task_ids, time)"
+        " VALUES (:session, :n, :run_id, :position, :role, :text, :message, :size, :task_ids, :now)",
         [
             {
                 "session": session,
@@ -225,6 +228,7 @@ def append(tx: Tx, session: str, run_id: str, entries: Sequence[Entry], *, first
                 "text": entry.text,
                 "message": entry.message,
                 "size": len(entry.message),
+                "task_ids": to_json(entry.task_ids),
                 "now": tx.now,
             }
             for index, entry in enumerate(entries)
@@ -239,7 +243,7 @@ def entries(
     """The transcript after entry `after`, oldest first; with `newest` the last `limit` of it."""
     order = "DESC" if newest else "ASC"
     rows = tx.all(
-        "SELECT n, run_id, role, text, message, time FROM transcript WHERE session = :session AND n > :after"
+        "SELECT n, run_id, role, text, message, task_ids, time FROM transcript WHERE session = :session AND n > :after"
         f" ORDER BY n {order} LIMIT :limit",
         session=session,
         after=after,
@@ -252,7 +256,7 @@ def entries(
 def of_run(tx: Tx, session: str, run_id: str) -> list[Entry]:
     """What a run has appended."""
     rows = tx.all(
-        "SELECT n, run_id, role, text, message, time FROM transcript WHERE session = :session"
+        "SELECT n, run_id, role, text, message, task_ids, time FROM transcript WHERE session = :session"
         " AND run_id = :run_id ORDER BY position",
         session=session,
         run_id=run_id,
@@ -405,6 +409,19 @@ def answer(tx: Tx, run_id: str, reply: str) -> None:
     )
 
 
+def unanswered(tx: Tx, session: str) -> list[Entry]:
+    """What was said and is not in the transcript yet, as it belongs to a turn under way or waiting."""
+    rows = tx.all(
+        "SELECT * FROM session_inputs WHERE session = :session AND status IN ('queued', 'taken')"
+        " ORDER BY input_id LIMIT 100",
+        session=session,
+    )
+    return [
+        Entry(role="user", text=one.text, run_id=one.task_id or "", time=one.created_at)
+        for one in map(_input, rows)
+    ]
+
+
 def input_of(tx: Tx, task_id: str) -> Input | None:
     """The input a turn was started for."""
     row = tx.one("SELECT * FROM session_inputs WHERE task_id = :task_id", task_id=task_id)
@@ -465,7 +482,7 @@ def user_message(text: str) -> str:
 def tell(tx: Tx, session: str, text: str, *, run_id: str, task_ids: Sequence[str] = ()) -> bool:
     """Say something in a session that no turn of it says: a result, a reminder. Once per run; whether it was new."""
     ensure(tx, session)
-    entry = Entry(role="assistant", text=text, message=assistant_message(text))
+    entry = Entry(role="assistant", text=text, message=assistant_message(text), task_ids=list(task_ids))
     if not append(tx, session, run_id, [entry], first=RESULT_POSITION):
         return False
     say(tx, session, text, run_id=run_id, task_ids=task_ids)

@@ -34,7 +34,8 @@ class SqliteConnection:
                 self._raw.execute("PRAGMA journal_mode = WAL")
                 self._raw.execute("PRAGMA synchronous = FULL")
                 self._raw.execute("PRAGMA foreign_keys = ON")
-            self._raw.execute("PRAGMA cache_size = -8000")
+            # In KiB. The writer's pages are what every statement touches; readers look up a few rows.
+            self._raw.execute(f"PRAGMA cache_size = {-2000 if read_only else -8000}")
         except sqlite3.Error as error:
             raise _translate(error, path) from error
         self._path = path

@@ -31,6 +31,7 @@ CREATE TABLE transcript (
     text TEXT NOT NULL,
     message TEXT NOT NULL,
     size BIGINT NOT NULL,
+    task_ids TEXT NOT NULL DEFAULT '[]',
     time BIGINT NOT NULL,
     PRIMARY KEY (session, n)
 );
@@ -51,7 +52,7 @@ CREATE TABLE session_inputs (
     created_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX session_inputs_once ON session_inputs (source, event_id);
-CREATE INDEX session_inputs_waiting ON session_inputs (session, input_id) WHERE status = 'queued';
+CREATE INDEX session_inputs_waiting ON session_inputs (session, status, input_id);
 CREATE INDEX session_inputs_task ON session_inputs (task_id);
 
 CREATE TABLE session_notes (

@@ -1,0 +1,130 @@
+"""How fast a chat is: a real gateway on disk (FULL), an OpenAI-compatible server at 0 ms, messages over HTTP.
+
+    python bench/agent.py [--json FILE]
+
+One session of 100 turns (message to reply, p50 and p95, first and last twenty), twenty sessions at once (messages a
+second), memory after that, and the time from exec to the first reply.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+TURNS, SESSIONS, EACH = 100, 20, 15
+
+
+def start(*command: str, until: str) -> tuple[subprocess.Popen[str], str]:
+    """A process, once it has printed a line that begins with `until`; the rest of that line."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(until):
+            return process, line.removeprefix(until).strip()
+    raise RuntimeError(f"{command} ended")
+
+
+class Client:
+    def __init__(self, port: int, token: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def say(self, session: str, text: str) -> float:
+        """Seconds from the message to its reply."""
+        started = time.perf_counter()
+        body = json.dumps({"text": text, "wait": True})
+        self._connection.request("POST", f"/v1/sessions/{session}/messages", body, self._headers)
+        answer = json.loads(self._connection.getresponse().read())
+        elapsed = time.perf_counter() - started
+        assert answer.get("text") == f"echo: {text}", answer
+        return elapsed
+
+
+def memory(pid: int) -> float:
+    """Resident megabytes of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def quantile(values: list[float], q: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * q))]
+
+
+def measure(root: Path) -> dict[str, float]:
+    provider, url = start(sys.executable, "-m", "tawny.testing.provider", until="http")
+    home = root / "home"
+    home.mkdir()
+    (home / "config.toml").write_text(f'[model]\nname = "openai:fake"\nbase_url = "http{url}"\n')
+    began = time.perf_counter()
+    gateway, address = start(
+        sys.executable, "-m", "tawny", "gateway", "run", "--home", str(home), "--port", "0", until="ready "
+    )
+    ready = time.perf_counter() - began
+    try:
+        port = int(address.rpartition(":")[2])
+        token = (home / "token").read_text().strip()
+        client = Client(port, token)
+        client.say("first", "hello")
+        first = time.perf_counter() - began
+        for n in range(5):
+            client.say("warm", f"warm {n}")
+        alone = [client.say("main", f"message {n}") for n in range(TURNS)]
+
+        def crowd(k: int) -> None:
+            mine = Client(port, token)
+            for n in range(EACH):
+                mine.say(f"s{k}", f"message {n}")
+
+        threads = [threading.Thread(target=crowd, args=(k,)) for k in range(SESSIONS)]
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        rate = SESSIONS * EACH / (time.perf_counter() - started)
+        return {
+            "ready_s": ready,
+            "first_reply_s": first,
+            "p50_ms": quantile(alone, 0.5) * 1000,
+            "p95_ms": quantile(alone, 0.95) * 1000,
+            "first20_ms": sum(alone[:20]) / 20 * 1000,
+            "last20_ms": sum(alone[-20:]) / 20 * 1000,
+            "messages_per_s_20_sessions": rate,
+            "rss_mb_after": memory(gateway.pid),
+            "messages": TURNS + SESSIONS * EACH + 6,
+        }
+    finally:
+        gateway.terminate()
+        provider.kill()
+        gateway.wait(10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures there")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=".") as root:
+        figures = {name: round(value, 2) for name, value in measure(Path(root)).items()}
+    document = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "load": os.getloadavg()[0],
+        **figures,
+    }
+    print(json.dumps(document, indent=1))
+    if args.json:
+        Path(args.json).write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
