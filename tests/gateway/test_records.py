@@ -122,3 +122,13 @@ async def test_panel_is_sent_small_to_browsers_that_can(house: House) -> None:
     for path in house.door.gateway.panel.files:
         if path.startswith("/assets/"):
             assert "immutable" in (await house.client.get(path)).headers["cache-control"]
+
+
+async def test_seen_on_one_device_is_seen_on_all(house: House) -> None:
+    first = await house.client.post("/v1/seen", json={"items": ["task_a", "appr_b", "task_a"]})
+    assert first.json() == {"items": ["task_a", "appr_b"]}
+    assert (await house.client.post("/v1/seen", json={"items": ["task_a"]})).json() == {"items": []}
+    await house.events("system.seen")
+    listed = (await house.client.get("/v1/seen")).json()["items"]
+    assert {entry["item"] for entry in listed} == {"task_a", "appr_b"}
+    assert (await house.client.post("/v1/seen", json={"items": [""]})).status_code == 422

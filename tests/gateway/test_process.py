@@ -1,0 +1,156 @@
+"""The always-on process itself: one a home, killed in the middle, ended by SIGTERM."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tawny.config import Home
+
+ENV = {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+class Running:
+    """A gateway process, its address and its owner's token."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str, token: str) -> None:
+        self.process = process
+        self.address = address
+        self.client = httpx.AsyncClient(
+            base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=10
+        )
+
+
+async def spawn(home: Home, *more: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tawny", "--home", str(home.root), "gateway", "run", "--port", *(more or ("0",)),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=ENV,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def gateway(home: Home, port: str = "0") -> AsyncGenerator[Running]:
+    process = await spawn(home, port)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            ready = (await process.stdout.readline()).decode()
+            panel = (await process.stdout.readline()).decode()
+        assert ready.startswith("ready http://127.0.0.1:"), ready
+        match = re.fullmatch(r"panel (http://[^/]+)/#token=(\w+)\n", panel)
+        assert match is not None, panel
+        running = Running(process, match[1], match[2])
+        async with running.client:
+            yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def events(client: httpx.AsyncClient, last: int, until: str) -> list[int]:
+    """The numbers of the events after `last`, up to one of type `until`, or until the gateway goes."""
+    seen: list[int] = []
+    with contextlib.suppress(httpx.HTTPError):
+        async with client.stream("GET", "/v1/stream", headers={"last-event-id": str(last)}) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data: "):
+                    event: dict[str, Any] = msgspec.json.decode(line[6:])
+                    seen.append(event["seq"])
+                    if event["type"] == until:
+                        break
+    return seen
+
+
+@pytest.mark.crash
+async def test_killed_in_the_middle_of_a_stream_costs_the_device_nothing(home: Home) -> None:
+    async with gateway(home) as first:
+        port = first.address.rpartition(":")[2]
+        body = {"kind": "simulate", "params": {"steps": 40, "step_seconds": 0.05}}
+        task = (await first.client.post("/v1/tasks", json=body)).json()
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(events(first.client, 0, "task.succeeded"))
+            while True:
+                steps = (await first.client.get(f"/v1/tasks/{task['task_id']}/steps")).json()["items"]
+                if len(steps) >= 5:
+                    break
+                await asyncio.sleep(0.02)
+            first.process.send_signal(signal.SIGKILL)
+        seen = following.result()
+        assert seen
+    async with gateway(home, port) as second:
+        seen += await events(second.client, seen[-1], "task.succeeded")
+        done = (await second.client.get(f"/v1/tasks/{task['task_id']}")).json()
+    assert seen == list(range(1, len(seen) + 1))
+    assert done["status"] == "succeeded"
+
+
+@pytest.mark.crash
+async def test_second_gateway_on_a_home_is_refused_and_the_first_goes_on(home: Home) -> None:
+    async with gateway(home) as first:
+        second = await spawn(home)
+        async with asyncio.timeout(10):
+            out, err = await second.communicate()
+        assert second.returncode == 1
+        assert out == b""
+        assert str(first.process.pid) in err.decode()
+        assert (await first.client.get("/readyz")).status_code == 200
+
+
+@pytest.mark.crash
+async def test_sigterm_ends_streams_and_leaves_nothing_behind(home: Home) -> None:
+    async with gateway(home) as running:
+        note = home.run / "gateway.json"
+        assert msgspec.json.decode(note.read_bytes())["pid"] == running.process.pid
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(events(running.client, 0, "never"))
+            body = {"kind": "simulate", "params": {"steps": 1000, "step_seconds": 0.05}}
+            task = (await running.client.post("/v1/tasks", json=body)).json()
+            while (await running.client.get("/v1/status")).json()["devices"] == 0:
+                await asyncio.sleep(0.02)
+            running.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                assert await running.process.wait() == 0
+        assert following.result()
+        assert not note.exists()
+    async with gateway(home) as again:
+        async with asyncio.timeout(10):
+            while (await again.client.get(f"/v1/tasks/{task['task_id']}")).json()["status"] != "running":
+                await asyncio.sleep(0.02)
+        await again.client.post(f"/v1/tasks/{task['task_id']}/cancel")
+
+
+@pytest.mark.crash
+async def test_command_line_rings_the_running_gateway(home: Home) -> None:
+    async with gateway(home) as running:
+        command = [sys.executable, "-m", "tawny", "--home", str(home.root), "--json", "tasks", "run"]
+        process = await asyncio.create_subprocess_exec(
+            *command, "--kind", "simulate", "--params", '{"steps": 2, "step_seconds": 0}', "--wait",
+            stdout=asyncio.subprocess.PIPE, env=ENV,
+        )  # fmt: skip
+        async with asyncio.timeout(30):
+            out, _ = await process.communicate()
+        assert msgspec.json.decode(out)["status"] == "succeeded"
+        listed = (await running.client.get("/v1/tasks")).json()["items"]
+        assert [entry["status"] for entry in listed] == ["succeeded"]
+
+
+@pytest.mark.crash
+async def test_rotating_the_token_puts_the_old_one_out_of_the_running_gateway(home: Home) -> None:
+    async with gateway(home) as running:
+        command = [sys.executable, "-m", "tawny", "--home", str(home.root), "gateway", "rotate"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=ENV)
+        out, _ = await process.communicate()
+        assert (await running.client.get("/readyz")).status_code == 401
+        fresh = {"authorization": f"Bearer {out.decode().strip()}"}
+        assert (await running.client.get("/readyz", headers=fresh)).status_code == 200
+        assert home.token_file.stat().st_mode & 0o777 == 0o600
