@@ -100,7 +100,8 @@ def listen(host: str, port: int) -> socket.socket:
         PermanentError: the address is taken, or not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # with its protocol named, asyncio sends small pieces at once; without, each answer may wait 40 ms for the other end
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
