@@ -17,6 +17,7 @@ from tawny.sources.place import CalendarQuery, Place, Reading
 _MOST_INSTANCES = 5_000
 _MOST_PROBLEMS = 20
 _TEXT = 4_000
+_RECURS = ("RRULE", "RDATE", "EXRULE", "RECURRENCE-ID")
 
 
 def events(data: Iterable[bytes], query: CalendarQuery, place: Place) -> Reading[CalendarEvent]:
@@ -134,8 +135,15 @@ def _instances(
             problems.append(f"{place.label}: {title!r} recurs {frequency.lower()}, which is left out")
             return
     try:
-        query = recurring_ical_events.of(series)
-        for part in query.between(start, end):
+        if (
+            len(parts) == 1
+            and not any(name in parts[0] for name in _RECURS)
+            and "X-WR-TIMEZONE" not in series
+        ):
+            found = parts  # most events take place once: no need for the machinery of recurrence
+        else:
+            found = recurring_ical_events.of(series).between(start, end)
+        for part in found:
             if event := _event(part, zone, place):
                 yield event
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as error:

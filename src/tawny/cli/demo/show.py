@@ -259,7 +259,8 @@ class Show:
         return any(task["delivery"]["status"] in ("pending", "sending") for task in tasks)
 
     def _stay(self, gateway: GatewayProcess) -> None:
-        self.console.print(f"\nThe panel stays open at {gateway.panel}\nCtrl-C ends it.")
+        self.console.print("\nThe panel stays open, Ctrl-C ends it:")
+        self.console.print(gateway.panel, soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt):
             Event().wait()
 
