@@ -1,0 +1,315 @@
+"""Slack in socket mode: no public address needed. Every message carries its key as metadata, so it is found again."""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from tawny.api import (
+    SECOND,
+    Accept,
+    AmbiguousSend,
+    Channel,
+    ChannelDown,
+    ChannelHost,
+    ChatSettings,
+    Inbound,
+    OneWay,
+    Outgoing,
+    PermanentError,
+    Receipt,
+    TemporaryError,
+    channel,
+    request,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+_LOCKED_OUT = frozenset(
+    {
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "missing_scope",
+        "no_permission",
+    }
+)
+_DOUBTFUL = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+_USER = re.compile(r"[UWBCDG][A-Z0-9]{2,20}")
+_VALUE_LIMIT = 2000
+
+
+class SlackSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[channels.slack]]`. `token` (xoxb-…) and `app_token` (xapp-…) are references.
+
+    `allow` holds member ids such as U012AB3CD, `groups` channel ids; names can be changed and are refused.
+    """
+
+    token: str
+    app_token: str = ""
+    to: str = ""
+    api_base: str = "https://slack.com/api"
+
+    def __post_init__(self) -> None:
+        for entry in (*self.allow, *self.groups):
+            if not isinstance(entry, str) or _USER.fullmatch(entry) is None:
+                raise ValueError(
+                    f"allow: {entry!r} is no Slack id; names can be changed, so give an id like U012AB3CD"
+                )
+
+
+class SlackChannel(OneWay):
+    """One workspace's bot."""
+
+    kind = "slack"
+    text_limit = 3900
+    can_edit = True
+    has_buttons = True
+    idempotent = False
+    files_apart = True
+
+    def __init__(self, settings: SlackSettings, host: ChannelHost, *, token: str, app_token: str) -> None:
+        self.name = settings.name
+        self.home_address = settings.to or next(map(str, settings.allow), "")
+        self._host = host
+        self._base = settings.api_base.rstrip("/")
+        self._token = token
+        self._app_token = app_token
+        self._client: httpx.AsyncClient = host.client()
+        self._me = ""
+
+    async def _call(self, method: str, *, token: str = "", **arguments: Any) -> dict[str, Any]:
+        """Call a method; Slack answers 200 to everything and says in the body what it thinks."""
+        response = await request(
+            self._client,
+            "POST",
+            f"{self._base}/{method}",
+            json=arguments,
+            headers={"authorization": f"Bearer {token or self._token}"},
+        )
+        try:
+            answer = response.json()
+            error = "" if answer["ok"] else str(answer["error"])
+        except (ValueError, KeyError, TypeError):
+            raise AmbiguousSend(f"Slack's answer to {method} is not Slack's") from None
+        if not error:
+            return answer
+        if error in _LOCKED_OUT:
+            raise ChannelDown(f"Slack refuses: {error}", hint="check token and scopes")
+        if error in _DOUBTFUL:
+            raise AmbiguousSend(f"Slack says {error}, which may have done it")
+        if error in ("ratelimited", "rate_limited"):
+            raise TemporaryError("Slack asks to wait", retry_after=30)
+        raise PermanentError(f"Slack refuses {method}: {error}")
+
+    async def send(self, message: Outgoing, /) -> Receipt:
+        if message.attachments and not message.text:
+            return await self._send_file(message)
+        answer = await self._call("chat.postMessage", **self._content(message), **await self._extras(message))
+        return Receipt(ids=(str(answer["ts"]),), detail={"channel": str(answer["channel"])})
+
+    def _content(self, message: Outgoing) -> dict[str, Any]:
+        to = message.to or self.home_address
+        if not to:
+            raise PermanentError("the Slack channel has nobody to write to", hint="set 'to' or 'allow'")
+        content: dict[str, Any] = {
+            "channel": to,
+            "text": to_mrkdwn(message.text) if message.format == "markdown" else _escaped(message.text),
+            # No previews: fetching a link would tell its server what the model was made to write there.
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "metadata": {"event_type": "tawny_delivery", "event_payload": {"key": message.key}},
+        }
+        return {**content, "thread_ts": message.thread} if message.thread else content
+
+    async def _extras(self, message: Outgoing) -> dict[str, Any]:
+        if not message.buttons:
+            return {}
+        elements = [
+            {
+                "type": "button",
+                "text": {"type": "plain_text", "text": button.label[:75]},
+                "action_id": f"tawny_{number}",
+                **({"url": button.url} if button.url else {"value": button.value[:_VALUE_LIMIT]}),
+            }
+            for number, button in enumerate(message.buttons)
+        ]
+        text = {"type": "mrkdwn", "text": to_mrkdwn(message.text)[:3000]}
+        return {"blocks": [{"type": "section", "text": text}, {"type": "actions", "elements": elements}]}
+
+    async def _send_file(self, message: Outgoing) -> Receipt:
+        """Ask for an address, put the file there, share it: only the last step shows anything."""
+        file = message.attachments[0]
+        home = self._host.home.resolve()
+        path = (home / file.path).resolve()
+        if not file.path or not path.is_relative_to(home) or not path.is_file():
+            raise PermanentError(f"the file {file.name!r} is not in the home any more")
+        data = path.read_bytes()
+        try:
+            response = await request(
+                self._client,
+                "POST",
+                f"{self._base}/files.getUploadURLExternal",
+                data={"filename": file.name, "length": str(len(data))},
+                headers={"authorization": f"Bearer {self._token}"},
+            )
+            ticket = response.json()
+            if not ticket.get("ok"):
+                raise PermanentError(f"Slack refuses the file: {ticket.get('error')}")
+            await request(self._client, "POST", ticket["upload_url"], content=data)
+        except (AmbiguousSend, ValueError, KeyError) as error:
+            raise TemporaryError(f"the upload broke off: {error}") from None
+        place = {"thread_ts": message.thread} if message.thread else {}
+        await self._call(
+            "files.completeUploadExternal",
+            files=[{"id": ticket["file_id"], "title": file.name}],
+            channel_id=message.to or self.home_address,
+            **place,
+        )
+        return Receipt(ids=(str(ticket["file_id"]),))
+
+    async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:
+        where = str(receipt.detail.get("channel") or message.to or self.home_address)
+        content = {**self._content(message), "channel": where}
+        for needless in ("unfurl_links", "unfurl_media", "thread_ts"):
+            content.pop(needless, None)
+        extras = await self._extras(message)
+        await self._call("chat.update", ts=receipt.ids[-1], **content, **(extras or {"blocks": []}))
+        return receipt
+
+    async def reconcile(self, message: Outgoing, /) -> Receipt | None:
+        """Look for the key among the newest messages of the place."""
+        where = message.to or self.home_address
+        try:
+            if where[:1] in "UW":
+                opened = await self._call("conversations.open", users=where)
+                where = str(opened["channel"]["id"])
+            method, more = (
+                ("conversations.replies", {"ts": message.thread})
+                if message.thread
+                else ("conversations.history", {})
+            )
+            answer = await self._call(method, channel=where, limit=100, include_all_metadata=True, **more)
+        except (PermanentError, KeyError) as error:
+            raise AmbiguousSend(f"the conversation cannot be read: {error}") from error
+        for entry in answer.get("messages", ()):
+            if entry.get("metadata", {}).get("event_payload", {}).get("key") == message.key:
+                return Receipt(ids=(str(entry["ts"]),), detail={"channel": where, "reconciled": True})
+        return None
+
+    async def listen(self, accept: Accept, /) -> None:
+        if not self._app_token:
+            return
+        self._me = str((await self._call("auth.test"))["user_id"])
+        while True:
+            opened = await self._call("apps.connections.open", token=self._app_token)
+            try:
+                async with connect(str(opened["url"]), max_size=2**22) as socket:
+                    async for raw in socket:
+                        envelope = json.loads(raw)
+                        if envelope.get("type") == "disconnect":
+                            break
+                        await self._take(envelope, accept)
+                        if "envelope_id" in envelope:
+                            # Only what the house has stored is acknowledged; the rest comes again.
+                            await socket.send(json.dumps({"envelope_id": envelope["envelope_id"]}))
+            except (WebSocketException, OSError) as error:
+                raise TemporaryError(f"Slack's socket broke: {error}") from None
+
+    async def _take(self, envelope: dict[str, Any], accept: Accept) -> None:
+        try:
+            inbound = self._understand(envelope)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # An event of another shape than documented; the next one still counts.
+            return
+        if inbound is not None:
+            await accept(inbound)
+
+    def _understand(self, envelope: dict[str, Any]) -> Inbound | None:
+        payload: dict[str, Any] = envelope.get("payload") or {}
+        if envelope.get("type") == "interactive" and payload.get("type") == "block_actions":
+            return self._tap(envelope, payload)
+        if envelope.get("type") != "events_api":
+            return None
+        event = payload["event"]
+        is_word = event["type"] in ("message", "app_mention") and event.get("subtype") in (None, "file_share")
+        if not is_word or not event.get("user") or event.get("bot_id") or event["user"] == self._me:
+            return None
+        group = event.get("channel_type", "channel") != "im"
+        if (
+            event["type"] == "app_mention"
+            and event.get("channel_type") is None
+            and str(event["channel"])[:1] == "D"
+        ):
+            group = False
+        mention = f"<@{self._me}>"
+        text = _plain(str(event.get("text") or ""))
+        return Inbound(
+            channel=self.name,
+            # The same words come as message and as app_mention; the place and its time are one.
+            event_id=f"{event['channel']}:{event['ts']}",
+            sender=str(event["user"]),
+            text=text.replace(mention, "").strip(),
+            conversation=str(event["channel"]),
+            thread=str(event.get("thread_ts") or ""),
+            group=group,
+            mentioned=not group or mention in text or event["type"] == "app_mention",
+            reply_to=str(event.get("thread_ts") or ""),
+            time=int(float(event["ts"]) * SECOND),
+        )
+
+    def _tap(self, envelope: dict[str, Any], payload: dict[str, Any]) -> Inbound | None:
+        action = payload["actions"][0]
+        if not action.get("value"):
+            return None
+        place: dict[str, Any] = payload.get("channel") or {}
+        message: dict[str, Any] = payload.get("message") or {}
+        return Inbound(
+            channel=self.name,
+            event_id=f"tap:{envelope['envelope_id']}",
+            sender=str(payload["user"]["id"]),
+            sender_name=str(payload["user"].get("username") or ""),
+            conversation=str(place.get("id") or ""),
+            thread=str(message.get("thread_ts") or ""),
+            group=str(place.get("id") or "")[:1] != "D",
+            action=str(action["value"]),
+            reply_to=str(message.get("ts") or ""),
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _plain(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def to_mrkdwn(markdown: str) -> str:
+    """Slack's own markup: bold has one star, links angle brackets; code stays."""
+    parts = re.split(r"(```.*?```|`[^`\n]+`)", _escaped(markdown), flags=re.S)
+    for index in range(0, len(parts), 2):
+        part = re.sub(r"\*\*(?=\S)(.+?)(?<=\S)\*\*", r"*\1*", parts[index])
+        part = re.sub(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*$", r"*\1*", part, flags=re.M)
+        part = re.sub(r"\[([^\]\n|]+)\]\((https?://[^\s)|]+)\)", r"<\2|\1>", part)
+        parts[index] = part
+    for index in range(1, len(parts), 2):
+        parts[index] = re.sub(r"^```[\w+#.-]*\n", "```\n", parts[index])
+    return "".join(parts)
+
+
+@channel("slack", settings=SlackSettings, description="A Slack app in socket mode.")
+def slack(settings: Any, host: ChannelHost) -> Channel:
+    app_token = host.secret(settings.app_token) if settings.app_token else ""
+    return SlackChannel(settings, host, token=host.secret(settings.token), app_token=app_token)
+
+
+CHANNELS = {"slack": slack}

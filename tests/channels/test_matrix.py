@@ -1,0 +1,204 @@
+"""Matrix against a real homeserver: Synapse."""
+
+import asyncio
+import contextlib
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from fake_http import DROP, FakeHttp, Request, Response
+from homeserver import Homeserver, Person, synapse
+from tawny.api import Attachment, Inbound, Outgoing
+from tawny.channels.matrix import MatrixChannel, MatrixSettings
+from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
+
+_count = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def homeserver() -> Iterator[Homeserver]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, synapse(Path(folder)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def people(homeserver: Homeserver) -> tuple[Person, Person, Person]:
+    return homeserver.register("tawny"), homeserver.register("ann"), homeserver.register("eve")
+
+
+@pytest.fixture
+async def line(homeserver: Homeserver) -> AsyncIterator[FakeHttp]:
+    """The way to the homeserver, which can be cut: a proxy under the test's hand."""
+    client = httpx.AsyncClient(base_url=homeserver.url, trust_env=False, timeout=60)
+
+    async def forward(request: Request) -> Response:
+        kept = {
+            name: value
+            for name, value in request.headers.items()
+            if name in ("authorization", "content-type")
+        }
+        answer = await client.request(request.method, request.target, headers=kept, content=request.body)
+        return Response(answer.status_code, answer.content, {"content-type": answer.headers["content-type"]})
+
+    proxy = FakeHttp(forward)
+    proxy.applies = lambda request: request.method == "PUT"
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+    await client.aclose()
+
+
+class Place:
+    """Two rooms: one where the owner is alone with the assistant, one with others."""
+
+    def __init__(self, alone: str, group: str) -> None:
+        self.alone = alone
+        self.group = group
+
+
+@pytest.fixture
+async def place(people: tuple[Person, Person, Person]) -> Place:
+    tawny, ann, eve = people
+    return Place(await ann.room(tawny), await ann.room(tawny, eve))
+
+
+@pytest.fixture
+async def channel(
+    line: FakeHttp, people: tuple[Person, Person, Person], place: Place, house: Any
+) -> AsyncIterator[MatrixChannel]:
+    tawny, ann, _ = people
+    settings = MatrixSettings(
+        name="matrix", homeserver=line.url, token="x", to=place.alone, allow=(ann.id,), groups=(place.group,)
+    )
+    # Synced once already: what is said from now on is no history.
+    answer = await tawny.call("GET", "/sync", params={"timeout": "0"})
+    house.notes["since"] = answer["next_batch"]
+    made = MatrixChannel(settings, house, token=tawny.token)
+    yield made
+    await made.close()
+
+
+class TestContract(ChannelContract):
+    @pytest.fixture
+    async def rig(
+        self,
+        line: FakeHttp,
+        people: tuple[Person, Person, Person],
+        place: Place,
+        channel: MatrixChannel,
+        tmp_path: Path,
+        homeserver: Homeserver,
+    ) -> Rig:
+        tawny, ann, eve = people
+        transactions: dict[int, str] = {}
+
+        def seen() -> list[Seen]:
+            with httpx.Client(base_url=homeserver.url, trust_env=False) as client:
+                answer = client.get(
+                    f"/_matrix/client/v3/rooms/{place.alone}/messages",
+                    params={"dir": "b", "limit": "100"},
+                    headers={"authorization": f"Bearer {ann.token}"},
+                ).json()
+            edits: dict[str, str] = {}
+            found: list[tuple[str, Seen]] = []
+            for event in reversed(answer["chunk"]):
+                if event["type"] != "m.room.message" or event["sender"] != tawny.id:
+                    continue
+                content = event["content"]
+                relation = content.get("m.relates_to", {})
+                if relation.get("rel_type") == "m.replace":
+                    edits[relation["event_id"]] = content["m.new_content"]["body"]
+                    continue
+                is_file = content["msgtype"] == "m.file"
+                thread = relation.get("event_id", "") if relation.get("rel_type") == "m.thread" else ""
+                files = (content["body"],) if is_file else ()
+                found.append(
+                    (event["event_id"], Seen("" if is_file else content["body"], "", thread, (), files))
+                )
+            for event_id, message in found:
+                message.text = edits.get(event_id, message.text)
+            return [message for _, message in found]
+
+        async def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
+            who = ann if sender == OWNER else eve
+            room = place.group if more.get("group") or sender != OWNER else place.alone
+            transaction = (
+                transactions.setdefault(event, f"e{next(_count)}")
+                if event is not None
+                else f"t{next(_count)}"
+            )
+            content: dict[str, Any] = {}
+            if more.get("mention") or sender != OWNER:
+                content["m.mentions"] = {"user_ids": [tawny.id]}
+            if more.get("thread"):
+                content["m.relates_to"] = {"rel_type": "m.thread", "event_id": more["thread"]}
+            await who.say(room, text, transaction=transaction, **content)
+
+        root = await ann.say(place.alone, "the root", transaction=f"r{next(_count)}")
+        answer = await tawny.call("GET", "/sync", params={"timeout": "0"})
+        channel._host.notes["since"] = answer["next_batch"]  # type: ignore[attr-defined]
+        (tmp_path / "notes.txt").write_text("notes")
+        return Rig(
+            channel=channel,
+            seen=seen,
+            to=place.alone,
+            thread=root,
+            say=say,
+            refuse=line.stop,
+            drop=lambda: line.behave(DROP),
+            slow_down=lambda seconds: line.behave(Response(429, {}, {"retry-after": str(seconds)})),
+            reject=lambda: line.behave(Response(403, {"errcode": "M_FORBIDDEN", "error": "no"})),
+            lock_out=lambda: channel._headers.update({"authorization": "Bearer wrong"}),
+            reconnect=line.cut,
+            file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
+            allow=(ann.id,),
+            groups=(place.group,),
+        )
+
+
+async def test_invitations_of_the_allowed_are_followed(
+    people: tuple[Person, Person, Person], channel: MatrixChannel
+):
+    tawny, ann, eve = people
+    wanted = await ann.call("POST", "/createRoom", json={"invite": [tawny.id]})
+    unwanted = await eve.call("POST", "/createRoom", json={"invite": [tawny.id]})
+    heard: list[Inbound] = []
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound)
+
+    task = asyncio.create_task(channel.listen(accept))
+    async with asyncio.timeout(15):
+        while wanted["room_id"] not in (await tawny.call("GET", "/joined_rooms"))["joined_rooms"]:
+            await asyncio.sleep(0.05)
+    assert unwanted["room_id"] not in (await tawny.call("GET", "/joined_rooms"))["joined_rooms"]
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_transaction_sent_three_times_is_one_message(
+    people: tuple[Person, Person, Person], channel: MatrixChannel, place: Place
+):
+    receipts = [await channel.send(Outgoing(key=f"dlv_{place.alone[1:8]}", text="once")) for _ in range(3)]
+    assert len(set(receipts_ids(receipts))) == 1
+    assert [event["content"]["body"] for event in await people[1].messages(place.alone)] == ["once"]
+
+
+def receipts_ids(receipts: list[Any]) -> list[str]:
+    return [receipt.ids[0] for receipt in receipts]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [({"allow": ["ann"]}, "user id"), ({"groups": ["#room:x"]}, "room id"), ({"to": "#room:x"}, "room id")],
+)
+def test_names_and_aliases_are_refused(table: dict[str, Any], says: str):
+    with pytest.raises(msgspec.ValidationError, match=says):
+        msgspec.convert({"homeserver": "https://x", "token": "x", **table}, MatrixSettings)
