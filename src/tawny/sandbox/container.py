@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 
+import msgspec
+
 from tawny.errors import Refused
 from tawny.sandbox.order import MEGABYTE, Order, Wrapped, environment
 
@@ -55,7 +57,7 @@ class Container:
                 + ", ".join((*order.allow, *order.allow_private)),
                 hint='set [sandbox] backend = "auto", or run it with an empty network list',
             )
-        return Wrapped(argv=tuple(self.argv(order)), env={"PATH": "/usr/bin:/bin"}, cwd="/")
+        return Wrapped(argv=tuple(self.argv(order)), env={**order.env, "PATH": "/usr/bin:/bin"}, cwd="/")
 
     def argv(self, order: Order) -> list[str]:
         """The whole command line; the limits are the container's own."""
@@ -76,8 +78,13 @@ class Container:
             argv += ["--mount", _mount(path, read_only=False)]
         for path in order.protected:
             argv += ["--mount", _mount(path, read_only=True)]
-        for name, value in environment(order, home=_HOME, proxy=None).items():
+        for name, value in environment(
+            msgspec.structs.replace(order, env={}), home=_HOME, proxy=None
+        ).items():
             argv += ["--env", f"{name}={value}"]
+        # By name alone: a value may be a secret, and arguments can be read by every process of the machine.
+        for name in order.env:
+            argv += ["--env", name]
         return [*argv, "--workdir", order.cwd, "--entrypoint", order.argv[0], self._image, *order.argv[1:]]
 
 
