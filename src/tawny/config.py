@@ -13,7 +13,7 @@ import tomllib
 import zoneinfo
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -111,7 +111,7 @@ class Sandbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expire: str = "24h"
-    on_expiry: str = "deny"
+    on_expiry: Literal["deny"] = "deny"
     approvers: tuple[str, ...] = ()
 
 

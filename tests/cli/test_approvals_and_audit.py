@@ -139,6 +139,18 @@ def test_rules_test_shows_what_would_decide_a_call(tawny, home):
     assert "needs --operation" in tawny("approvals", "rules", "test", expect=2)
 
 
+def test_rules_test_takes_the_names_of_a_condition(tawny, home):
+    home.policy_file.write_text(
+        'approval_rules:\n  - {condition: "amount > $100", action: require_approval}\n'
+        '  - {condition: "operation == delete", action: require_confirmation}\n'
+    )
+    said = tawny("approvals", "rules", "test", "operation=delete", "--json")
+    assert (said["verdict"], said["rule"], said["confirmation"]) == ("ask", 2, True)
+    assert "rule 1" in tawny("approvals", "rules", "test", "amount=$250", "tool=pay")
+    assert "no rule applies; level 2 decides" in tawny("approvals", "rules", "test", "amount=50")
+    assert "is no NAME=VALUE" in tawny("approvals", "rules", "test", "amuont=50", expect=2)
+
+
 def test_the_audit_trail_is_listed_exported_and_verified(tawny, home):
     asked(home)
     items = tawny("audit", "list", "--json")["items"]

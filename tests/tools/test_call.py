@@ -94,6 +94,16 @@ async def test_a_rule_that_has_come_to_deny_holds_after_a_yes(runs, world):
     assert world.done == []
 
 
+async def test_a_confirmation_may_come_from_whoever_asked_and_an_approval_may_not(runs, world):
+    asker = Origin(via="channel", detail={"channel": "telegram", "sender": "7"})
+    for action, may in (("require_confirmation", ("telegram:7",)), ("require_approval", ())):
+        world.rules = rules(("tool == notes", action))
+        assert await runs.run(("notes", {}), origin=asker) == ["asked"]
+        (approval,) = await runs.pending()
+        assert approval.approvers == may
+        await runs.answer()
+
+
 async def test_always_is_for_exactly_this(runs, world):
     await runs.run(("pay", {"to": "shop@x.org"}))
     await runs.answer(always=True)

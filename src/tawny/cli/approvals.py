@@ -14,6 +14,7 @@ from tawny.domain.display import visible
 from tawny.domain.origin import Standing
 from tawny.domain.permissions import OPERATIONS
 from tawny.domain.policy import Call, decide
+from tawny.domain.rules import NAMES, Rules
 from tawny.errors import InvalidInput
 from tawny.ledger import approvals
 from tawny.tools.rulebook import read_rules
@@ -47,6 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("revoke", "take a standing yes back").add_argument("grant", metavar="GRANT")
     rules = add("rules", "the rules of policy.yaml; 'rules test' shows what would decide a call")
     rules.add_argument("verb", nargs="?", choices=["list", "test"], default="list")
+    rules.add_argument(
+        "values",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="names of a condition, as in amount=250 operation=delete",
+    )
     for option, help in {
         "--operation": "the operation's name in the table, such as mail.send",
         "--verb": "what it does: read create update send pay delete authorise execute",
@@ -180,7 +187,15 @@ def _rules(args: argparse.Namespace, home: Home) -> int:
 
 
 def _test(args: argparse.Namespace, home: Home) -> int:
+    given = _given(args.values)
     name = args.call_operation
+    if not name and given:
+        name = given.get("tool", "call")
+        rules = read_rules(home.policy_file)
+        standing = Standing(
+            trust="untrusted" if args.untrusted or given.get("untrusted") == "true" else "owner"
+        )
+        return _test_values(args, name, given, rules, standing)
     if not name:
         raise InvalidInput(
             "'rules test' needs --operation",
@@ -204,6 +219,50 @@ def _test(args: argparse.Namespace, home: Home) -> int:
     )
     known = "" if row else f"\n{name!r} is not in the table, so it counts as level 4"
     text = f"{decision.verdict.upper()}\n" + "\n".join(f"  {reason}" for reason in decision.reasons) + known
+    emit(msgspec.to_builtins(decision), args, text=text)
+    return 0
+
+
+def _given(pairs: list[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or name not in NAMES:
+            raise InvalidInput(f"{pair!r} is no NAME=VALUE of a condition", hint=f"names: {', '.join(NAMES)}")
+        values[name] = value
+    return values
+
+
+def _test_values(
+    args: argparse.Namespace, name: str, given: dict[str, str], rules: Rules, standing: Standing
+) -> int:
+    """What the rules alone say of a call that is told by the names of a condition; its level is 2 unless told."""
+    try:
+        amount = float(given["amount"].lstrip("$€£¥")) if "amount" in given else None
+        level = int(given.get("level", "2"))
+    except ValueError as error:
+        raise InvalidInput(
+            f"amount and level are numbers: {error}", hint="as in amount=250 level=3"
+        ) from error
+    recipients = [given["recipient"]] if "recipient" in given else []
+    recipients += [one.strip() for one in given.get("recipients", "").split(",") if one.strip()]
+    call = Call(
+        tool=given.get("tool", name),
+        name=name,
+        operation=given.get("operation", ""),
+        recipients=tuple(recipients),
+        targets=tuple(given[key] for key in ("url", "path") if key in given),
+        amount=amount,
+        currency=given.get("currency"),
+        channel=given.get("channel"),
+        kind=given.get("kind", "agent_turn"),
+    )
+    told = Rules(rules.rules, {**rules.levels, name: level})
+    contacts = [one.strip() for one in given.get("contacts", "").split(",") if one.strip()]
+    decision = decide(call, rules=told, standing=standing, contacts=contacts)
+    text = f"{decision.verdict.upper()}\n" + "\n".join(f"  {reason}" for reason in decision.reasons[1:])
+    if len(decision.reasons) == 1:
+        text += f"  no rule applies; level {level} decides"
     emit(msgspec.to_builtins(decision), args, text=text)
     return 0
 

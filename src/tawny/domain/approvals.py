@@ -25,7 +25,8 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What only a person may answer. `arguments` are shown whole and may be edited before a yes.
 
-    `expires_in` is in microseconds.
+    `expires_in` is in microseconds. `may_confirm` are further ids that may answer this one: whoever asked, where a rule
+    wants no more than a confirmation.
     """
 
     tool: str
@@ -35,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     origin: Origin = Origin()
     expires_in: int | None = None
+    may_confirm: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,6 +50,8 @@ class ItemContext:
         return await self._context.step(f"{self._prefix}.{key}", fn, input=input, effect=effect, name=name)
 
     def is_recorded(self, key: str) -> bool:
+        # What another item has read meanwhile counts for this one too.
+        self.task = self._context.task
         return self._context.is_recorded(f"{self._prefix}.{key}")
 
     def idempotency_key(self, step: str) -> str:
@@ -81,6 +83,7 @@ class ItemContext:
 
     def add_origin(self, origin: Origin) -> None:
         self._context.add_origin(origin)
+        self.task = self._context.task
 
     def _cannot_wait(self) -> NoReturn:
         raise PermanentError(

@@ -72,7 +72,7 @@ def request(
         level=question.level,
         reason=question.reason,
         origin=_encode(question.origin).decode(),
-        approvers=_encode(list(approvers)).decode(),
+        approvers=_encode([*approvers, *question.may_confirm]).decode(),
         now=tx.now,
         expires_at=expires_at,
         remind_at=remind_at(tx.now, expires_at, 0),

@@ -162,6 +162,7 @@ class Door:
             level=decision.level,
             reason=self._redact(decision.reason),
             origin=context.task.origin,
+            may_confirm=_asker(context.task.origin) if decision.confirmation else (),
         )
         return await context.ask(key, question)
 
@@ -436,6 +437,14 @@ def _warned(result: Json) -> Json:
     if isinstance(result, dict):
         return {**cast(dict[str, Json], result), "warning": note}
     return f"{as_text(result)}\n\n[{note}]"
+
+
+def _asker(origin: Origin) -> tuple[str, ...]:
+    """Who set the run going, by the channel's own immutable id; nobody where nobody can tell."""
+    channel, sender = origin.detail.get("channel"), origin.detail.get("sender")
+    if not (isinstance(channel, str) and isinstance(sender, str) and channel and sender):
+        return ()
+    return (f"{channel}:{sender}",)
 
 
 def _where(target: str) -> str:
