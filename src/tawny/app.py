@@ -170,9 +170,10 @@ async def open_app(
     home.prepare()
     lock = HomeLock(home)
     lock.acquire()
+    store = open_store(home, config)
     try:
+        store.hold()
         learn_secrets(home, config)
-        store = open_store(home, config)
         prepare_store(home, store, clock)
         async with Ledger(store, clock, probe=probe) as ledger:
             shelf = open_shelf(home, config)
@@ -226,6 +227,7 @@ async def open_app(
                 await agency.close()
                 await shelf.close()
     finally:
+        store.let_go()
         lock.release()
 
 

@@ -10,12 +10,13 @@ from typing import Any, cast
 import psycopg
 from psycopg.rows import dict_row
 
-from tawny.errors import StorageError
+from tawny.errors import Conflict, StorageError
 from tawny.ledger.database import Row
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 _ONE_WRITER = 7_266_963
 """The advisory lock that makes writers take turns, as SQLite's do: functions of the ledger rely on it."""
+_ONE_GATEWAY = 7_266_964
 _CHANNEL = "tawny"
 
 
@@ -96,12 +97,40 @@ class PostgresConnection:
 
 
 class PostgresStore:
-    """One PostgreSQL database, shared by any number of processes."""
+    """One PostgreSQL database: one gateway works on it, and any number of command lines beside it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._lock = threading.Lock()
         self._teller: psycopg.Connection[Any] | None = None
+        self._holder: psycopg.Connection[Any] | None = None
+
+    def hold(self) -> None:
+        """Take the database for this gateway, until `let_go` or the end of the process.
+
+        Raises:
+            Conflict: another gateway has it. At its start a gateway releases what a dead one held, so there is one.
+        """
+        try:
+            holder = psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+            row = holder.execute("SELECT pg_try_advisory_lock(%s)", (_ONE_GATEWAY,)).fetchone()
+        except psycopg.Error as error:
+            raise StorageError(
+                f"the database does not answer: {error}".strip(), hint="check [ledger] url, and that it runs"
+            ) from error
+        if row is None or not row[0]:
+            holder.close()
+            raise Conflict(
+                "another gateway works on this database",
+                hint="stop it; one gateway serves one database for now",
+            )
+        self._holder = holder
+
+    def let_go(self) -> None:
+        """Give the database to another gateway."""
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
 
     def connect(self, *, read_only: bool = False) -> PostgresConnection:
         return PostgresConnection(self.url, read_only=read_only)

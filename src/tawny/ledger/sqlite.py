@@ -95,6 +95,12 @@ class SqliteStore:
     def connect(self, *, read_only: bool = False) -> SqliteConnection:
         return SqliteConnection(self.path, read_only=read_only)
 
+    def hold(self) -> None:
+        """The home's lock keeps others off its file."""
+
+    def let_go(self) -> None:
+        """Nothing to give back."""
+
     def notify(self, topics: set[str]) -> None:
         """Other processes on this file are rung by the command line itself, through the gateway."""
 
