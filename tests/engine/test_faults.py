@@ -52,10 +52,7 @@ async def test_a_full_disk_refuses_new_work_keeps_what_runs_and_recovers_by_itse
     await engine.ledger.write(lambda tx: tx.value(f"PRAGMA max_page_count = {pages + 1}"))
 
     with pytest.raises(StorageError, match="full") as caught:
-        for _ in range(200):
-            await engine.ledger.write(
-                lambda tx: submit(tx, Submission(kind="remind", params={"text": "x" * 4000}))
-            )
+        await fill(engine)
     assert "free some disk space" in caught.value.hint
     gate.set()
     await engine.clock.settle()
