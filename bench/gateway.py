@@ -198,6 +198,7 @@ def main() -> None:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load_before": round(os.getloadavg()[0], 2),
+        "niceness": os.nice(0),
         **asyncio.run(measure(args)),
     }
     print(json.dumps(results, indent=2, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 from importlib.util import find_spec
 
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def _serve(args: argparse.Namespace, home: Home) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean end."""
+    gc.disable()  # a start makes much and drops nothing; collecting would only cost time
     settings = config.load(home)
     home.prepare()
     log.to_file(home.logs)
@@ -81,6 +83,8 @@ async def _run(home: Home, settings: Config, port: int) -> int:
             host, bound = listener.getsockname()[:2]
             with running.announced(home, host, bound):
                 print(f"ready {address}", flush=True)
+                gc.freeze()
+                gc.enable()
                 print(f"panel {address}/#token={owner_token(home.token_file)}", flush=True)
                 async with asyncio.TaskGroup() as group:
                     # With a model configured somebody will speak to it: its library is loaded before they do.

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 
 import msgspec
 from starlette.routing import Route
@@ -75,7 +76,7 @@ class Gateway:
         )
         self._pusher = Pusher(ledger, clock, feed, network=config.network)
         self.site.push_rules = self._pusher.rules
-        self.site.description = openapi.describe(routes.OPERATIONS)
+        self.site.describe = cache(lambda: openapi.describe(routes.OPERATIONS))
         self.panel = panel = Panel()
         site = self.site
         endpoints: dict[str, ASGIApp] = {

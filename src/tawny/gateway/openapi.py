@@ -144,7 +144,7 @@ def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
 
 
 async def openapi(call: Call[Nothing, Nothing]) -> dict[str, Any]:
-    return call.site.description
+    return call.site.describe()
 
 
 OPERATION = Operation(

@@ -5,7 +5,8 @@ import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 import msgspec
 from starlette.types import ASGIApp
@@ -116,13 +117,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _web_socket(**parts: Any) -> asyncio.Protocol:
+    """Uvicorn's WebSocket protocol, loaded with the first one that is opened."""
+    module = import_module("uvicorn.protocols.websockets.websockets_sansio_impl")
+    return module.WebSocketsSansIOProtocol(**parts)
+
+
 @asynccontextmanager
 async def serving(app: ASGIApp, listener: socket.socket) -> AsyncGenerator[None]:
     """Serve `app` on the socket. On leaving, requests in flight get five seconds to end."""
     config = Config(
         app,
         http=Protocol,
-        ws="websockets-sansio",
+        ws=cast("type[asyncio.Protocol]", _web_socket),
         ws_max_size=_SOCKET_BYTES,
         ws_per_message_deflate=False,
         lifespan="off",

@@ -42,7 +42,7 @@ class Site:
     """`http://HOST:PORT` once it listens."""
     started_at: int = 0
     ready: bool = False
-    description: dict[str, Any] = field(default_factory=dict[str, Any])
+    describe: Callable[[], dict[str, Any]] = dict
     """`openapi.json`."""
     problems: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """What the owner should know: `severity`, `message`, `hint`."""
