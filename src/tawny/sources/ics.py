@@ -60,10 +60,18 @@ def calendars(text: bytes, place: Place, problems: list[str]) -> list[Calendar]:
         return [_salvage(text.decode("utf-8", "replace"), place, problems)]
     for calendar in found:
         for part in calendar.subcomponents:
-            for name, why in getattr(part, "errors", ()):
-                title = str(part.get("SUMMARY", "") or part.get("UID", "without a title"))
-                problems.append(f"{place.label}: {title!r} has a {name or 'line'} that cannot be read: {why}")
+            _leave_out_broken(part, place, problems)
     return found
+
+
+def _leave_out_broken(part: Any, place: Place, problems: list[str]) -> None:
+    """Take the properties that cannot be read out of a component, and say so: the rest of it is good."""
+    broken: list[tuple[str | None, str]] = list(part.errors)
+    for name, why in broken:
+        title = str(part.get("SUMMARY", "") or part.get("UID", "without a title"))
+        problems.append(f"{place.label}: {title!r} has a {name or 'line'} that cannot be read: {why}")
+        if name:
+            part.pop(name, None)
 
 
 _BLOCK = re.compile(
@@ -94,6 +102,7 @@ def _salvage(text: str, place: Place, problems: list[str]) -> Calendar:
             )
             continue
         for part in wrapped.subcomponents:
+            _leave_out_broken(part, place, problems)
             saved.add_component(part)
     for match in _OPEN.finditer(text):
         if match.start() not in closed and not any(
@@ -129,25 +138,24 @@ def _instances(
     zone = ZoneInfo(place.zone)
     parts = [part for part in series.subcomponents if part.name == "VEVENT"]
     title = str(parts[0].get("SUMMARY", "") or parts[0].get("UID", "an event without a title"))
-    for part in parts:
-        frequency = _frequency(part)
-        if frequency in ("SECONDLY", "MINUTELY"):
+    try:
+        frequency = next((often for part in parts if (often := _frequency(part))), "")
+        if frequency:
             problems.append(f"{place.label}: {title!r} recurs {frequency.lower()}, which is left out")
             return
-    try:
-        if (
-            len(parts) == 1
-            and not any(name in parts[0] for name in _RECURS)
-            and "X-WR-TIMEZONE" not in series
-        ):
-            found = parts  # most events take place once: no need for the machinery of recurrence
+        if _takes_place_once(parts) and "X-WR-TIMEZONE" not in series:
+            found = parts  # most events do: no need for the machinery of recurrence
         else:
             found = recurring_ical_events.of(series).between(start, end)
         for part in found:
             if event := _event(part, zone, place):
                 yield event
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError) as error:
+    except Exception as error:  # noqa: BLE001 - strangers' parsers on strangers' data: a series costs itself alone
         problems.append(f"{place.label}: {title!r} cannot be read: {error}; correct it in the calendar")
+
+
+def _takes_place_once(parts: list[Any]) -> bool:
+    return len(parts) == 1 and not any(name in parts[0] for name in _RECURS)
 
 
 def _frequency(part: Any) -> str:

@@ -71,8 +71,15 @@ def _from_ics(data: list[bytes], place: Place, problems: list[str]) -> Iterator[
     for text in data:
         for calendar in calendars(text, place, problems):
             for part in calendar.subcomponents:
-                if part.name == "VTODO":
+                if part.name != "VTODO":
+                    continue
+                try:
                     yield _todo(part, zone, place)
+                except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+                    title = str(part.get("SUMMARY", "a to-do"))
+                    problems.append(
+                        f"{place.label}: {title!r} cannot be read: {error}; correct it in the list"
+                    )
 
 
 def _todo(part: Any, zone: ZoneInfo, place: Place) -> Todo:
