@@ -1,6 +1,6 @@
 """How fast a chat is: a real gateway on disk (FULL), an OpenAI-compatible server at 0 ms, messages over HTTP.
 
-    python bench/agent.py [--json FILE]
+    python bench/agent.py [--save]
 
 One session of 100 turns (message to reply, p50 and p95, first and last twenty), twenty sessions at once (messages a
 second), memory after that, and the time from exec to the first reply.
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
+    parser.add_argument("--save", action="store_true", help="write the figures to bench/results/agent.json")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".") as root:
         figures = {name: round(value, 2) for name, value in measure(Path(root)).items()}
@@ -122,8 +122,10 @@ def main() -> None:
         **figures,
     }
     print(json.dumps(document, indent=1))
-    if args.json:
-        Path(args.json).write_text(json.dumps(document, indent=1) + "\n")
+    if args.save:
+        results = Path(__file__).parent / "results"
+        results.mkdir(exist_ok=True)
+        (results / "agent.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

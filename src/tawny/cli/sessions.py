@@ -9,6 +9,7 @@ from tawny.cli import ledger
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.config import Home, owner_zone
+from tawny.domain.budgets import Use
 from tawny.domain.outline import outline
 from tawny.errors import InvalidInput
 from tawny.ledger import budgets, sessions
@@ -38,6 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "session", metavar="KEY"
     )
     add("budgets", "what sessions, tasks and days have used")
+    more = add("raise", "raise a budget; what waits for it goes on")
+    more.add_argument("scope", metavar="SCOPE", help="as 'budgets' lists it, such as session:main")
+    more.add_argument("--tokens", type=int, default=0)
+    more.add_argument("--cost", type=float, default=0.0, help="US dollars")
+    more.add_argument("--model-calls", dest="model_calls", type=int, default=0)
+    more.add_argument("--tool-calls", dest="tool_calls", type=int, default=0)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -48,10 +55,13 @@ def run(args: argparse.Namespace, home: Home) -> int:
         "reset": _reset,
         "compact": _compact,
         "budgets": _budgets,
+        "raise": _raise,
     }
     action = actions.get(args.action or "list")
     if action is None:
-        raise InvalidInput(f"{args.action!r} is no action", hint="one of list, show, reset, compact, budgets")
+        raise InvalidInput(
+            f"{args.action!r} is no action", hint="one of list, show, reset, compact, budgets, raise"
+        )
     if args.action is None:
         args.limit, args.cursor = 50, None
     return action(args, home)
@@ -133,4 +143,18 @@ def _budgets(args: argparse.Namespace, home: Home) -> int:
         args,
         text=table(["scope", "tokens", "US dollars", "model calls"], rows),
     )
+    return 0
+
+
+def _raise(args: argparse.Namespace, home: Home) -> int:
+    more = Use(
+        tokens=args.tokens,
+        micro_usd=int(args.cost * 1_000_000),
+        model_calls=args.model_calls,
+        tool_calls=args.tool_calls,
+    )
+    if more == Use():
+        raise InvalidInput("raise: by how much?", hint="--tokens, --cost, --model-calls or --tool-calls")
+    account = ledger.write(home, lambda tx: budgets.grant(tx, args.scope, more, by="owner"))
+    emit(account.document(), args, text=f"{args.scope} is raised; what waited for it goes on.")
     return 0
