@@ -251,3 +251,26 @@ async def test_where_nobody_knows_the_outcome_it_is_asked_or_run_again(
         task = await live.done(task_id)
     assert task.status is Status.SUCCEEDED
     assert (home.workspace / "began").read_text() == "x\nx\n"
+
+
+async def test_a_gateway_that_is_stopped_leaves_the_command_and_takes_it_up_again(
+    home: Home, opened: Opened
+) -> None:
+    from tests.conftest import CONFIG, Engine
+
+    from tawny.app import open_app
+    from tawny.clock import SystemClock
+
+    line = "echo x >> began; while [ ! -e go ]; do sleep 0.02; done; echo finished"
+    async with open_app(home, CONFIG) as app:
+        task = await Engine(app, SystemClock()).submit("command", params={"argv": ["sh", "-c", line]})
+        async with asyncio.timeout(10):
+            while not (home.workspace / "began").exists():
+                await asyncio.sleep(0.02)
+    assert _alive(home.run / "commands" / f"cmd-{task.task_id}")
+    live = await opened()
+    (home.workspace / "go").touch()
+    ended = await live.done(task.task_id)
+    assert ended.result is not None
+    assert ended.result["stdout"] == "finished\n"
+    assert (home.workspace / "began").read_text() == "x\n"

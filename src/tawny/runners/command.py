@@ -14,7 +14,7 @@ import msgspec
 from tawny.clock import SECOND
 from tawny.domain import environment
 from tawny.domain.network import parse_rules
-from tawny.domain.tasks import Effect, Json, Usage
+from tawny.domain.tasks import Effect, Json, Task, Usage
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TemporaryError, Uncertain
 from tawny.sandbox.commands import Command, Commands, Outcome
@@ -29,7 +29,10 @@ _TAIL = 400
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`argv` is run without a shell. `cwd` lies in the workspace; `allow` narrows the network list for this task."""
+    """`argv` is run without a shell. `allow` narrows the network list for this task.
+
+    `cwd` lies in the workspace; the owner's own hand may also name a folder elsewhere, which is then writable.
+    """
 
     argv: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=4096)]
     cwd: str | None = None
@@ -62,7 +65,7 @@ async def _run(ctx: Context, params: Params, commands: Commands, place: Workplac
     # A person's own retry is a new task; what this task's attempts share is this id.
     command_id = f"cmd-{task.task_id}"
     seconds = (task.timeout or TIMEOUT) / SECOND + _GRACE
-    order = _order(params, place, task.task_id, msgspec.structs.replace(limits, seconds=seconds))
+    order = _order(params, place, task, msgspec.structs.replace(limits, seconds=seconds))
 
     async def start() -> Json:
         found = _existing(commands, command_id)
@@ -101,29 +104,37 @@ async def _run(ctx: Context, params: Params, commands: Commands, place: Workplac
     return _result(params, document)
 
 
-def _order(params: Params, place: Workplace, task_id: str, limits: Limits) -> Order:
+def _order(params: Params, place: Workplace, task: Task, limits: Limits) -> Order:
+    # What the owner's own hand has named he has said yes to; nobody else's word reaches out of the workspace.
+    by_owner = task.origin.by == "owner" and task.origin.trusted
     environment.check(params.env)
     if any("\0" in part for part in params.argv):
         raise InvalidInput("argv: an argument has a NUL in it")
-    cwd = place.folder(params.cwd)
+    cwd = place.named(params.cwd) if by_owner else place.folder(params.cwd)
     rules = place.network
     allow, private = rules.allow, rules.allow_private
     if params.allow is not None:
         parse_rules(allow, private).narrowed(params.allow)
         allow = params.allow
-    folder = place.task_folder(task_id)
+    folder = place.task_folder(task.task_id)
+    writable = dict.fromkeys((str(place.workspace.resolve()), str(folder), str(cwd)))
     return Order(
         argv=(find_program(params.argv[0], cwd), *params.argv[1:]),
         cwd=str(cwd),
         env={**params.env},
         input=(params.input or "").encode(),
         split=True,
-        writable=(str(place.workspace), str(folder)),
+        writable=tuple(path for path in writable if path != str(cwd) or not _is_inside(cwd, place.workspace)),
         protected=place.protected(),
         allow=allow,
         allow_private=private,
         limits=limits,
     )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    root = folder.resolve()
+    return path != root and path.is_relative_to(root)
 
 
 def _existing(commands: Commands, command_id: str) -> Command | None:

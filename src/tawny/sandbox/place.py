@@ -9,6 +9,10 @@ from tawny.errors import NotFound, Refused
 from tawny.sandbox.order import SYSTEM_PATH
 
 # What steers later work is changed by tools, which pass the policy, and never by a command.
+_SYSTEM = tuple(
+    Path(name)
+    for name in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/boot", "/run")
+)
 _STANDING = ("AGENTS.md", "MEMORY.md", "memory", "skills", "flows")
 
 
@@ -25,8 +29,11 @@ class NetworkList(Protocol):
 class Workplace:
     """The folders of one home that commands may see."""
 
-    def __init__(self, workspace: Path, tasks: Path, network: NetworkList) -> None:
+    def __init__(
+        self, workspace: Path, tasks: Path, network: NetworkList, *, home: Path | None = None
+    ) -> None:
         self.workspace = workspace
+        self._home = home if home is not None else workspace.parent
         self.network = network
         self._tasks = tasks
 
@@ -44,6 +51,34 @@ class Workplace:
             raise Refused(f"{wanted} lies outside of the workspace", hint=f"commands work in {root}")
         if not path.is_dir():
             raise NotFound(f"there is no folder {wanted}", hint=f"make it in {root} first")
+        return path
+
+    def named(self, wanted: str | None) -> Path:
+        """The folder to work in where the owner's own hand has named it: also one outside of the workspace.
+
+        Raises:
+            Refused: it is the system's, holds a home, or lies in Tawny's own or in a hidden folder.
+            NotFound: there is none.
+        """
+        if wanted is None or not os.path.isabs(wanted):
+            return self.folder(wanted)
+        path = Path(os.path.realpath(wanted))
+        if path.is_relative_to(self.workspace.resolve()):
+            return self.folder(wanted)
+        if not path.is_dir():
+            raise NotFound(f"there is no folder {wanted}")
+        homes = (self._home.resolve(), Path.home().resolve())
+        hidden = any(part.startswith(".") for part in path.parts)
+        if (
+            hidden
+            or any(home.is_relative_to(path) for home in homes)
+            or path.is_relative_to(homes[0])
+            or any(path.is_relative_to(system) for system in _SYSTEM)
+        ):
+            raise Refused(
+                f"{wanted} is no folder for a command to work in",
+                hint="name a folder of your own that is neither hidden, nor a home, nor the system's",
+            )
         return path
 
     def task_folder(self, task_id: str) -> Path:

@@ -13,7 +13,7 @@ class Workshop:
     """The sandbox, the folders and the limits of the configuration."""
 
     def __init__(self, home: Home, config: Config, clock: Clock | None = None) -> None:
-        self.place = Workplace(home.workspace, home.artifacts, config.network)
+        self.place = Workplace(home.workspace, home.artifacts, config.network, home=home.root)
         self.limits = Limits(memory=config.sandbox.memory * MEGABYTE, processes=config.sandbox.processes)
         self._home = home
         self._settings = config.sandbox
