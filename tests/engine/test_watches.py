@@ -14,7 +14,9 @@ from tawny.config import Config, Home, Limits, Network
 from tawny.domain import watching
 from tawny.domain.automations import Watch
 from tawny.domain.expressions import EvaluationError
-from tawny.ledger import outbox, tasks
+from tawny.domain.heartbeat import CONDITION
+from tawny.engine import automations as orders
+from tawny.ledger import inbox, outbox, tasks
 from tawny.testing import FakeClock
 
 
@@ -134,8 +136,8 @@ async def test_unchanged_looks_write_no_noise(house: House, shop: Shop) -> None:
     await house.add(flight(shop.url))
     await house.pass_time("12h")
     size = await house.app.ledger.read(_rows)
-    await house.pass_time("30d")
-    assert shop.asked > 100
+    await house.pass_time("8d")
+    assert shop.asked > 30
     assert await house.app.ledger.read(_rows) == size
 
 
@@ -306,6 +308,48 @@ async def test_a_file_is_watched_by_its_content(house: House) -> None:
     file.write_text("two")
     await house.pass_time("2h")
     assert [task.params["text"] for task in await made(house)] == ["two"]
+
+
+def heartbeat(**policy: Any) -> dict[str, Any]:
+    return {
+        "name": "Heartbeat",
+        "watch": {"probe": {"type": "heartbeat"}, "every": "30m", "condition": CONDITION, "rearm": "always"},
+        "action": {"type": "remind", "parameters": {"text": "Look at: {{ text }}"}},
+        "policy": policy,
+    }
+
+
+async def test_an_idle_week_of_heartbeats_starts_nothing(house: House) -> None:
+    (house.app.home.workspace / "HEARTBEAT.md").write_text("# Heartbeat\n\n<!-- nothing -->\n- [x] done\n")
+    await house.add(heartbeat())
+    await house.pass_time("7d")
+    assert await made(house) == []
+
+
+async def test_a_heartbeat_sees_a_new_line_a_due_one_and_a_system_event_once_each(house: House) -> None:
+    file = house.app.home.workspace / "HEARTBEAT.md"
+    file.write_text("- 2026-03-03 call mum\n")
+    await house.add(heartbeat())
+    await house.pass_time("1d")
+    assert await made(house) == []
+    await house.pass_time("1d")
+    assert [task.params["text"] for task in await made(house)] == ["Look at: - 2026-03-03 call mum"]
+    await house.app.ledger.write(lambda tx: inbox.accept(tx, "system", "1", {"text": "the backup is done"}))
+    await house.app.ledger.write(lambda tx: orders.nudge(tx, "Heartbeat"))
+    await house.pass_time("1s")
+    assert "the backup is done" in (await made(house))[-1].params["text"]
+    await house.pass_time("2d")
+    assert len(await made(house)) == 2
+
+
+async def test_a_heartbeat_sleeps_at_night_and_sees_it_in_the_morning(house: House) -> None:
+    await house.add(heartbeat(active_hours={"start": "08:00", "end": "22:00", "timezone": "Asia/Shanghai"}))
+    await house.pass_time("15h")
+    (house.app.home.workspace / "HEARTBEAT.md").write_text("- water the plants\n")
+    await house.pass_time("8h")
+    assert await made(house) == []
+    await house.pass_time("2h")
+    assert len(await made(house)) == 1
 
 
 # --- the rule alone

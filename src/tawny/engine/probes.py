@@ -44,6 +44,13 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
 
 
+class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`heartbeat`: what stands in the workspace's HEARTBEAT.md and is due, and events of source `system`."""
+
+    type: str
+    file: str = "HEARTBEAT.md"
+
+
 class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Any kind of task; `key` names a part of its result (dots go deeper), else its text."""
 
@@ -52,7 +59,13 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
 
 
-SHAPES: dict[str, type[msgspec.Struct]] = {"http": Page, "feed": Named, "calendar": Named, "file": File}
+SHAPES: dict[str, type[msgspec.Struct]] = {
+    "http": Page,
+    "feed": Named,
+    "calendar": Named,
+    "file": File,
+    "heartbeat": Heartbeat,
+}
 
 
 def check(probe: Fields, kinds: Kinds) -> None:
@@ -68,7 +81,7 @@ def check(probe: Fields, kinds: Kinds) -> None:
         check_params(wanted.type, wanted.parameters, kinds)
 
 
-def read(probe: Fields) -> Page | Named | File | Work:
+def read(probe: Fields) -> Page | Named | File | Heartbeat | Work:
     """The probe of a document.
 
     Raises:

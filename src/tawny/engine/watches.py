@@ -6,10 +6,12 @@ A look that changes nothing writes nothing but its next time, and asks no model.
 from collections.abc import Awaitable, Callable, Mapping
 
 from tawny.clock import Clock
+from tawny.domain import automations as rules
 from tawny.domain import holes, watching
 from tawny.domain.expressions import EvaluationError
 from tawny.domain.origin import merge, read_from
 from tawny.domain.tasks import Json, Origin
+from tawny.domain.windows import next_opening
 from tawny.engine import firing
 from tawny.errors import NotFound, TawnyError
 from tawny.ledger import automations, occurrences, outbox
@@ -35,6 +37,8 @@ class Watches:
         """Look once; never raises for what the probe or the condition does."""
         watch = automation.spec.watch
         assert watch is not None
+        if self._is_night(automation):
+            return
         try:
             observed = await self._probe(automation, watch.probe)
         except TawnyError as error:
@@ -49,6 +53,14 @@ class Watches:
         if self._is_quiet(automation, observed):
             return
         await self._ledger.write(lambda tx: _take(tx, automation.automation_id, observed))
+
+    def _is_night(self, automation: Automation) -> bool:
+        """Outside its active hours a watch does not look: what has changed by then is seen in the morning."""
+        hours, now = automation.spec.policy.active_hours, self._clock.now()
+        if hours is None:
+            return False
+        zone = automation.spec.timezone
+        return next_opening(rules.window(hours, zone), zone=zone, now=now) > now
 
     def _is_quiet(self, automation: Automation, observed: Json) -> bool:
         """Whether this look leaves everything as it was, so that nothing needs to be written."""

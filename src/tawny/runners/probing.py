@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from tawny.clock import MINUTE, Clock, iso, parse_duration
+from tawny.domain import heartbeat, zones
 from tawny.domain.network import parse_url
 from tawny.domain.tasks import Json, Notify, Origin, Priority, Runtime, Status, Submission
-from tawny.engine.probes import File, Named, Page, Work, read
+from tawny.engine.probes import File, Heartbeat, Named, Page, Work, read
 from tawny.errors import PermanentError, TemporaryError
-from tawny.ledger import tasks
+from tawny.ledger import inbox, tasks
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger
 from tawny.ledger.submission import submit
@@ -52,6 +53,8 @@ class Prober:
             return await (self._feed(wanted) if wanted.type == "feed" else self._calendar(wanted))
         if isinstance(wanted, File):
             return await asyncio.to_thread(self._file, wanted.path)
+        if isinstance(wanted, Heartbeat):
+            return await self._heartbeat(automation, wanted)
         return await self._work(automation, wanted)
 
     async def _page(self, page: Page) -> Json:
@@ -103,6 +106,20 @@ class Prober:
             "changed_at": iso(facts.st_mtime_ns // 1000),
             "text": content.decode("utf-8", "replace")[:20_000],
         }
+
+    async def _heartbeat(self, automation: Automation, wanted: Heartbeat) -> Json:
+        """The free check: `value` changes when the file does, a line of it falls due, or a system event comes."""
+        zone = zones.load(automation.spec.timezone)
+        today = zones.wall(self._clock.now(), zone).date().isoformat()
+        try:
+            text = await asyncio.to_thread((self._workspace / wanted.file).read_text, encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        lines = heartbeat.due(text, today)
+        pending = await self._ledger.read(lambda tx: inbox.page(tx, source="system", limit=20))
+        newest = pending.items[0].seq if pending.items else 0
+        said = [str(event.data.get("text", "")) for event in reversed(pending.items)]
+        return {"value": heartbeat.digest(lines, newest), "text": "\n".join([*lines, *said])}
 
     async def _work(self, automation: Automation, wanted: Work) -> Json:
         """Run it as a task that no listing shows; its result is what is seen."""

@@ -1,0 +1,28 @@
+"""The free check before a heartbeat asks a model: is there anything to look at that was not looked at before?"""
+
+import hashlib
+import re
+
+CONDITION = 'value != "" and default(previous, "") != value'
+"""What a heartbeat's watch asks: something is there, and it is not what was there the last time."""
+_DATE = re.compile(r"\b(\d{4}-\d\d-\d\d)\b")
+_DONE = re.compile(r"^\s*[-*]\s*\[[xX]\]")
+
+
+def due(text: str, today: str) -> list[str]:
+    """The lines that say something: no headings, nothing ticked off, nothing dated later than `today`."""
+    found: list[str] = []
+    for line in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL).splitlines():
+        words = line.strip()
+        dated = _DATE.search(words)
+        is_later = dated is not None and dated.group(1) > today
+        if words and not words.startswith("#") and not _DONE.match(words) and not is_later:
+            found.append(words)
+    return found
+
+
+def digest(lines: list[str], newest_event: int) -> str:
+    """Tells one state of affairs from another; empty where there is nothing to look at."""
+    if not lines and not newest_event:
+        return ""
+    return hashlib.sha256("\n".join([*lines, str(newest_event)]).encode()).hexdigest()[:24]
