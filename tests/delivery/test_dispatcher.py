@@ -454,3 +454,14 @@ async def test_shutdown_lets_a_send_finish(desk: Any):
         await desk.until(lambda: channel.attempts == 1)
         channel.release()
     assert await desk.status(delivery_id) == "delivered"
+
+
+async def test_news_that_two_targets_bring_to_one_place_is_told_there_once(desk: Any):
+    channel = MemoryChannel("a")
+    channel.home_address = "7"
+    dispatcher = await desk.dispatcher(channel)
+    await desk.add_task()
+    for target in ("a", "a:7", "a:8"):
+        await desk.put("May I?", task_id="task_1", transition="approval:appr_1", target=target)
+    await dispatcher.run_until_idle()
+    assert sorted(message.to for message in channel.sent) == ["7", "8"]

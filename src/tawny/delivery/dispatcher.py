@@ -119,7 +119,9 @@ class Dispatcher:
         """Send what is due in one conversation, one after the other."""
 
         def claim(tx: Tx) -> Line | None:
-            return deliveries.claim(tx, conversation, sender=self._sender, plan=self._plan)
+            return deliveries.claim(
+                tx, conversation, sender=self._sender, plan=self._plan, resolve=self._roster.sent_to
+            )
 
         try:
             line = await self._durably(claim)

@@ -119,13 +119,14 @@ class Roster:
             return notify.INBOX
         default = self.default
         try:
-            usable = default != notify.INBOX and self.route(notify.DEFAULT).sent_to != self._sent_to(target)
+            usable = default != notify.INBOX and self.route(notify.DEFAULT).sent_to != self.sent_to(target)
         except PermanentError:
             usable = False
         return notify.DEFAULT if usable and target != default else notify.INBOX
 
-    def _sent_to(self, target: str) -> str:
+    def sent_to(self, target: str) -> str | None:
+        """The address the target leads to now, `None` where it leads nowhere."""
         try:
             return self.route(target).sent_to
-        except PermanentError:
-            return ""
+        except (PermanentError, ValueError):
+            return None

@@ -51,10 +51,17 @@ Plan = Callable[[Line, Instant], Instant | None]
 """Until when a message is held back (quiet hours, digest); `None` sends it now."""
 
 
-def claim(tx: Tx, conversation: str, *, sender: str, plan: Plan) -> Line | None:
+Resolve = Callable[[str], str | None]
+"""The address a target leads to with everything filled in, `None` where nobody knows yet."""
+
+
+def claim(
+    tx: Tx, conversation: str, *, sender: str, plan: Plan, resolve: Resolve | None = None
+) -> Line | None:
     """Write the intent to send the next due message of a conversation; `None` where none is due.
 
-    What has expired on the way is settled as such, what `plan` holds back leaves the line until then.
+    What has expired on the way is settled as such, what `plan` holds back leaves the line until then. News that two
+    targets bring to one and the same address is told there once.
     """
     while True:
         row = tx.one(
@@ -75,15 +82,38 @@ def claim(tx: Tx, conversation: str, *, sender: str, plan: Plan) -> Line | None:
             _mark(tx, line.delivery_id, planned=1, held_until=until)
             if until is not None and until > tx.now:
                 continue
+        sent_to = resolve(line.target) if resolve is not None else None
+        if sent_to is not None and _is_told_there(tx, line, sent_to):
+            suppress(tx, line, f"told at {sent_to} already")
+            continue
         message = _gather(tx, line) if line.held_until is not None and line.attempts == 0 else line.message
         tx.execute(
-            "UPDATE outbox SET status = 'sending', attempts = attempts + 1, sender = :sender, updated_at = :now"
-            " WHERE delivery_id = :id OR bundle = :id",
+            "UPDATE outbox SET status = 'sending', attempts = attempts + 1, sender = :sender, updated_at = :now,"
+            " sent_to = :sent_to WHERE delivery_id = :id OR bundle = :id",
             sender=sender,
+            sent_to=sent_to,
             id=line.delivery_id,
             now=tx.now,
         )
         return msgspec.structs.replace(line, message=message, attempts=line.attempts + 1, status="sending")
+
+
+def _is_told_there(tx: Tx, line: Line, sent_to: str) -> bool:
+    if line.task_id is None:
+        return False
+    return (
+        tx.one(
+            "SELECT delivery_id FROM outbox WHERE task_id = :task_id AND transition = :transition"
+            " AND generation = :generation AND sent_to = :sent_to AND delivery_id <> :own"
+            " AND status IN ('sending', 'delivered', 'unknown') LIMIT 1",
+            task_id=line.task_id,
+            transition=line.transition,
+            generation=line.generation,
+            sent_to=sent_to,
+            own=line.delivery_id,
+        )
+        is not None
+    )
 
 
 def _gather(tx: Tx, leader: Line) -> Outgoing:
