@@ -1,22 +1,24 @@
 """A desk with a ledger in a temporary file, from which messages are sent over channels in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import servers
 from tawny.clock import Clock
 from tawny.delivery.dispatcher import Dispatcher, Manners
 from tawny.delivery.roster import Roster
 from tawny.domain.messages import Outgoing
 from tawny.ledger import channels, events, outbox
 from tawny.ledger.channels import ChannelState
-from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.migrations import migrate
 from tawny.ledger.outbox import Line
+from tawny.ledger.postgres import PostgresStore
 from tawny.ledger.sqlite import SqliteStore
 from tawny.testing import FakeClock, MemoryChannel
 
@@ -114,10 +116,19 @@ class Desk:
         )
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A database of either kind."""
+    if request.param == "sqlite":
+        yield SqliteStore(tmp_path / "state.db")
+        return
+    with servers.database(request.getfixturevalue("postgres")) as url:
+        yield PostgresStore(url)
+
+
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(store: Store) -> AsyncIterator[Desk]:
     clock = FakeClock()
-    store = SqliteStore(tmp_path / "state.db")
     migrate(store, clock)
     async with Ledger(store, clock) as ledger:
         yield Desk(ledger, clock)
