@@ -56,7 +56,7 @@ bench: $(STAMP) ## measure this machine; results in bench/results/
 	@for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script --save || exit 1; done
 
 panel: ## rebuild the web panel (needs Node)
-	@cd web && npm ci --silent && npm run --silent build
+	@cd web && npm install --silent --no-audit --no-fund --no-save && npm run --silent build
 
 wheel: ## build the wheel into dist/
 ifdef UV
