@@ -37,6 +37,9 @@ def describe(task: Task, now: int) -> str:
     return ", ".join(parts)
 
 
+_ANYBODYS = frozenset({"help", "status", "new", "compact", "approve", "deny"})
+
+
 class Commands:
     """The commands, with what other parts do for them."""
 
@@ -55,8 +58,14 @@ class Commands:
         self._compact = compact
         self._model = model
 
-    def run(self, tx: Tx, session: Session, command: Command, *, by: str) -> str:
-        """Do it, and say what was done. Mistakes are answered, not raised."""
+    def run(self, tx: Tx, session: Session, command: Command, *, by: str, is_owner: bool = True) -> str:
+        """Do it, and say what was done. Mistakes are answered, not raised.
+
+        Who speaks in a group, or is a program that was let in, is not the owner: he steers this conversation alone, and
+        answers approvals only where he is listed.
+        """
+        if not is_owner and command.name not in _ANYBODYS:
+            return f"Only the owner may say /{command.name}."
         try:
             return self._run(tx, session, command, by)
         except TawnyError as error:

@@ -121,8 +121,10 @@ class Inbox:
             return Received(session=before.session, status="seen", run_id=before.task_id, text=before.reply)
         command = parse_command(text)
         if command is not None:
-            by = "owner" if is_local else f"{inbound.channel}:{inbound.sender}"
-            said = self._commands.run(tx, session, command, by=by)
+            # A program that was let in speaks over a local channel too, but is not the owner.
+            is_owner = not inbound.group
+            by = "owner" if is_local and is_owner else f"{inbound.channel}:{inbound.sender}"
+            said = self._commands.run(tx, session, command, by=by, is_owner=is_owner)
             return self._settle(tx, session, kept, inbound, said)
         return self._queue(tx, session, kept, inbound)
 
