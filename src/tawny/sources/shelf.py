@@ -44,6 +44,8 @@ NOUNS = ("calendar", "todo", "mail", "feed", "weather", "contacts")
 
 _GATHER = 0.15
 """Seconds a calendar read waits for others, so that today, tomorrow and this week become one request."""
+_NAPS = 5
+"""How often it waits again when others came meanwhile."""
 _WIDEST = 62 * DAY
 
 
@@ -106,7 +108,11 @@ class Shelf:
 
     async def _read_span(self, name: str, span: "_Span") -> Reading[CalendarEvent]:
         try:
-            await asyncio.sleep(_GATHER)
+            for _ in range(_NAPS):
+                seen = span.callers
+                await asyncio.sleep(_GATHER)
+                if span.callers == seen:
+                    break
             span.open = False
             query = CalendarQuery(span.start, span.end)
             return await self._ask("calendar", name, query, Reading[CalendarEvent])
@@ -269,16 +275,17 @@ class _Span:
         self.start = start
         self.end = end
         self.open = True
+        self.callers = 1
         self.result: asyncio.Future[Reading[CalendarEvent]]
 
     def take(self, start: Instant, end: Instant) -> bool:
         """Whether this read answers [start, end) too, grown where it still may."""
         first, last = min(self.start, start), max(self.end, end)
-        if (first, last) == (self.start, self.end):
-            return True
-        if not self.open or last - first > _WIDEST:
+        fits = (first, last) == (self.start, self.end)
+        if not fits and (not self.open or last - first > _WIDEST):
             return False
         self.start, self.end = first, last
+        self.callers += 1
         return True
 
 
