@@ -18,6 +18,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 from tawny.app import open_app, open_gateway
 from tawny.config import Config, Exec, Home, Limits
 from tawny.gateway import server
@@ -156,6 +158,7 @@ async def measure(args: argparse.Namespace) -> dict[str, object]:
         found["GET /v1/tasks?limit=50, ms"] = await requests(client, 200, "GET", "/v1/tasks?limit=50")
 
         latencies: list[float] = []
+        before, own = psutil.Process(child.pid).cpu_times(), time.process_time()
         wanted = int(args.rate * args.seconds)
         async with asyncio.TaskGroup() as group:
             for _ in range(args.devices):
@@ -164,6 +167,11 @@ async def measure(args: argparse.Namespace) -> dict[str, object]:
             await asyncio.sleep(0.5)
             emitted = await order(f"{args.rate} {args.seconds}")
         found[f"event → {args.devices} devices at {args.rate}/s, ms"] = spread(latencies)
+        after = psutil.Process(child.pid).cpu_times()
+        found["processor seconds of the gateway, of the devices"] = [
+            round(after.user + after.system - before.user - before.system, 2),
+            round(time.process_time() - own, 2),
+        ]
         found["events a second, as emitted"] = round(emitted["events"] / emitted["seconds"])
 
         found["loop lag at rest, ms"] = await order("lag 2")
