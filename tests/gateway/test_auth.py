@@ -191,3 +191,11 @@ async def test_two_authorization_headers_are_refused(door: Door) -> None:
     headers = httpx.Headers([("authorization", "Bearer x"), ("authorization", f"Bearer {door.token}")])
     async with door.browser() as stranger:
         assert (await stranger.get("/readyz", headers=headers)).status_code == 400
+
+
+async def test_owner_token_is_written_nowhere_but_in_its_file(door: Door) -> None:
+    body = {"data": {"said": f"the token is {door.token}"}}
+    assert (await door.client.post("/v1/events/leak", json=body)).status_code == 202
+    rows = await door.site.ledger.read(lambda tx: str(list(tx.all("SELECT * FROM inbox"))))
+    assert door.token not in rows
+    assert "[redacted]" in rows

@@ -20,7 +20,7 @@ from tawny.ids import secret_token
 from tawny.ledger import credentials
 from tawny.ledger.credentials import Credential, digest
 from tawny.ledger.database import Ledger
-from tawny.log import Log
+from tawny.log import Log, redact
 
 COOKIE = "tawny_session"
 OWNER_ID = "owner"
@@ -224,7 +224,9 @@ class Keyring:
             stamp = None
         if stamp is not None and stamp == self._stamp:
             return
-        before, self._owner = self._owner, digest(owner_token(self._file))
+        token = owner_token(self._file)
+        redact.learn(token)
+        before, self._owner = self._owner, digest(token)
         status = self._file.stat()
         self._stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
         if before and before != self._owner:
