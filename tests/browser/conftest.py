@@ -116,7 +116,8 @@ async def room(home: Home, chromium: Browser) -> AsyncGenerator[Room]:
         house = await stack.enter_async_context(open_house(home, kinds=kinds))
         address = await stack.enter_async_context(house.door.listening())
         # The test is one more device: it comes over the same socket as the browsers.
-        client = httpx.AsyncClient(base_url=address, headers={"authorization": f"Bearer {house.door.token}"})
+        headers = {"authorization": f"Bearer {house.door.token}"}
+        client = httpx.AsyncClient(base_url=address, headers=headers, timeout=60)
         house.door.client = await stack.enter_async_context(client)
         room = Room(house, address, chromium)
         yield room

@@ -33,6 +33,15 @@ async def test_a_phone_comes_in_by_the_code_once_and_is_put_out_at_once(room: Ro
     await expect(phone.get_by_label("Access token")).to_be_visible(timeout=3000)
 
 
+async def test_the_code_can_be_typed_where_there_is_no_camera(room: Room) -> None:
+    code, _ = await pair(room)
+    tablet = await (await room.device(PHONE)).new_page()
+    await tablet.goto(room.address)
+    await tablet.get_by_label("Access token or pairing code").fill(code)
+    await tablet.get_by_role("button", name="Sign in").click()
+    await expect(tablet.get_by_role("heading", name="Board")).to_be_visible()
+
+
 async def test_a_named_token_is_shown_once_and_works(room: Room) -> None:
     page = await room.enter(at="#/devices")
     await page.get_by_role("button", name="New token").click()

@@ -7,7 +7,7 @@ export const zh: Catalogue = {
   "nav": "主导航", "nav.board": "看板", "nav.chat": "对话", "nav.approvals": "审批", "nav.automations": "自动化", "nav.calendar": "日历", "nav.metrics": "指标", "nav.audit": "审计", "nav.sessions": "会话", "nav.knowledge": "记忆与技能", "nav.channels": "渠道", "nav.devices": "设备", "nav.settings": "设置", "nav.more": "更多", "nav.group.watch": "回顾", "nav.group.assistant": "助理", "nav.group.setup": "配置",
   "nav.sign_out": "退出登录", "nav.shortcuts": "键盘快捷键",
 
-  "signin.title": "登录", "signin.lead": "这个面板只属于一位主人，请证明是您本人。", "signin.token": "访问令牌", "signin.go": "登录", "signin.wrong": "此令牌在这里无效，请从网关输出处重新复制。", "signin.pair_failed": "该配对码已被使用或已过期，请在已登录的设备上重新生成。",
+  "signin.title": "登录", "signin.lead": "这个面板只属于一位主人，请证明是您本人。", "signin.token": "访问令牌或配对码", "signin.go": "登录", "signin.wrong": "此令牌在这里无效，请从网关输出处重新复制。", "signin.pair_failed": "该配对码已被使用或已过期，请在已登录的设备上重新生成。",
   "signin.where": "在哪里找到它？", "signin.where_1": "在运行 Tawny 的机器上启动它：", "signin.where_2": "它会输出一个登录链接：", "signin.where_3": "打开该链接，或把链接（或仅令牌）粘贴到上方。令牌也保存在 Tawny 主目录的 “token” 文件中。",
 
   "live.connecting": "正在连接…", "live.live": "实时", "live.offline": "未连接", "live.banner": "与 Tawny 的连接已断开。工作仍在那边继续；您看到的是{time}的状态。", "live.banner_first": "无法连接 Tawny。网关在运行吗？", "live.retry": "立即连接",

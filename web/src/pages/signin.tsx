@@ -1,12 +1,15 @@
 /** The door: a field for the token, for those who came without the link. */
 
 import { useState } from "preact/hooks";
-import { ApiError, signIn } from "../api";
+import { ApiError, post, signedIn, signIn } from "../api";
 import { t } from "../i18n";
+import { deviceName } from "../store/device";
 import { start } from "../store/live";
 import { Button, Field, sentence } from "../ui/parts";
 import { Mark } from "../ui/icon";
 import { Preferences } from "../ui/preferences";
+
+const CODE = 20;
 
 export function SignIn({ problem }: { problem: string | null }) {
   const [token, setToken] = useState("");
@@ -15,16 +18,20 @@ export function SignIn({ problem }: { problem: string | null }) {
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     // Somebody may paste the whole link.
-    const given = /[#?&]token=([^&\s]+)/.exec(token)?.[1] ?? token.trim();
+    const given = /[#?&](?:token|pair)=([^&\s]+)/.exec(token)?.[1] ?? token.trim();
     if (!given) return;
     setBusy(true);
     setError(null);
     try {
-      await signIn(decodeURIComponent(given));
+      // A pairing code is short enough to be typed; a token never is.
+      if (given.length <= CODE) {
+        await post("/v1/pairing/claim", { code: given, name: deviceName() });
+        signedIn.value = true;
+      } else await signIn(decodeURIComponent(given));
       setToken("");
       start();
     } catch (problem) {
-      setError(problem instanceof ApiError && problem.status === 401 ? t("signin.wrong") : sentence(problem));
+      setError(problem instanceof ApiError && problem.status >= 400 && problem.status < 500 && problem.status !== 429 ? t(given.length <= CODE ? "signin.pair_failed" : "signin.wrong") : sentence(problem));
     } finally {
       setBusy(false);
     }

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-5040593688c3";
-const SHELL = ["/","/assets/index-CD33s7uo.js","/assets/more-cManRLnn.js","/assets/plan-C2wsq2db.js","/assets/work-n0hTxAs8.js","/assets/zh-FNhWtrc_.js","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-1f9186706cd2";
+const SHELL = ["/","/assets/index-CwT1oqMh.js","/assets/more-DcRqIwYM.js","/assets/plan-BuGifosp.js","/assets/work-BNCJmxqn.js","/assets/zh-Bk0D9CtU.js","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
