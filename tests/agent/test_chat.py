@@ -5,9 +5,10 @@ from typing import Any
 
 from agent.conftest import OpenChat
 from tawny.agent.live import Delta
+from tawny.config import Approvals
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Status
-from tawny.ledger import events, sessions
+from tawny.ledger import approvals, events, sessions
 from tawny.testing import Say, ScriptedModel, Use
 
 
@@ -222,3 +223,31 @@ async def test_events_tell_every_device_what_was_said(chat: OpenChat) -> None:
         log = await app.ledger.read(lambda tx: events.after(tx, 0))
         said = [event.data for event in log if event.type in ("message.received", "message.sent")]
         assert [(one["role"], one["text"]) for one in said] == [("user", "ping"), ("assistant", "pong")]
+
+
+async def test_a_tapped_button_answers_the_approval_once_and_only_for_who_may(chat: OpenChat) -> None:
+    script = ScriptedModel(
+        [Use("exec", {"command": "id -u"}), lambda messages: "ran: " + str(messages[-1])[:2000]]
+    )
+    async with chat(script, approvals=Approvals(approvers=("telegram:42",))) as app:
+        waiting = await app.say("who are you?", wait=1)
+        await app.until(waiting.run_id, Status.WAITING)
+        (approval,), _ = await app.read(lambda tx: approvals.page(tx, status="pending"))
+        assert waiting.status == "waiting"
+        assert f"/approve {approval.approval_id}" in waiting.text
+
+        async def tap(sender: str, event: str) -> str:
+            tapped = Inbound(
+                channel="telegram",
+                event_id=event,
+                sender=sender,
+                conversation=sender,
+                action=f"approve:{approval.approval_id}",
+            )
+            return (await app.app.agency.inbox.receive(tapped)).text
+
+        assert "may not answer" in await tap("13", "t1")
+        assert await tap("42", "t2") == "exec: approved."
+        assert "approved" in await tap("42", "t3")
+        done = await app.until(waiting.run_id, Status.SUCCEEDED, Status.FAILED)
+        assert done.status is Status.SUCCEEDED

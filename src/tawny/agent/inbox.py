@@ -11,10 +11,10 @@ from tawny.agent.settings import TurnSettings
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Inbound, Outgoing
 from tawny.domain.origin import UNTRUSTED, merge, trust_of
-from tawny.domain.sessions import LOCAL, Queueing, parse_command, session_key
+from tawny.domain.sessions import LOCAL, Queueing, parse_command, parse_tap, session_key
 from tawny.domain.tasks import Json, Notify, Origin, Priority, Retry, Status, Submission, Task
 from tawny.engine import commands as orders
-from tawny.ledger import outbox, sessions, turns
+from tawny.ledger import approvals, outbox, sessions, turns
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Entry, Input, Session
 from tawny.ledger.submission import submit
@@ -95,8 +95,8 @@ class Inbox:
                     return await asyncio.shield(future)
         finally:
             self._live.forget(run_id, future)
-        task = await self._ledger.read(lambda tx: get(tx, run_id))
-        return Reply(run_id=run_id, session=session, status=task.status, text=pending_text(task))
+        task, approval_id = await self._ledger.read(lambda tx: _pending(tx, run_id))
+        return Reply(run_id=run_id, session=session, status=task.status, text=pending_text(task, approval_id))
 
     # --- in the transaction
 
@@ -119,7 +119,7 @@ class Inbox:
             before = sessions.seen(tx, inbound.channel, inbound.event_id)
             assert before is not None
             return Received(session=before.session, status="seen", run_id=before.task_id, text=before.reply)
-        command = parse_command(text)
+        command = parse_tap(inbound.action) or parse_command(text)
         if command is not None:
             # A program that was let in speaks over a local channel too, but is not the owner.
             is_owner = not inbound.group
@@ -205,15 +205,20 @@ def reply_target(inbound: Inbound) -> str | None:
     return str(Address(inbound.channel, inbound.conversation or inbound.sender, inbound.thread))
 
 
-def pending_text(task: Task) -> str:
+def _pending(tx: Tx, run_id: str) -> tuple[Task, str]:
+    """The turn, and the question it waits for."""
+    asked, _ = approvals.page(tx, status="pending", task_id=run_id, limit=1)
+    return get(tx, run_id), asked[0].approval_id if asked else ""
+
+
+def pending_text(task: Task, approval_id: str = "") -> str:
     """What a turn that has not answered yet waits for, for a person."""
     waiting = task.waiting_for
     if waiting is None:
         return "I am still working on it, and will answer here."
     if waiting.kind == "approval":
-        approval = waiting.detail.get("approval_id", "")
-        named = f" ({approval})" if approval else ""
-        return f"This waits for your yes{named}: {waiting.detail.get('tool', '')} – {waiting.detail.get('reason', '')}"
+        what = f"{waiting.detail.get('tool', '')} – {waiting.detail.get('reason', '')}"
+        return f"This waits for your yes: {what}. Answer with /approve {approval_id} or /deny {approval_id}."
     if waiting.kind == "budget":
         return f"This waits because a budget is used up: {waiting.detail.get('reason', '')}"
     return f"This waits for {waiting.kind}."

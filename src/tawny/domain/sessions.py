@@ -78,6 +78,20 @@ def parse_command(text: str) -> Command | None:
     return Command(match.group(1).lower(), (match.group(2) or "").strip())
 
 
+_TAP = re.compile(r"(approve|always|deny):(appr_\w+)|(cancel|pause|resume):(task_\w+)")
+
+
+def parse_tap(action: str) -> Command | None:
+    """The command a tapped button stands for: `approve:ID`, `always:ID`, `deny:ID`, `cancel:ID` and so on."""
+    match = _TAP.fullmatch(action.strip())
+    if match is None:
+        return None
+    word, approval, order, task = match.groups()
+    if word == "always":
+        return Command("approve", f"{approval} always")
+    return Command(word, approval) if word else Command(order, task)
+
+
 def parse_queueing(text: str, current: Queueing) -> Queueing:
     """`followup debounce:1s cap:10 drop:new` over what holds now.
 
