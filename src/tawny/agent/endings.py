@@ -1,15 +1,13 @@
 """Tells of commands that ended in the background: an event, a trigger for automations, a turn in their session."""
 
 from tawny.clock import iso
-from tawny.domain.origin import inherit, merge, read_from
+from tawny.domain.origin import inherit
 from tawny.domain.tasks import Json, Notify, Priority, Retry, Submission
-from tawny.ledger import events, inbox
+from tawny.ledger import events, inbox, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.submission import submit
 from tawny.sandbox.commands import Outcome
 from tawny.sandbox.processes import Process, Processes, status_of
-
-_TAIL = 2_000
 
 
 class Endings:
@@ -44,35 +42,32 @@ def _tell(tx: Tx, process: Process, outcome: Outcome) -> None:
     events.append(tx, "system.process_ended", data, task_id=note.task_id, session=note.session)
     if note.session is None:
         return
-    # What the command said counts as it did for the run that started it, and as coming from where it has been.
-    origin = inherit(note.origin, note.params, by="event", via="process")
-    if reached := process.command.reached():
-        origin = merge(origin, read_from(f"a command that reached {', '.join(reached)}"))
-    submit(
+    kept = sessions.receive(
+        tx, note.session, source="process", event_id=process.id, text=_words(process, status)
+    )
+    if kept is None:
+        return
+    task = submit(
         tx,
         Submission(
             kind="agent_turn",
-            params={"message": _words(process, outcome), "session": note.session},
-            title=f"{process.note.line[:50]}: {status}",
+            params={"message": kept.text, "session": note.session, "input": kept.input_id},
+            title=f"{note.line[:50]}: {status}",
             priority=Priority.INTERACTIVE,
             notify=Notify.SILENT,
             retry=Retry(max=0),
             session=note.session,
             lane=note.session,
             detached=False,
-            dedupe_key=f"process:{process.id}",
-            origin=origin,
+            origin=inherit(note.origin, note.params, by="event", via="process"),
         ),
     )
+    sessions.start_turn(tx, kept.input_id, task.task_id)
 
 
-def _words(process: Process, outcome: Outcome) -> str:
-    how = status_of(outcome) + (
-        f" with exit code {outcome.exit_code}" if outcome.exit_code is not None else ""
-    )
-    if outcome.state == "unknown":
-        how = "lost: its supervisor died, and nobody knows how far it got"
-    tail = process.command.tail(limit=_TAIL).data.decode(errors="replace").strip()
-    return f"The background command {process.id} is {how}: {process.note.line}" + (
-        f"\n\n{tail}" if tail else ""
-    )
+def _words(process: Process, status: str) -> str:
+    """Nothing of the command and nothing of its output: what stands in a session as said counts as named by the owner.
+
+    The model looks at the output by the tool `process`, where what was read is taken into account.
+    """
+    return f"(The background command {process.id} has ended: {status}. The tool process shows its output.)"
