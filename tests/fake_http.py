@@ -107,8 +107,10 @@ class FakeHttp:
         if self._server is not None:
             self._server.close()
             self._server = None
-        self.cut()
-        await asyncio.sleep(0)
+        # Also those that were accepted and whose handler has not begun yet.
+        for _ in range(5):
+            self.cut()
+            await asyncio.sleep(0)
 
     def cut(self) -> None:
         """Cut every open connection."""
