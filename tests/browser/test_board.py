@@ -42,7 +42,7 @@ async def test_three_devices_show_one_bar_and_one_cancels_for_all(room: Room) ->
 async def test_a_task_can_be_paused_and_goes_on_where_it_was(room: Room) -> None:
     page = await room.enter()
     task = await room.house.run(title="Slow", params={"steps": 60, "step_seconds": 0.15})
-    await expect(bar(page, task)).to_have_attribute("aria-valuenow", re.compile("^[1-9]"), timeout=10_000)
+    await expect(bar(page, task)).to_have_attribute("aria-valuenow", re.compile("^[1-9]"))
     await row(page, task).locator("[data-action=pause]").click()
     await expect(row(page, task)).to_have_attribute("data-status", "paused")
     before = await value(page, task)
@@ -102,7 +102,7 @@ async def test_the_keyboard_alone_opens_a_task_and_cancels_it(room: Room) -> Non
 async def test_the_page_of_a_task_tells_its_steps_as_they_happen(room: Room) -> None:
     task = await room.house.run(title="Steps", params={"steps": 8, "step_seconds": 0.1})
     page = await room.enter(at=f"#/tasks/{task['task_id']}")
-    await expect(page.locator("[data-step]")).to_have_count(8, timeout=15_000)
+    await expect(page.locator("[data-step]")).to_have_count(8)
     await expect(row(page, task)).to_have_attribute("data-status", "succeeded")
     await expect(bar(page, task)).to_have_attribute("aria-valuenow", "100")
     await page.locator("[data-step] > button").first.click()
