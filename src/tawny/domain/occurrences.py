@@ -98,7 +98,8 @@ def _is_late(slot: Instant, now: Instant, started_at: Instant) -> bool:
 
 def _lateness(slot: Instant, now: Instant) -> str:
     late = (now - slot) // 1_000_000
-    return f"{format_duration(late * 1_000_000)} late: Tawny was not running"
+    said = f"{format_duration(late * 1_000_000)} late" if late else "less than a second late"
+    return f"{said}: Tawny was not running"
 
 
 def _missed(

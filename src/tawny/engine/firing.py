@@ -24,6 +24,8 @@ from tawny.ledger.submission import submit
 MOST_SLOTS = 1000
 """So many missed slots are listed at most; older ones of a very fast schedule are not."""
 ALERT_COOLDOWN = HOUR
+_PRUNE_EVERY = 13
+"""About every so many runs old slots are forgotten: the clock's last digits are chance enough."""
 
 
 def acting_time(spec: Spec, automation_id: str, slot: Instant | None) -> Instant | None:
@@ -150,6 +152,8 @@ def start(
         return None
     occurrences.attach(tx, automation.automation_id, slot, task.task_id)
     automations.note_run(tx, automation.automation_id, task.task_id)
+    if tx.now % _PRUNE_EVERY == 0:
+        occurrences.prune(tx, automation.automation_id)
     _tell(tx, automation, "ran", slot, task_id=task.task_id, status=status)
     tx.wake(automations.TOPIC)
     return task
