@@ -160,11 +160,12 @@ async def open_app(
     kinds: Mapping[str, Kind] | None = None,
     model: Any = None,
     probe: Callable[[str], None] | None = None,
+    closed: bool = False,
 ) -> AsyncGenerator[App]:
     """Open the home, recover what a dead process held, and run everything until the block ends.
 
     `model` stands in for the configured one: a `tawny.testing.ScriptedModel`. `probe` is the ledger's: the crash proof
-    dies there.
+    dies there. `closed` starts no task until `dispatcher.open` is set.
     """
     clock = clock or SystemClock()
     home.prepare()
@@ -199,6 +200,8 @@ async def open_app(
                 ):
                     known[kind.name] = kind
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)
+            if closed:
+                app.dispatcher.open.clear()
             recovered = await app.dispatcher.recover()
             if recovered.backing_gone:
                 app.timers.watch_lost()

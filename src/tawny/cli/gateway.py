@@ -75,7 +75,7 @@ async def _run(home: Home, settings: Config, port: int) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    async with open_app(home, settings) as app:
+    async with open_app(home, settings, closed=True) as app:
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, app.ledger.bell.ring, ["config"])
         listener = server.listen(settings.gateway.host, port)
@@ -83,6 +83,7 @@ async def _run(home: Home, settings: Config, port: int) -> int:
             host, bound = listener.getsockname()[:2]
             with running.announced(home, host, bound):
                 print(f"ready {address}", flush=True)
+                app.dispatcher.open.set()
                 gc.freeze()
                 gc.enable()
                 print(f"panel {address}/#token={owner_token(home.token_file)}", flush=True)

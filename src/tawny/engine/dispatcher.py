@@ -63,6 +63,8 @@ class Dispatcher:
         self._intents = ledger.bell.subscribe("intents")
         self._ended = asyncio.Event()
         self._draining = False
+        self.open = asyncio.Event()
+        self.open.set()
         self.idle = asyncio.Event()
 
     async def run(self) -> None:
@@ -95,6 +97,8 @@ class Dispatcher:
         return await self._ledger.write(release)
 
     async def _claim_loop(self, group: asyncio.TaskGroup) -> None:
+        # A gateway opens its doors first: a full queue must not keep people out.
+        await self.open.wait()
         while True:
             self._queue.clear()
             held_low = False
@@ -135,7 +139,7 @@ class Dispatcher:
             return [(task, self._journal(tx, task)) for task in claimed]
 
         self.idle.clear()
-        return await self._ledger.write(claim), not low
+        return await self._ledger.write(claim, urgent=True), not low
 
     @staticmethod
     def _journal(tx: Tx, task: Task) -> dict[str, steps.Step]:

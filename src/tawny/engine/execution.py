@@ -273,7 +273,7 @@ class Execution:
         """Write, waiting out a full or failing disk: running state is kept until it is back."""
         while True:
             try:
-                return await self._ledger.write(fn)
+                return await self._ledger.write(fn, urgent=True)
             except StorageError as error:
                 if error.code == "damaged":
                     raise

@@ -124,7 +124,9 @@ async def perform(operation: Operation, call: Call[Any, Any], *, raw_body: Any) 
         return Outcome(operation.status, await call.site.ledger.read(lambda tx: read(tx, call)))
     scope = f"{call.principal.credential_id} {operation.name} {'/'.join(call.path.values())}"
     if operation.change is not None:
-        answer = await call.site.ledger.write(_changing(operation, call, scope, raw_body))
+        answer = await call.site.ledger.write(
+            _changing(operation, call, scope, raw_body), urgent=bool(call.path)
+        )
     else:
         answer = await _acting(operation, call, scope, raw_body)
     if operation.regrants:

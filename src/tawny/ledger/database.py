@@ -8,6 +8,7 @@ own connection. The `…_now` forms do the same in the calling thread, for the c
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -172,13 +173,22 @@ class Bell:
 
 
 class _Job:
-    __slots__ = ("error", "fn", "future", "result")
+    __slots__ = ("_future", "error", "fn", "result")
 
-    def __init__(self, fn: Callable[[Tx], Any], future: "asyncio.Future[Any]") -> None:
+    def __init__(self, fn: Callable[[Tx], Any], future: "asyncio.Future[Any] | None") -> None:
         self.fn = fn
-        self.future = future
+        self._future = future
         self.result: Any = None
         self.error: BaseException | None = None
+
+    @property
+    def future(self) -> "asyncio.Future[Any]":
+        assert self._future is not None
+        return self._future
+
+
+_BELL = _Job(lambda _: None, None)
+"""Wakes the writer for what lies in the urgent lane."""
 
 
 class Ledger:
@@ -194,6 +204,7 @@ class Ledger:
         self.bell = Bell()
         self.commits = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._urgent: deque[_Job] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="ledger-reader")
@@ -223,19 +234,25 @@ class Ledger:
         for connection in self._opened:
             connection.close()
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """Run `fn` in a transaction; return its result once it is durable.
+
+        What is `urgent` (a command, a running task's report) goes before what only waits to be accepted.
 
         Raises:
             StorageError: the disk or database refused; nothing of `fn` has happened.
         """
-        return await self.post(fn)
+        return await self.post(fn, urgent=urgent)
 
-    def post(self, fn: Callable[[Tx], T]) -> "asyncio.Future[T]":
-        """Like `write`, without waiting: the order of posts is the order of commits."""
+    def post(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> "asyncio.Future[T]":
+        """Like `write`, without waiting: the order of posts is the order of commits, the urgent ones apart."""
         assert self._loop is not None, "the ledger is not open"
         job = _Job(fn, self._loop.create_future())
-        self._jobs.put(job)
+        if urgent:
+            self._urgent.append(job)
+            self._jobs.put(_BELL)
+        else:
+            self._jobs.put(job)
         return job.future
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
@@ -257,26 +274,38 @@ class Ledger:
 
     def _write_loop(self) -> None:
         connection = self.store.connect()
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            stop = False
-            while len(group) < _GROUP:
-                try:
-                    more = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    stop = True
-                    break
-                group.append(more)
-            topics = self._commit(connection, group)
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._settle, group, topics)
-            if topics:
-                self.store.notify(topics)
+        while True:
+            group, stop = self._next_group()
+            if group:
+                topics = self._commit(connection, group)
+                assert self._loop is not None
+                self._loop.call_soon_threadsafe(self._settle, group, topics)
+                if topics:
+                    self.store.notify(topics)
             if stop:
                 break
         connection.close()
+
+    def _next_group(self) -> tuple[list[_Job], bool]:
+        """What is to be committed together: the urgent first; and whether this is the end."""
+        first = self._jobs.get()
+        group: list[_Job] = []
+        while self._urgent and len(group) < _GROUP:
+            group.append(self._urgent.popleft())
+        job = first
+        while True:
+            if job is None:
+                # Whatever was posted before the end is still written.
+                group.extend(self._urgent)
+                return group, True
+            if job is not _BELL:
+                group.append(job)
+            if len(group) >= _GROUP:
+                return group, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return group, False
 
     def _commit(self, connection: Connection, group: list[_Job]) -> set[str]:
         topics: set[str] = set()

@@ -1,0 +1,303 @@
+"""How the engine stands up to size: restart with a full queue, cancel under a burst, a million finished rows.
+
+    python bench/scale.py [--rows 1000000] [--save]
+
+Every figure is of this run on this machine; `--save` writes them to bench/results/scale.json.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tawny.clock import SystemClock
+from tawny.config import Config, Home, Limits
+from tawny.domain.tasks import Submission
+from tawny.engine import commands
+from tawny.ledger import queue, tasks
+from tawny.ledger.database import Tx, read_now, write_now
+from tawny.ledger.migrations import migrate
+from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.submission import submit
+
+
+def start(home: Path) -> tuple[subprocess.Popen[str], str, float]:
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tawny", "--home", str(home), "gateway", "run", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[1]
+    return process, address, time.perf_counter() - begun
+
+
+def fresh(root: Path, config: str = "") -> tuple[Home, SqliteStore]:
+    home = Home(root)
+    home.prepare()
+    home.config_file.write_text(config)
+    store = SqliteStore(home.database)
+    migrate(store, SystemClock())
+    return home, store
+
+
+def restart(folder: Path) -> dict[str, float]:
+    """10,000 queued and 50 running, killed: how long until it is ready, and until the first step after it."""
+    limits = "[limits]\nconcurrency = 50\nmax_running_per_owner = 50\nmax_queued_per_owner = 1000000\nbusy_load = 0\n"
+    home, store = fresh(folder / "restart", limits)
+
+    def fill(tx: Tx) -> None:
+        for _ in range(50):
+            submit(tx, Submission(kind="simulate", params={"steps": 1000, "step_seconds": 0.5}, timeout=None))
+        for _ in range(10_000):
+            submit(tx, Submission(kind="simulate", params={"steps": 1, "step_seconds": 0}))
+
+    write_now(store, SystemClock(), fill)
+    process, _, _ = start(home.root)
+    deadline = time.monotonic() + 30
+    while read_now(store, SystemClock(), tasks.counts).get("running", 0) < 50 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = read_now(store, SystemClock(), lambda tx: tx.value("SELECT MAX(seq) FROM events"))
+    begun = time.perf_counter()
+    process, _, ready = start(home.root)
+    resumed = None
+    while resumed is None and time.perf_counter() - begun < 30:
+        found = read_now(
+            store,
+            SystemClock(),
+            lambda tx: tx.value(
+                "SELECT COUNT(*) FROM events WHERE seq > :seq AND type = 'task.step_finished'", seq=before
+            ),
+        )
+        if found:
+            resumed = time.perf_counter() - begun
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return {"ready_s": ready, "first_step_after_s": resumed or -1}
+
+
+async def cancels(folder: Path) -> dict[str, float]:
+    """Cancel → cancelled, while a burst of 10,000 submissions comes in."""
+    from tawny.app import open_app
+
+    home = Home(folder / "cancel")
+    config = Config(
+        limits=Limits(concurrency=20, max_running_per_owner=20, max_queued_per_owner=10**9, busy_load=0)
+    )
+    waits: list[float] = []
+    async with open_app(home, config) as app:
+        victims = [
+            await app.ledger.write(
+                lambda tx: (
+                    submit(
+                        tx,
+                        Submission(kind="simulate", params={"steps": 10, "step_seconds": 60}, owner="victim"),
+                    ).task_id
+                )
+            )
+            for _ in range(20)
+        ]
+        while (await app.ledger.read(tasks.counts)).get("running", 0) < 20:
+            await asyncio.sleep(0.01)
+        burst = [
+            app.ledger.post(
+                lambda tx: submit(tx, Submission(kind="simulate", params={"steps": 0}, owner="flood")).task_id
+            )
+            for _ in range(10_000)
+        ]
+        for task_id in victims:
+            changed = app.ledger.bell.subscribe("ended")
+            begun = time.perf_counter()
+            await app.ledger.write(lambda tx, i=task_id: commands.cancel(tx, i), urgent=True)
+            while not (await app.ledger.read(lambda tx, i=task_id: tasks.get(tx, i))).status.is_terminal:
+                await changed.wait()
+                changed.clear()
+            waits.append((time.perf_counter() - begun) * 1000)
+            app.ledger.bell.unsubscribe(changed)
+        await asyncio.gather(*burst)
+    return {"cancel_p50_ms": statistics.median(waits), "cancel_p99_ms": max(waits)}
+
+
+def million(folder: Path, rows: int) -> dict[str, float]:
+    """Many finished rows: the newest fifty, the pending list, and a claim."""
+    home, store = fresh(folder / "million")
+
+    def seed(tx: Tx) -> None:
+        task = submit(tx, Submission(kind="simulate", title="seed"))
+        names = [
+            name
+            for name in tx.one("SELECT * FROM tasks LIMIT 1") or {}
+            if name not in ("task_id", "status", "ended_at")
+        ]
+        columns = ", ".join(names)
+        tx.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows)"
+            f" INSERT INTO tasks (task_id, status, ended_at, {columns})"
+            f" SELECT 'task_0' || printf('%025d', i), 'succeeded', :now, {columns} FROM n, tasks"
+            " WHERE tasks.task_id = :id",
+            rows=rows,
+            now=tx.now,
+            id=task.task_id,
+        )
+        for _ in range(100):
+            submit(tx, Submission(kind="simulate", params={"steps": 0}))
+
+    write_now(store, SystemClock(), seed)
+    clock = SystemClock()
+    connection = store.connect()
+
+    def timed(fn) -> float:
+        times = []
+        for _ in range(20):
+            connection.begin()
+            begun = time.perf_counter()
+            fn(Tx(connection, clock.now()))
+            times.append((time.perf_counter() - begun) * 1000)
+            connection.rollback()
+        return statistics.median(times)
+
+    slots = queue.Slots(background=3, interactive=3, per_owner=3)
+    figures = {
+        "rows": rows,
+        "newest_50_ms": timed(lambda tx: tasks.page(tx, limit=50)),
+        "queued_list_ms": timed(lambda tx: tasks.page(tx, status="queued", limit=50)),
+        "claim_3_ms": timed(lambda tx: queue.claim(tx, slots, worker="w", lease_until=0)),
+        "megabytes": home.database.stat().st_size / 1e6,
+    }
+    connection.close()
+    return figures
+
+
+def over_http(folder: Path, count: int = 1500) -> dict[str, float]:
+    """POST /v1/tasks one after the other over one connection: durable acknowledgements."""
+    import http.client
+
+    limits = "[limits]\nconcurrency = 64\nmax_running_per_owner = 64\nmax_queued_per_owner = 1000000\nbusy_load = 0\n"
+    home, _ = fresh(folder / "http", limits)
+    process, address, ready = start(home.root)
+    token = home.token_file.read_text().strip()
+    connection = http.client.HTTPConnection(address.removeprefix("http://"))
+    body = json.dumps({"kind": "simulate", "params": {"steps": 0}})
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    times = []
+    begun = time.perf_counter()
+    for _ in range(count):
+        one = time.perf_counter()
+        connection.request("POST", "/v1/tasks", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 202, answer.status
+        times.append((time.perf_counter() - one) * 1000)
+    elapsed = time.perf_counter() - begun
+    request = urllib.request.Request(f"{address}/v1/status", headers=headers)
+    while json.load(urllib.request.urlopen(request))["counts"].get("succeeded", 0) < count:
+        time.sleep(0.05)
+    ended = time.perf_counter() - begun
+    process.terminate()
+    process.wait()
+    times.sort()
+    return {
+        "gateway_ready_s": ready,
+        "post_p50_ms": statistics.median(times),
+        "post_p99_ms": times[int(len(times) * 0.99)],
+        "posts_per_second": count / elapsed,
+        "done_per_second": count / ended,
+    }
+
+
+def idle(folder: Path, seconds: int = 30) -> dict[str, float]:
+    """A resting gateway: memory, processor time and commits."""
+    home, store = fresh(folder / "idle")
+    process, _, ready = start(home.root)
+    time.sleep(3)
+    before = _cpu(process.pid)
+    seq = read_now(
+        store, SystemClock(), lambda tx: tx.value("SELECT value FROM counters WHERE name = 'event'")
+    )
+    wal = home.database.with_name("state.db-wal").stat().st_size
+    time.sleep(seconds)
+    figures = {
+        "ready_s": ready,
+        "rss_mb": _rss(process.pid),
+        "cpu_s_per_minute": (_cpu(process.pid) - before) * 60 / seconds,
+        "events_written": read_now(
+            store, SystemClock(), lambda tx: tx.value("SELECT value FROM counters WHERE name = 'event'")
+        )
+        - seq,
+        "wal_bytes_written": home.database.with_name("state.db-wal").stat().st_size - wal,
+    }
+    process.terminate()
+    process.wait()
+    return figures
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return -1
+
+
+def command_line(folder: Path) -> dict[str, float]:
+    """Wall seconds of whole commands, gateway stopped, median of seven."""
+    home, _ = fresh(folder / "cli")
+    figures = {}
+    for name, argv in {"version": ["version"], "tasks list": ["tasks", "list"], "status": ["status"]}.items():
+        times = []
+        for _ in range(7):
+            begun = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "tawny", "--home", str(home.root), *argv],
+                check=True,
+                capture_output=True,
+            )
+            times.append(time.perf_counter() - begun)
+        figures[name] = statistics.median(times)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--save", action="store_true")
+    args = parser.parse_args()
+    figures: dict[str, object] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "load_at_start": os.getloadavg()[0],
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures["command line, seconds"] = command_line(folder)
+        figures["idle"] = idle(folder)
+        figures["over HTTP"] = over_http(folder)
+        figures["restart with 10,000 queued and 50 running"] = restart(folder)
+        figures["cancel under a burst of 10,000"] = asyncio.run(cancels(folder))
+        figures["many finished rows"] = million(folder, args.rows)
+    print(json.dumps(figures, indent=2))
+    if args.save:
+        Path("bench/results/scale.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
