@@ -140,6 +140,7 @@ def _tell_result(tx: Tx, task: Task, event: str) -> None:
     elif sessions.find(tx, task.session) is not None and task.kind != "agent_turn":
         text = f'The background task "{task.title}" ({task.task_id}) has ended: {task.status}. '
         sessions.note(tx, task.session, text + shorten(said, _NOTE_CHARS), task_id=task.task_id)
+        sessions.remember_reading(tx, task.session, [task.task_id])
 
 
 def _answer_unanswered(tx: Tx, task: Task) -> Reply | None:

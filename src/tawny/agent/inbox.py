@@ -10,7 +10,7 @@ from tawny.agent.live import Live, Reply
 from tawny.agent.settings import TurnSettings
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Inbound, Outgoing
-from tawny.domain.origin import UNTRUSTED, merge, trust_of
+from tawny.domain.origin import merge, remembered
 from tawny.domain.sessions import LOCAL, Queueing, parse_command, parse_tap, session_key
 from tawny.domain.tasks import Json, Notify, Origin, Priority, Retry, Status, Submission, Task
 from tawny.engine import commands as orders
@@ -251,13 +251,8 @@ def _origin(tx: Tx, session: Session, inbound: Inbound, message: str) -> Origin:
         reply_to=reply_target(inbound),
         detail=detail,
     )
-    read = session.settings.get("read")
-    if not isinstance(read, dict):
-        return origin
-    kept: dict[str, Json] = read  # pyright: ignore[reportUnknownVariableType]
-    before = Origin(by="read", via="read", detail=kept)
-    trusted = trust_of(before) != UNTRUSTED
-    return merge(origin, msgspec.structs.replace(before, trusted=trusted))
+    before = remembered(session.settings.get("read"))
+    return origin if before is None else merge(origin, before)
 
 
 def _with_attachments(text: str, inbound: Inbound) -> str:

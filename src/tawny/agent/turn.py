@@ -18,6 +18,7 @@ from tawny.agent.settings import TurnSettings
 from tawny.clock import to_datetime
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Outgoing
+from tawny.domain.origin import remembered, to_remember
 from tawny.domain.sessions import LOCAL
 from tawny.domain.tasks import Delivery, Json, Notify
 from tawny.engine.kinds import Context, Result
@@ -144,6 +145,9 @@ class Turns:
     # --- the exchange
 
     async def _answer(self, ctx: Context, request: Request, turn: "_Turn") -> Result:
+        if (before := remembered(turn.session.settings.get("read"))) is not None:
+            # Also a scheduled turn answers with this session's history before it.
+            ctx.add_origin(before)
         router = self._router_for(request.model or str(turn.session.settings.get("model") or ""))
         agents = self._agents.setdefault(id(router), Agents(router, self._tools))
         names = frozenset(self._tools if request.tools is None else request.tools)
@@ -377,10 +381,10 @@ class _Turn:
 
     def _keep_origin(self, tx: Tx) -> None:
         """What this turn has read stays in the session's history, so it counts for the turns after it."""
-        detail = self._ctx.task.origin.detail
-        read = {key: detail[key] for key in ("read", "private", "vouched") if key in detail}
-        if read and read != self.session.settings.get("read"):
-            sessions.set_setting(tx, self.session.session, "read", read)
+        before = self.session.settings.get("read")
+        kept = to_remember(before, self._ctx.task.origin, what="an earlier turn of this conversation")
+        if kept and kept != before:
+            sessions.set_setting(tx, self.session.session, "read", kept)
 
     def _record(self, tx: Tx, entries: list[Entry], said: str, task_ids: list[str]) -> None:
         key = self.session.session

@@ -91,6 +91,24 @@ def of_child(origin: Origin, params: Mapping[str, Json], wanted: Origin) -> Orig
     return msgspec.structs.replace(child, reply_to=wanted.reply_to or origin.reply_to)
 
 
+def remembered(kept: Json) -> Origin | None:
+    """What a session keeps of what was read in it, as an origin to merge into its next turn; `None` where nothing."""
+    if not isinstance(kept, dict) or not kept:
+        return None
+    before = Origin(by="read", via="read", detail=cast(dict[str, Json], kept))
+    return msgspec.structs.replace(before, trusted=trust_of(before) != UNTRUSTED)
+
+
+def to_remember(kept: Json, origin: Origin, *, what: str) -> dict[str, Json]:
+    """What a session keeps once content of this origin stands in its history."""
+    detail: dict[str, Json] = dict(cast(dict[str, Json], kept)) if isinstance(kept, dict) else {}
+    for key, most in (("read", _MOST_READ), ("private", _MOST_READ), ("vouched", _MOST_VOUCHED)):
+        _extend(detail, origin.detail, key, most)
+    if trust_of(origin) == UNTRUSTED and trust_of(Origin(detail=detail)) != UNTRUSTED:
+        _extend(detail, {"read": [{"what": what, "trust": UNTRUSTED}]}, "read", _MOST_READ)
+    return detail
+
+
 def of_automation(made: Origin, written: Iterable[str], *, via: str, **detail: Json) -> Origin:
     """The origin of an automation's run. `made` is that of its making, `written` what its action says in words.
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from tawny.clock import Instant, iso
-from tawny.domain.tasks import Json
+from tawny.domain.origin import to_remember
+from tawny.domain.tasks import Json, Origin
 from tawny.errors import NotFound
 from tawny.ids import new_id
 from tawny.ledger import events
@@ -190,6 +191,19 @@ def set_setting(tx: Tx, session: str, name: str, value: Json) -> None:
         settings=to_json(kept),
         session=session,
     )
+
+
+def remember_reading(tx: Tx, session: str, task_ids: Sequence[str]) -> None:
+    """What these tasks have read stands in the session's history now: it counts for the turns after it."""
+    for task_id in task_ids:
+        row = tx.one("SELECT origin, title FROM tasks WHERE task_id = :id", id=task_id)
+        if row is None:
+            continue
+        before = get(tx, session).settings.get("read")
+        origin = msgspec.json.decode(row["origin"], type=Origin)
+        kept = to_remember(before, origin, what=f"the result of {row['title']}"[:300])
+        if kept and kept != before:
+            set_setting(tx, session, "read", kept)
 
 
 # --- the transcript
@@ -485,6 +499,7 @@ def tell(tx: Tx, session: str, text: str, *, run_id: str, task_ids: Sequence[str
     entry = Entry(role="assistant", text=text, message=assistant_message(text), task_ids=list(task_ids))
     if not append(tx, session, run_id, [entry], first=RESULT_POSITION):
         return False
+    remember_reading(tx, session, task_ids)
     say(tx, session, text, run_id=run_id, task_ids=task_ids)
     return True
 
