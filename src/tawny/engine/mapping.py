@@ -10,6 +10,7 @@ import msgspec
 
 from tawny.clock import Instant
 from tawny.domain.approvals import Answer, Question
+from tawny.domain.origin import absorb
 from tawny.domain.retry import classify, next_attempt, retry_after
 from tawny.domain.tasks import Effect, Failure, Json, Origin, Retry, Submission, Task, Usage
 from tawny.engine.kinds import Context
@@ -31,8 +32,18 @@ class ItemContext:
     def __init__(self, context: Context, key: str, n: int) -> None:
         self._context = context
         self._prefix = f"{key}[{n}]"
-        self.task: Task = context.task
+        self._own: Task | None = None
         self.clock = context.clock
+
+    @property
+    def task(self) -> Task:
+        """The task as it is now: what another item has read meanwhile counts for this one too, unless it was set."""
+        return self._own or self._context.task
+
+    @task.setter
+    def task(self, task: Task) -> None:
+        """An item whose work is settled beforehand stands for itself: nothing another item read can flow into it."""
+        self._own = task
 
     @property
     def stop_reason(self) -> str | None:
@@ -50,8 +61,6 @@ class ItemContext:
         return await self._context.step(f"{self._prefix}.{key}", fn, input=input, effect=effect, name=name)
 
     def is_recorded(self, key: str) -> bool:
-        # What another item has read meanwhile counts for this one too.
-        self.task = self._context.task
         return self._context.is_recorded(f"{self._prefix}.{key}")
 
     def idempotency_key(self, step: str) -> str:
@@ -82,6 +91,9 @@ class ItemContext:
         self._context.spend(usage)
 
     def add_origin(self, origin: Origin) -> None:
+        if self._own is not None:
+            merged = absorb(self._own.origin, self._own.params, origin)
+            self._own = msgspec.structs.replace(self._own, origin=merged)
         self._context.add_origin(origin)
         self.task = self._context.task
 
@@ -207,7 +219,7 @@ class Mapping:
         failures = item.attempts
         while True:
             try:
-                result = await self._work(context, item.item)
+                result = await self._work(context, item.item)  # pyright: ignore[reportArgumentType] - `task` is a property
             except Exception as error:  # noqa: BLE001 - an item's work is a stranger's code; its error is recorded
                 failures += 1
                 failure = classify(error)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tawny.clock import SECOND
-from tawny.domain.tasks import Json, Retry
+from tawny.domain.tasks import Json, Origin, Retry
 from tawny.domain.templates import check, fill
 from tawny.engine.kinds import Context, Kind, Kinds, Result
 from tawny.engine.mapping import as_result
@@ -53,8 +53,15 @@ def batch(kinds: Kinds) -> Kind:
         check(params.action.params, _NAMES)
         kind = kinds[params.action.kind]
 
+        async def submitted() -> Json:
+            return msgspec.to_builtins(ctx.task.origin)
+
+        # What every item does was settled when the batch was handed in: it answers for that origin and its own reads.
+        origin = msgspec.convert(await ctx.step("origin", submitted), Origin)
+
         async def work(context: Context, item: Json) -> Json:
             filled: dict[str, Any] = fill(params.action.params, {"item": item}, names=_NAMES)
+            context.task = msgspec.structs.replace(ctx.task, kind=kind.name, params=filled, origin=origin)
             return as_result(await kind.run(context, check_params(kind.name, filled, kinds)))
 
         started = ctx.task.started_at or ctx.clock.now()
