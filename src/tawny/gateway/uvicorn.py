@@ -25,6 +25,9 @@ _without_command_line()
 
 from uvicorn.config import Config  # noqa: E402
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: E402
-from uvicorn.server import ServerState  # noqa: E402
+from uvicorn.server import Server, ServerState  # noqa: E402
+
+# Whoever imports the package after us finds its server where it always is.
+sys.modules["uvicorn"].__dict__["Server"] = Server
 
 __all__ = ["Config", "HttpToolsProtocol", "ServerState"]

@@ -5,11 +5,12 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from tawny.api import ConfigError
 
@@ -18,7 +19,7 @@ _LARGEST = 1_000_000
 _log = logging.getLogger("tawny.telegram")
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         """Signals belong to the process, which has more to do than this server."""
@@ -56,9 +57,7 @@ async def serve(
 
     app = Starlette(routes=[Route("/{path:path}", update, methods=["POST"])])
     server = _Server(
-        uvicorn.Config(
-            app, host=host.strip("[]"), port=int(port), log_config=None, access_log=False, lifespan="off"
-        )
+        Config(app, host=host.strip("[]"), port=int(port), log_config=None, access_log=False, lifespan="off")
     )
     try:
         yield server.serve
