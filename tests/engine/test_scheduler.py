@@ -18,7 +18,7 @@ from tawny.ledger import automations, events, occurrences, outbox, tasks
 from tawny.ledger.automations import Automation
 from tawny.testing import FakeClock
 
-CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8))
+CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8, busy_load=0))
 REMIND = {"type": "remind", "parameters": {"text": "Good morning"}}
 
 

@@ -11,7 +11,7 @@ import msgspec
 from tawny.clock import MINUTE, Clock, iso, parse_duration
 from tawny.domain import heartbeat, zones
 from tawny.domain.network import parse_url
-from tawny.domain.tasks import Json, Notify, Origin, Priority, Runtime, Status, Submission
+from tawny.domain.tasks import Json, Notify, Origin, Runtime, Status, Submission
 from tawny.engine.probes import File, Heartbeat, Named, Page, Work, read
 from tawny.errors import PermanentError, TemporaryError
 from tawny.ledger import inbox, tasks
@@ -128,7 +128,6 @@ class Prober:
             params=wanted.parameters,
             title=f"Probe of {automation.name}",
             runtime=Runtime.CRON,
-            priority=Priority.LOW,
             notify=Notify.SILENT,
             owner=automation.owner,
             detached=False,
