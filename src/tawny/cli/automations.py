@@ -81,6 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("import", "add documents from a file; those whose id exists are edited").add_argument(
         "file", metavar="FILE"
     )
+    add("orders", "bring the standing orders in workspace/orders/*.yaml into force")
     why = add("why", "why it ran, or did not: now, or at a time")
     why.add_argument("lookup", metavar="LOOKUP")
     why.add_argument("at", nargs="?", metavar="TIME", help="8, 08:00, 'yesterday 8:00', or a full time")
@@ -354,6 +355,17 @@ def _import(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
+def _orders(args: argparse.Namespace, home: Home) -> int:
+    from tawny.engine.orders import sync  # noqa: PLC0415 - only this asks
+
+    kinds, zone = _kinds(home), _zone(home)
+    done = ledger.write(home, lambda tx: sync(tx, home.workspace / "orders", kinds=kinds, timezone=zone))
+    items = [{"id": one, "outcome": what} for what, one in done]
+    text = "\n".join(f"{what:<9} {one}" for what, one in done)
+    emit({"items": items}, args, text=text or "No standing orders.")
+    return 0
+
+
 def _why(args: argparse.Namespace, home: Home) -> int:
     from tawny.engine.explanation import why  # noqa: PLC0415 - only this asks
 
@@ -378,5 +390,6 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace, Home], int]] = {
     "history": _history,
     "preview": _preview,
     "import": _import,
+    "orders": _orders,
     "why": _why,
 }

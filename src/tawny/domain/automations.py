@@ -8,6 +8,7 @@ import msgspec
 
 from tawny.clock import DAY, HOUR, MINUTE, SECOND, Instant, parse_duration
 from tawny.domain import expressions, holes, jsonshape, phrases, schedule, zones
+from tawny.domain import scope as bounds
 from tawny.domain.tasks import Budget, Delivery, Json, Notify, Priority, Retry
 from tawny.domain.windows import parse_window
 from tawny.errors import InvalidInput
@@ -73,6 +74,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     alert_after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 2
     disable_after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     max_age: Duration | None = None
+    scope: bounds.Scope | None = None
 
 
 class On(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -425,6 +427,8 @@ def _check_policy(policy: Policy, zone: str) -> None:
     misfire(policy)
     duration("policy.timeout", policy.timeout, least=1)
     duration("policy.max_age", policy.max_age)
+    if policy.scope is not None:
+        bounds.check(policy.scope, field="policy.scope")
     if policy.retry is not None:
         duration("policy.retry.base", policy.retry.base)
         duration("policy.retry.cap", policy.retry.cap)

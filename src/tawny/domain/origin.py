@@ -72,7 +72,7 @@ def inherit(
     Distrust is inherited. So are the owner's words: what the run itself writes never becomes one of them.
     """
     kept: dict[str, Json] = {
-        key: origin.detail[key] for key in ("vouched", "read", "private") if key in origin.detail
+        key: origin.detail[key] for key in ("vouched", "read", "private", "scopes") if key in origin.detail
     }
     kept["words"] = words_of(origin, params)
     return msgspec.structs.replace(origin, by=by or origin.by, via=via or origin.via, detail=kept)
@@ -117,7 +117,7 @@ def of_automation(made: Origin, written: Iterable[str], *, via: str, **detail: J
     """
     is_owners = made.by == OWNER and made.trusted
     kept: dict[str, Json] = {
-        key: made.detail[key] for key in ("read", "private", "vouched") if key in made.detail
+        key: made.detail[key] for key in ("read", "private", "vouched", "scopes") if key in made.detail
     }
     kept["words"] = list(written) if is_owners else made.detail.get("words", [])
     return Origin(

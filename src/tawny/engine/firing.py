@@ -12,6 +12,7 @@ from tawny.domain.messages import Outgoing
 from tawny.domain.occurrences import Decision, Occurrence, Status, decide
 from tawny.domain.origin import of_automation
 from tawny.domain.schedule import Plan
+from tawny.domain.scope import bound
 from tawny.domain.tasks import Delivery, Json, Origin, Priority, Runtime, Submission, Task
 from tawny.domain.windows import next_opening
 from tawny.engine import commands
@@ -212,7 +213,7 @@ def submission_of(
         lane=f"automation:{automation.automation_id}" if in_line else None,
         budget=policy.budget,
         automation_id=automation.automation_id,
-        origin=origin or origin_of(automation, slot),
+        origin=bound(origin or origin_of(automation, slot), policy.scope),
         priority=policy.priority or Priority.NORMAL,
     )
 

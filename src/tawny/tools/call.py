@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from tawny.clock import stopwatch
+from tawny.domain import scope
 from tawny.domain.approvals import Answer, Question, fingerprint
 from tawny.domain.display import visible
 from tawny.domain.loops import Loop, LoopGuard
@@ -91,7 +92,7 @@ class Door:
         origin = context.task.origin
         if origin.by in (OWNER, "automation") and trust_of(origin) == OWNER:
             decision = await self.decide(context, tool, operation)
-            if decision.verdict is not Verdict.DENY:
+            if decision.verdict is not Verdict.DENY and decision.rule != scope.GATE:
                 return arguments
         else:
             decision = await self.decide(context, tool, operation)
@@ -111,7 +112,12 @@ class Door:
     async def decide(self, context: Context, tool: str, operation: Operation) -> Decision:
         """What the policy says of a call of this run, now."""
         task = context.task
-        rules = self._rules()
+        rules, scopes = self._rules(), scope.of(task.origin)
+        names = (operation.name, tool)
+        if outside := scope.refusal(scopes, names, (*operation.targets, *operation.recipients)):
+            return Decision(verdict=Verdict.DENY, level=operation.level, reasons=(outside,))
+        if scopes:
+            rules = msgspec.structs.replace(rules, rules=(*scope.gates(scopes), *rules.rules))
         call = Call(
             tool=tool,
             name=operation.name,
