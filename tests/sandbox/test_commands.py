@@ -29,7 +29,7 @@ pytestmark = needs_bubblewrap
 Shell = Callable[..., Order]
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 40) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
