@@ -25,7 +25,7 @@ id = "{task_id}"
 allow-x00 = false
 max-examples = {examples}
 
-# What a time, a schedule, a scope, a kind or a key means, no schema can say; what means nothing is refused, as it should.
+# What a time, a schedule, a scope or a kind means, no schema can say; what means nothing is refused, as it should.
 [checks]
 positive_data_acceptance.enabled = false
 """
