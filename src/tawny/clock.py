@@ -38,7 +38,7 @@ class Clock(Protocol):
         ...
 
 
-class _Alarm:
+class Alarm:
     """One callback at one time of a wall clock that may be changed, or run faster, meanwhile."""
 
     def __init__(self, clock: Clock, due: Instant, callback: Callable[[], None], factor: float) -> None:
@@ -47,17 +47,28 @@ class _Alarm:
         self._callback = callback
         self._factor = factor
         self._handle: asyncio.TimerHandle | None = None
-        self._arm()
+        self._is_over = False
+        self.look()
 
-    def _arm(self) -> None:
+    def look(self) -> None:
+        """Look at the clock, and ring or nap on; also when the clock was changed under a nap."""
+        if self._is_over:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
         left = self._due - self._clock.now()
         if left <= 0:
-            self._handle = asyncio.get_running_loop().call_later(0, self._callback)
+            self._handle = asyncio.get_running_loop().call_later(0, self._ring)
         else:
             nap = min(left / SECOND / self._factor, _LONGEST_NAP)
-            self._handle = asyncio.get_running_loop().call_later(nap, self._arm)
+            self._handle = asyncio.get_running_loop().call_later(nap, self.look)
+
+    def _ring(self) -> None:
+        self._is_over = True
+        self._callback()
 
     def cancel(self) -> None:
+        self._is_over = True
         if self._handle is not None:
             self._handle.cancel()
 
@@ -71,7 +82,7 @@ class SystemClock:
         return time.time_ns() // 1000
 
     def call_at(self, due: Instant, callback: Callable[[], None]) -> Cancel:
-        return _Alarm(self, due, callback, self.factor).cancel
+        return Alarm(self, due, callback, self.factor).cancel
 
     async def sleep_until(self, due: Instant) -> None:
         reached = asyncio.Event()

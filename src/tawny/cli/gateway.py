@@ -10,6 +10,7 @@ from tawny import config, log
 from tawny.cli import gateway_service, ledger
 from tawny.cli.main import add_common
 from tawny.cli.output import complain, emit, local_time, table
+from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.errors import InvalidInput
 from tawny.ledger import credentials, pairing
@@ -63,10 +64,11 @@ def _serve(args: argparse.Namespace, home: Home) -> int:
     home.prepare()
     log.to_file(home.logs)
     port = settings.gateway.port if args.port is None else args.port
-    return asyncio.run(_run(home, settings, port))
+    return asyncio.run(serve(home, settings, port))
 
 
-async def _run(home: Home, settings: Config, port: int) -> int:
+async def serve(home: Home, settings: Config, port: int, *, clock: Clock | None = None) -> int:
+    """The always-on process, until SIGTERM or SIGINT; `clock` is the machine's unless the demo brings its own."""
     from tawny.app import open_app, open_gateway  # noqa: PLC0415 - everything; the other subcommands need little
     from tawny.gateway import running, server  # noqa: PLC0415
     from tawny.gateway.auth import owner_token  # noqa: PLC0415
@@ -75,7 +77,7 @@ async def _run(home: Home, settings: Config, port: int) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    async with open_app(home, settings, closed=True) as app:
+    async with open_app(home, settings, closed=True, clock=clock) as app:
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, app.ledger.bell.ring, ["config"])
         listener = server.listen(settings.gateway.host, port)

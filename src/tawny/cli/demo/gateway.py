@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tawny.cli.demo.timelapse import TimelapseClock
 from tawny.clock import stopwatch
 from tawny.config import Home
 from tawny.errors import TawnyError
@@ -18,7 +19,7 @@ _START = 30.0
 
 
 class GatewayProcess:
-    """`tawny gateway run` on the demo's home."""
+    """What `tawny gateway run` runs, on the demo's home and on a clock that can be moved on."""
 
     def __init__(self, home: Home, port: int) -> None:
         self._home = home
@@ -39,20 +40,15 @@ class GatewayProcess:
             TawnyError: it ended, or was not ready in time.
         """
         since = stopwatch()
-        argv = [
-            sys.executable,
-            "-m",
-            "tawny",
-            "--home",
-            str(self._home.root),
-            "gateway",
-            "run",
-            "--port",
-            str(self.port),
-        ]
+        argv = [sys.executable, "-m", TimelapseClock.__module__, str(self._home.root), str(self.port)]
         # It gets its own group: Ctrl-C in the terminal is for the show, which then ends it in order.
         self._process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         process = self._process
         assert process.stdout is not None
@@ -80,6 +76,13 @@ class GatewayProcess:
         token = self._home.token_file.read_text(encoding="utf-8").strip()
         self._http.headers["authorization"] = f"Bearer {token}"
         return took
+
+    def forward(self, duration: str) -> None:
+        """Move its clock on by a duration like `6h`."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"forward {duration}\n")
+        self._process.stdin.flush()
 
     def kill(self) -> None:
         """SIGKILL: no goodbye, no clean-up."""
@@ -131,7 +134,7 @@ class GatewayProcess:
 
     def _close_pipes(self) -> None:
         assert self._process is not None
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -27,6 +28,7 @@ ENDED = frozenset({"succeeded", "failed", "timed_out", "cancelled", "lost"})
 _LOOK = 0.15
 _PATIENCE = 45.0
 _KILL_AT = 9
+_EVERY = timedelta(hours=6)
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Show:
 
     def __post_init__(self) -> None:
         self.console = Console(quiet=self.as_json)
+        self._brief = ""
+        self._looks = 0
 
     def run(self) -> int:
         """0 when every scene ran and every check held."""
@@ -91,6 +95,7 @@ class Show:
     def _morning(self, gateway: GatewayProcess) -> None:
         self._scene(1, "The morning brief", "an automation at 8 on weekdays; run once now")
         automation = gateway.post("/v1/automations", _MORNING)
+        self._brief = str(automation["id"])
         self.console.print(f"[dim]Automation {automation['id']}, next run {automation.get('next_run')}[/dim]")
         started = gateway.post(f"/v1/automations/{automation['id']}/run", {})
         task = self._follow(gateway, _task_id(started))
@@ -120,23 +125,40 @@ class Show:
         return str(task["task_id"])
 
     def _watch(self, gateway: GatewayProcess, world: Outside) -> None:
-        self._scene(3, "A price watch", "Beijing to Tokyo below 2,000; one second stands for six hours")
+        self._scene(
+            3, "A price watch", "Beijing to Tokyo below 2,000, looked at every 6 hours, the clock sped up"
+        )
+        gateway.post(f"/v1/automations/{self._brief}/pause", {})  # the days that fly by want no briefs
         automation = gateway.post("/v1/automations", _flight(world.url))
+        since = _time(automation["created_at"])
         with self._bar("Looking at the fare", total=None) as (progress, bar):
             found = self._until(lambda: self._looked(gateway, automation["id"], world, progress, bar))
+        gateway.post(f"/v1/automations/{self._brief}/resume", {})
         alerts = [task for task in self._runs(gateway, automation["id"]) if task["status"] == "succeeded"]
-        self.console.print(f"[dim]{world.looks} looks, {len(alerts)} alert[/dim]")
+        passed = _time(alerts[0]["created_at"]) - since if alerts else timedelta()
+        self.figures.update(looks=world.looks, watched_hours=round(passed / timedelta(hours=1), 1))
+        self.console.print(
+            f"[dim]{world.looks} looks in {passed / timedelta(hours=1):.0f} hours, {len(alerts)} alert[/dim]"
+        )
         if alerts:
             self.console.print(
                 Panel(Markdown(_text(alerts[0])), title="delivered to inbox and phone", border_style="green")
             )
         self._check("The price watch told once, when the fare was below 2,000", found and len(alerts) == 1)
+        self._check(
+            "It looked every six hours and no more often", abs(passed / _EVERY - (world.looks - 1)) < 0.1
+        )
 
     def _looked(
         self, gateway: GatewayProcess, automation: str, world: Outside, progress: Progress, bar: TaskID
     ) -> bool:
+        """Once the last look is done, on to the next; whether there was an alert."""
+        runs = self._runs(gateway, automation)
+        if not runs and world.looks > self._looks:
+            self._looks = world.looks
+            gateway.forward("6h")
         progress.update(bar, description=f"Looking at the fare: look {world.looks}")
-        return any(task["status"] in ENDED for task in self._runs(gateway, automation))
+        return any(task["status"] in ENDED for task in runs)
 
     def _runs(self, gateway: GatewayProcess, automation: str) -> list[dict[str, Any]]:
         runs = gateway.get(f"/v1/automations/{automation}/runs")["items"]
@@ -281,7 +303,7 @@ def _flight(url: str) -> dict[str, Any]:
         "type": "continuous",
         "watch": {
             "probe": {"type": "http", "url": f"{url}/fares"},
-            "every": "1s",
+            "every": "6h",
             "condition": "price < 2000",
             "rearm": "edge",
         },
@@ -326,6 +348,10 @@ def _text(task: dict[str, Any]) -> str:
     result: dict[str, Any] = task.get("result") or {}
     error: dict[str, Any] = task.get("error") or {}
     return str(result.get("text") or error.get("message") or "")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _target(target: str | dict[str, str]) -> str:
