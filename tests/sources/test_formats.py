@@ -7,6 +7,7 @@ import pytest
 from tawny.clock import iso
 from tawny.errors import PermanentError
 from tawny.sources import feeds, todotxt, vcard
+from tawny.sources.fetch import Content
 from tawny.sources.markup import text_of
 from tawny.sources.place import NewTodo, Place
 
@@ -95,7 +96,7 @@ RSS = b"""<?xml version="1.0"?><rss version="2.0"><channel><title>News &amp; mor
 
 
 def test_feed_entries_are_read():
-    title, (one, two), problems = feeds.parse(RSS, FEED)
+    title, (one, two), problems = feeds.parse(Content(RSS), FEED)
     assert (title, problems) == ("News & more", [])
     assert (one.id, one.title, one.summary, iso(one.time or 0)) == (
         "g1",
@@ -109,7 +110,7 @@ def test_feed_entries_are_read():
 def test_atom_feed_is_read():
     atom = b"""<feed xmlns="http://www.w3.org/2005/Atom"><title>A</title><entry><id>i</id><title>E</title>
     <link href="https://e.org/e"/><updated>2026-03-02T08:00:00+01:00</updated></entry></feed>"""
-    _, (entry,), _ = feeds.parse(atom, FEED)
+    _, (entry,), _ = feeds.parse(Content(atom), FEED)
     assert (entry.id, entry.link, iso(entry.time or 0)) == (
         "i",
         "https://e.org/e",
@@ -118,17 +119,56 @@ def test_atom_feed_is_read():
 
 
 def test_broken_feed_is_read_as_far_as_it_goes():
-    _, entries, problems = feeds.parse(
-        RSS[: RSS.index(b"<item><title>Two")] + b"<item><title>T & T</tit", FEED
-    )
+    broken = RSS[: RSS.index(b"<item><title>Two")] + b"<item><title>T & T</tit"
+    _, entries, problems = feeds.parse(Content(broken), FEED)
     assert entries[0].title == "One"
     assert isinstance(problems, list)
+
+
+@pytest.mark.parametrize(
+    ("prolog", "media_type", "charset"),
+    [
+        ('<?xml version="1.0" encoding="shift_jis"?>', "application/rss+xml", "shift_jis"),
+        ('<?xml version="1.0"?>', "text/xml; charset=euc-jp", "euc-jp"),
+        ('<?xml version="1.0" encoding="koi8-r"?>', "", "koi8-r"),
+        ("", "application/xml; charset=gb2312", "gb2312"),
+        ('<?xml version="1.0" encoding="utf-8"?>', "application/rss+xml; charset=utf-8", "utf-8"),
+    ],
+)
+def test_feed_is_read_in_the_charset_that_it_or_its_server_names(prolog: str, media_type: str, charset: str):
+    word = "новости" if charset == "koi8-r" else "今日"
+    text = f"{prolog}<rss version='2.0'><channel><title>x</title><item><title>{word}</title></item></channel></rss>"
+    _, (entry,), problems = feeds.parse(Content(text.encode(charset), media_type), FEED)
+    assert (entry.title, problems) == (word, [])
+
+
+def test_links_of_a_feed_are_followed_from_its_own_address_or_its_base():
+    item = "<rss version='2.0'{}><channel><title>x</title><item><title>y</title><link>{}</link></item></channel></rss>"
+    base = ' xml:base="https://other.org/b/"'
+    found = [
+        feeds.parse(Content(text.encode(), "", "https://e.org/a/feed.xml"), FEED)[1][0].link
+        for text in (item.format("", "1.html"), item.format(base, "1.html"), item.format("", "http://[x"))
+    ]
+    assert found == ["https://e.org/a/1.html", "https://other.org/b/1.html", ""]
+    guid = item.format("", "").replace("<link>", "<guid>").replace("</link>", "https://e.org/g</guid>")
+    assert feeds.parse(Content(guid.encode()), FEED)[1][0].link == "https://e.org/g"
+
+
+@pytest.mark.parametrize("old", ["rss090", "entity"])
+def test_entries_that_the_fast_parser_passes_over_are_read(old: str):
+    rss090 = b"""<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://my.netscape.com/rdf/simple/0.9/">
+    <channel><title>t</title></channel><item><title>one</title></item></rdf:RDF>"""
+    entity = (
+        b"<rss version='2.0'><channel><title>t</title><item><title>&#X6F;ne</title></item></channel></rss>"
+    )
+    _, (entry,), _ = feeds.parse(Content({"rss090": rss090}.get(old, entity)), FEED)
+    assert entry.title == "one"
 
 
 @pytest.mark.parametrize("data", [b"", b"<html><body>sign in</body></html>", b"\x00\x01", b"{}"])
 def test_page_that_is_no_feed_is_refused(data: bytes):
     with pytest.raises(PermanentError, match="no RSS or Atom feed"):
-        feeds.parse(data, FEED)
+        feeds.parse(Content(data), FEED)
 
 
 def test_html_becomes_readable_text():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tawny.domain.calendar import day_span
 from tawny.errors import PermanentError
 from tawny.sources import feeds, ics, todotxt, vcard
+from tawny.sources.fetch import Content
 from tawny.sources.place import CalendarQuery, Place
 
 SPAN = CalendarQuery(*day_span(date(2026, 3, 2), ZoneInfo("Europe/Berlin"), days=30))
@@ -123,7 +124,7 @@ def test_damaged_cards_are_read_or_refused(data: bytes):
 @given(damaged(FEED))
 def test_damaged_feed_is_read_or_refused(data: bytes):
     try:
-        fine = bool(feeds.parse(data, Place(noun="feed", name="news", url="x.xml"))[0])
+        fine = bool(feeds.parse(Content(data), Place(noun="feed", name="news", url="x.xml"))[0])
     except PermanentError as error:
         fine = refused(error)
     assert fine

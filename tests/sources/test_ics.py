@@ -131,6 +131,33 @@ def test_event_every_second_is_left_out_and_named():
     assert "Flood" in reading.problems[0]
 
 
+def test_property_given_twice_counts_once_and_is_named():
+    twice = ics("UID:a\nSUMMARY:A\nDTSTART:20260302T080000Z\nDTSTART:20260302T090000Z")
+    reading = on("2026-03-02", twice)
+    assert times(reading) == ["02 09:00 A"]
+    assert reading.problems == ("calendar \"work\": 'A' has DTSTART more than once, the first counts",)
+
+
+def test_recurrence_by_another_calendar_is_named_and_its_first_day_shown():
+    lunar = ics("UID:a\nSUMMARY:春节\nDTSTART;VALUE=DATE:20260217\nRRULE:RSCALE=CHINESE;FREQ=YEARLY")
+    reading = on("2026-02-17", lunar)
+    assert times(reading) == ["17 00:00 春节"]
+    assert "chinese calendar, which is not followed" in reading.problems[0]
+
+
+def test_times_in_place_of_days_cost_only_themselves():
+    odd = ics("UID:a\nSUMMARY:A\nDTSTART:20260302T080000Z\nRDATE;VALUE=TIME:133000Z")
+    reading = on("2026-03-02", odd)
+    assert times(reading) == ["02 09:00 A"]
+    assert "RDATE that is no day" in reading.problems[0]
+
+
+def test_event_without_a_start_is_named():
+    assert on("2026-03-02", ics("UID:a\nSUMMARY:A")).problems == (
+        "calendar \"work\": 'A' has no DTSTART and is left out",
+    )
+
+
 def test_bytes_that_are_no_calendar_are_refused_with_the_mend():
     with pytest.raises(PermanentError, match=r'calendar "work": this is no iCalendar file') as caught:
         on("2026-03-02", b"<html>sign in</html>")

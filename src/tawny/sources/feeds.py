@@ -1,7 +1,9 @@
 """Feeds: RSS and Atom from a file or over http(s). Runs in the child process."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import fastfeedparser  # pyright: ignore[reportMissingTypeStubs]
 import feedparser  # pyright: ignore[reportMissingTypeStubs]
@@ -9,11 +11,14 @@ import feedparser  # pyright: ignore[reportMissingTypeStubs]
 from tawny.clock import Instant, from_datetime
 from tawny.domain.feeds import FeedEntry
 from tawny.errors import PermanentError
-from tawny.sources.fetch import fetch
+from tawny.sources.fetch import Content, retrieve
 from tawny.sources.markup import text_of
 from tawny.sources.place import EntriesQuery, FeedQuery, Place, Reading
 
 _SUMMARY = 1_000
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
+_ENCODING = re.compile(r"""\s*(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
+_PLAIN_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 def read(place: Place, query: FeedQuery) -> Reading[FeedEntry]:
@@ -22,7 +27,7 @@ def read(place: Place, query: FeedQuery) -> Reading[FeedEntry]:
     Raises:
         TawnyError: the feed does not answer, or is no feed.
     """
-    title, entries, problems = parse(fetch(place), place)
+    title, entries, problems = parse(retrieve(place), place)
     fresh = [
         entry for entry in entries if query.since is None or entry.time is None or entry.time >= query.since
     ]
@@ -33,51 +38,91 @@ def read(place: Place, query: FeedQuery) -> Reading[FeedEntry]:
 
 def entries(place: Place, query: EntriesQuery) -> Reading[FeedEntry]:
     """The entries of a feed that has been fetched, in its own order."""
-    title, found, problems = parse(query.body, place)
+    title, found, problems = parse(Content(query.body, query.media_type, place.url), place)
     return Reading(title or place.name, tuple(found), tuple(problems))
 
 
-def parse(data: bytes, place: Place) -> tuple[str, list[FeedEntry], list[str]]:
+def parse(content: Content, place: Place) -> tuple[str, list[FeedEntry], list[str]]:
     """A feed's title, its entries, and what was wrong with it.
 
     Raises:
         PermanentError: it is no feed.
     """
-    fast: Any = fastfeedparser
+    quick = _quickly(content)
+    if quick is not None and quick.entries:
+        return _title(quick, place), _entries(quick, place, content.url), []
     slow: Any = feedparser
-    try:
-        found = fast.parse(data)
-        return _title(found, place), _entries(found, place), []
-    except Exception:  # noqa: BLE001 - a stranger's parser on a stranger's bytes; the tolerant one is asked next
-        found = slow.parse(data)
-    if not found.entries and (found.bozo or not found.get("version")):
+    # Only the charset counts of what the server says: many serve a sound feed as text/html or text/plain.
+    said = _CHARSET.search(content.media_type)
+    kind = f"application/xml; charset={said[1]}" if said else "application/xml"
+    found = slow.parse(content.data, response_headers={"content-type": kind, "content-location": content.url})
+    overruled = isinstance(found.get("bozo_exception"), slow.CharacterEncodingOverride)
+    is_broken = bool(found.bozo) and not overruled
+    if not found.entries and quick is not None:
+        return _title(quick, place), [], []
+    if not found.entries and (is_broken or not found.get("version")):
         raise PermanentError(
             f"{place.label}: this is no RSS or Atom feed",
             hint="give the address of the feed itself, not of its page",
         )
-    problems = [f"{place.label}: the feed is malformed and was read as far as it goes"] if found.bozo else []
-    return _title(found, place), _entries(found, place), problems
+    problems = [f"{place.label}: the feed is malformed and was read as far as it goes"] if is_broken else []
+    return _title(found, place), _entries(found, place, content.url), problems
+
+
+def _quickly(content: Content) -> Any:
+    """What the fast parser makes of it, `None` where it is not to be asked or does not understand."""
+    fast: Any = fastfeedparser
+    if not _is_plain(content):
+        return None
+    try:
+        return fast.parse(content.data)
+    except Exception:  # noqa: BLE001 - a stranger's parser on a stranger's bytes; the tolerant one is asked next
+        return None
+
+
+def _is_plain(content: Content) -> bool:
+    """Whether the fast parser reads it right: it knows UTF-8 alone, no base addresses and no `&#X41;`."""
+    said = _CHARSET.search(content.media_type) or _ENCODING.match(content.data[:200].decode("latin-1"))
+    if said and said[1].lower() not in _PLAIN_CHARSETS:
+        return False
+    if b"xml:base" in content.data or b"&#X" in content.data:
+        return False
+    try:
+        content.data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _title(found: Any, place: Place) -> str:
     return _words(found.feed.get("title")) or place.name
 
 
-def _entries(found: Any, place: Place) -> list[FeedEntry]:
+def _entries(found: Any, place: Place, base: str) -> list[FeedEntry]:
     title = _title(found, place)
-    return [_entry(entry, title) for entry in found.entries[:500]]
+    return [_entry(entry, title, base) for entry in found.entries[:500]]
 
 
-def _entry(entry: Any, feed: str) -> FeedEntry:
-    link = str(entry.get("link") or "")
+def _entry(entry: Any, feed: str, base: str) -> FeedEntry:
+    link, name = str(entry.get("link") or ""), str(entry.get("id") or "")
+    if not link and name.startswith(("http://", "https://")):
+        link = name
     return FeedEntry(
-        id=str(entry.get("id") or link or entry.get("title") or ""),
+        id=name or link or str(entry.get("title") or ""),
         title=_words(entry.get("title")) or "(no title)",
-        link=link,
+        link=_absolute(link, base),
         time=_time(entry),
         summary=_words(entry.get("summary") or entry.get("description"))[:_SUMMARY],
         feed=feed,
     )
+
+
+def _absolute(link: str, base: str) -> str:
+    """The link as it is followed from the feed's own address; nothing comes of one that is no address."""
+    try:
+        return urljoin(base, link) if link else ""
+    except ValueError:
+        return ""
 
 
 def _words(value: object) -> str:

@@ -2,8 +2,8 @@
 
 import ipaddress
 import socket
-from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote
 
 import httpx
@@ -17,7 +17,20 @@ _REDIRECTS = 5
 _NAP_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-def fetch(place: Place, *, headers: Mapping[str, str] | None = None) -> bytes:
+class Content(NamedTuple):
+    """What was fetched; `media_type` is the server's Content-Type as it says it, `url` where it came from at last."""
+
+    data: bytes
+    media_type: str = ""
+    url: str = ""
+
+
+def fetch(place: Place) -> bytes:
+    """The bytes of `retrieve`."""
+    return retrieve(place).data
+
+
+def retrieve(place: Place) -> Content:
     """The content behind the place's `file:`, `http:` or `https:` address.
 
     Raises:
@@ -26,9 +39,9 @@ def fetch(place: Place, *, headers: Mapping[str, str] | None = None) -> bytes:
     """
     parts = split(place)
     if parts.scheme == "file":
-        return read_file(place, path_of(place, parts))
+        return Content(read_file(place, path_of(place, parts)))
     if parts.scheme in ("http", "https"):
-        return _download(place, parts, headers or {})
+        return _download(place, parts)
     raise PermanentError(
         f"{place.label}: {parts.scheme}:// is not something a {place.noun} can be read from",
         hint="see docs/how-to/sources.md for the addresses that work",
@@ -95,7 +108,7 @@ def _is_private(host: str) -> bool:
     return any(not ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_global for entry in found)
 
 
-def _download(place: Place, parts: SplitResult, headers: Mapping[str, str]) -> bytes:
+def _download(place: Place, parts: SplitResult) -> Content:
     user, password = credentials(place, parts)
     auth = (user, password) if user else None
     url = httpx.URL(place.url).copy_with(username=None, password=None)
@@ -105,9 +118,9 @@ def _download(place: Place, parts: SplitResult, headers: Mapping[str, str]) -> b
             for _ in range(_REDIRECTS + 1):
                 # The password belongs to the host it was written for, never to where that host points.
                 at_home = (url.scheme, url.host, url.port) == home
-                with http.stream("GET", url, headers=headers, auth=auth if at_home else None) as answer:
+                with http.stream("GET", url, auth=auth if at_home else None) as answer:
                     if answer.next_request is None:
-                        return _body(place, answer)
+                        return Content(_body(place, answer), answer.headers.get("content-type", ""), str(url))
                     url = answer.next_request.url
                 if url.host != parts.hostname and _is_private(url.host):
                     raise Refused(

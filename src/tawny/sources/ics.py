@@ -17,6 +17,7 @@ from tawny.sources.place import CalendarQuery, Place, Reading
 _MOST_INSTANCES = 5_000
 _MOST_PROBLEMS = 20
 _TEXT = 4_000
+_SINGLE = ("UID", "SUMMARY", "DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID", "STATUS", "LOCATION")
 _RECURS = ("RRULE", "RDATE", "EXRULE", "RECURRENCE-ID")
 
 
@@ -72,6 +73,28 @@ def _leave_out_broken(part: Any, place: Place, problems: list[str]) -> None:
         problems.append(f"{place.label}: {title!r} has a {name or 'line'} that cannot be read: {why}")
         if name:
             part.pop(name, None)
+    if part.name in ("VEVENT", "VTODO"):
+        for why in _mend(part):
+            title = str(part.get("SUMMARY", "") or part.get("UID", "without a title"))
+            problems.append(f"{place.label}: {title!r} {why}")
+
+
+def _mend(part: Any) -> Iterator[str]:
+    """Make what can be read, but means nothing, harmless; a line for each."""
+    for name in _SINGLE:
+        if isinstance(part.get(name), list):
+            part[name] = part[name][0]
+            yield f"has {name} more than once, the first counts"
+    for rule in _listed(part.get("RRULE", [])):
+        scale = str(next(iter(_listed(rule.get("RSCALE", []))), "GREGORIAN")).upper()
+        if scale != "GREGORIAN":
+            del part["RRULE"]
+            yield f"recurs by the {scale.lower()} calendar, which is not followed: only its first day is shown"
+            break
+    dates = [one.dt for entry in _listed(part.get("RDATE", [])) for one in getattr(entry, "dts", [])]
+    if any(isinstance(value, time) for value in dates):
+        del part["RDATE"]
+        yield "has an RDATE that is no day: only its regular days are shown"
 
 
 _BLOCK = re.compile(
@@ -138,6 +161,9 @@ def _instances(
     zone = ZoneInfo(place.zone)
     parts = [part for part in series.subcomponents if part.name == "VEVENT"]
     title = str(parts[0].get("SUMMARY", "") or parts[0].get("UID", "an event without a title"))
+    if not any("DTSTART" in part for part in parts):
+        problems.append(f"{place.label}: {title!r} has no DTSTART and is left out")
+        return
     try:
         frequency = next((often for part in parts if (often := _frequency(part))), "")
         if frequency:

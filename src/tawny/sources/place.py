@@ -114,9 +114,10 @@ class MessageQuery(msgspec.Struct, frozen=True):
 
 
 class EntriesQuery(msgspec.Struct, frozen=True):
-    """A feed that has been fetched already."""
+    """A feed that has been fetched already; `media_type` is the Content-Type it came with."""
 
     body: bytes
+    media_type: str = ""
 
 
 class WeatherQuery(msgspec.Struct, frozen=True):

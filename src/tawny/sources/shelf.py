@@ -158,10 +158,10 @@ class Shelf:
         """
         return await self._workers.ask("page.pick", Place(noun="page", name=label, url=label), query)
 
-    async def entries(self, label: str, body: bytes) -> Reading[FeedEntry]:
-        """The entries of a feed that has been fetched."""
-        place = Place(noun="feed", name=label, url=label)
-        answer = await self._workers.ask("feed.entries", place, EntriesQuery(body))
+    async def entries(self, url: str, body: bytes, *, media_type: str = "") -> Reading[FeedEntry]:
+        """The entries of a feed that has been fetched from `url`."""
+        place = Place(noun="feed", name=url, url=url)
+        answer = await self._workers.ask("feed.entries", place, EntriesQuery(body, media_type))
         return msgspec.convert(answer, Reading[FeedEntry])
 
     async def parse_mail(self, account: str, data: bytes) -> Mail:

@@ -53,7 +53,7 @@ async def _look(on: On, desk: Desk, shelf: Shelf, fetch: Fetch) -> None:
     if answer.status >= 400:
         failure = PermanentError if answer.status in (404, 410) else TemporaryError
         raise failure(f"{on.url} answered {answer.status}")
-    reading = await shelf.entries(on.url, answer.body)
+    reading = await shelf.entries(on.url, answer.body, media_type=answer.headers.get("content-type", ""))
     seen = cursor.get("seen")
     known = [str(entry) for entry in cast("list[Json]", seen)] if isinstance(seen, list) else []
     fresh = [(identity(entry), entry) for entry in reading.items if identity(entry) not in known]
