@@ -53,7 +53,13 @@ format: $(STAMP) ## format and mend what can be mended
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 bench: $(STAMP) ## measure this machine; results in bench/results/
-	@for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script --save || exit 1; done
+ifdef UV
+	@uv sync --quiet --all-extras --group bench
+else
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+endif
+	@for script in $(filter-out bench/report.py,$(wildcard bench/*.py)) bench/report.py; do \
+		echo "== $$script"; $(BIN)/python $$script --save || exit 1; done
 
 panel: ## rebuild the web panel (needs Node)
 	@cd web && npm install --silent --no-audit --no-fund --no-save && npm run --silent build
