@@ -2,15 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from tawny.domain import phrases
+from tawny.errors import TawnyError
+
 HELP = (
     'I am Tawny\'s built-in demo model: small, deterministic, no key needed. Try: "run a test task of 60 seconds", '
     '"how is it going?", "cancel that", "pause the report", "remind me in 10 minutes to stretch", '
-    '"make my morning brief", "remember that …", "what do you remember about …". '
+    '"make my morning brief", "every weekday at 8 send me a brief", "remember that …", "what do you remember about …". '
     "For real conversations set a model: tawny config set model.name openai:NAME."
 )
 
@@ -42,6 +45,8 @@ def answer(text: str, results: Sequence[Result]) -> Call | str:
     if results:
         return _told(results)
     stripped = " ".join(text.split())
+    if order := _standing_order(stripped):
+        return order
     for pattern, act in _RULES:
         if match := pattern.search(stripped):
             return act(match)
@@ -57,6 +62,41 @@ def _directed(text: str) -> list[Call]:
         except json.JSONDecodeError:
             return []
     return calls
+
+
+def _standing_order(text: str) -> Call | None:
+    """`Every weekday at 8 send me a brief`, `remind me tomorrow at 9 to call Bob`: an order with a time."""
+    text = _POLITE.sub("", text).strip(" .!。！")
+    if not _ORDER.search(text):
+        return None
+    for what, when in _divisions(_ASKED.sub("", text)):
+        try:
+            phrases.parse(when, now=0, timezone="UTC")  # only whether it can be read: the tool knows the hour
+        except TawnyError:
+            continue
+        what = _JOINT.sub("", what).strip(" ,，.")
+        if not what or _DURATION_ALONE.fullmatch(when):
+            return None
+        is_brief = _BRIEF.search(what)
+        action = (
+            {"type": "generate_daily_brief"} if is_brief else {"type": "remind", "parameters": {"text": what}}
+        )
+        name = "Morning brief" if is_brief else what[:60]
+        return Call(
+            "automations", {"action": "add", "document": {"name": name, "schedule": when, "action": action}}
+        )
+    return None
+
+
+def _divisions(text: str) -> Iterator[tuple[str, str]]:
+    """What and when: the longest time at the beginning first, then the longest at the end."""
+    edges = [
+        n for n in range(1, len(text)) if text[n - 1] == " " or text[n] == " " or not text[n - 1].isascii()
+    ]
+    for edge in reversed(edges):
+        yield text[edge:], _ASKED_AT_END.sub("", text[:edge].strip(" ,，"))
+    for edge in edges:
+        yield text[:edge], text[edge:].strip(" ,，")
 
 
 def _duration(number: str, unit: str) -> str:
@@ -111,6 +151,15 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text, re.IGNORECASE)
 
 
+_POLITE = _pattern(r"^\s*(?:please|could you|can you|请)\s*")
+_ASKED = _pattern(r"^(?:remind me|tell me|提醒我)\s*(?=\S)")
+_ASKED_AT_END = _pattern(r"提醒我$")
+_ORDER = _pattern(r"\b(?:remind|tell|send|give|brief) me\b|提醒我|给我|发我")
+_JOINT = _pattern(
+    r"^(?:(?:remind|tell|send|give) me |提醒我|给我|发我)?(?:to |that |about |a |an |the |my )*"
+)
+_BRIEF = _pattern(r"\bbrief(?:ing)?\b|早报|简报")
+_DURATION_ALONE = _pattern(r"in .*")
 _TIME = (
     r"(?P<number>\d+(?:\.\d+)?|an?|one|two|three|five|ten)[ -]?"
     r"(?P<unit>s(?:ec\w*)?|m(?:in\w*)?|h(?:ours?)?|d(?:ays?)?)\b"
@@ -175,6 +224,8 @@ def _tell(result: Result) -> str:
         return f"That did not work: {document.get('refused') or document.get('error')}"
     if result.call.tool == "tasks":
         return _tell_tasks(str(result.call.arguments.get("action", "")), document)
+    if result.call.tool == "automations" and document.get("next_run"):
+        return f'"{document.get("name")}" is set up; it runs next at {document["next_run"]}.'
     if result.call.tool == "memory_save":
         return "Noted."
     if result.call.tool == "memory_search":
