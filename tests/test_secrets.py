@@ -13,16 +13,7 @@ import pytest
 from tawny import log
 from tawny.app import open_app
 from tawny.cli.main import main
-from tawny.config import (
-    Config,
-    Network,
-    Secret,
-    Strongbox,
-    fill_secrets,
-    learn_secrets,
-    parse,
-    resolve_secret,
-)
+from tawny.config import Config, Network, Secret, parse
 from tawny.domain.approvals import Question
 from tawny.domain.tasks import Effect, Origin, Status, Submission
 from tawny.engine.kinds import Kind
@@ -31,6 +22,7 @@ from tawny.ledger import approvals, events
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
 from tawny.log import REDACTED, Log, Redactor, redact
+from tawny.secrets import Strongbox, fill_secrets, learn_secrets, resolve_secret
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from tawny.assistants.calendar import read_calendar
 from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
 from tawny.clock import Clock, SystemClock, iso, parse_duration
-from tawny.config import Config, Home, approvers_of, learn_secrets, owner_zone, resolve_secret, secret_filler
+from tawny.config import Config, Home, approvers_of, owner_zone
 from tawny.delivery.channel import Accept, Channel
 from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
@@ -58,6 +58,7 @@ from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
+from tawny.secrets import learn_secrets, resolve_secret, secret_filler
 from tawny.sources.listening.host import Listening
 from tawny.sources.shelf import Shelf
 

@@ -7,11 +7,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from tawny.config import Config, Home, Secret, secret_filler
+from tawny.config import Config, Home, Secret
 from tawny.domain.ipaddresses import Address
 from tawny.domain.network import parse_rules
 from tawny.errors import PermanentError, Refused, TemporaryError
 from tawny.sandbox.egress import Egress
+from tawny.secrets import secret_filler
 
 
 class Server:

@@ -6,7 +6,7 @@ from typing import Any
 from tawny.agent.agency import Agency
 from tawny.agent.commands import Commands
 from tawny.agent.settings import turn_settings
-from tawny.config import Config, Home, resolve_secret
+from tawny.config import Config, Home
 from tawny.domain.addresses import Address
 from tawny.domain.outline import outline
 from tawny.engine import automations
@@ -15,6 +15,7 @@ from tawny.ledger import approvals, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Session
 from tawny.sandbox.workshop import Workshop
+from tawny.secrets import resolve_secret
 from tawny.skills.library import Library
 from tawny.sources.shelf import Shelf
 from tawny.tools.call import Door

@@ -26,6 +26,7 @@ from tawny.sandbox.commands import Commands, Outcome
 from tawny.sandbox.limits import find_holder
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.workshop import Workshop
+from tawny.secrets import missing_secrets
 from tawny.tools.exec import find_binary
 from tawny.tools.rulebook import read_rules
 
@@ -71,7 +72,7 @@ def config_valid(patient: Patient) -> Iterator[Finding]:
 
 def config_secrets(patient: Patient) -> Iterator[Finding]:
     """References to secrets that are not there."""
-    for error in configuration.missing_secrets(patient.home, patient.config) if patient.config else ():
+    for error in missing_secrets(patient.home, patient.config) if patient.config else ():
         yield Finding(id="config.secrets", severity=WARN, message=error.message, mend=error.hint)
 
 

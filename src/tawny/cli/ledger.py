@@ -11,6 +11,7 @@ from tawny.ledger.database import Store, Tx, read_now, write_now
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
+from tawny.secrets import learn_secrets
 
 T = TypeVar("T")
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 def store_of(home: Home) -> Store:
     """The home's database; made where it is missing."""
     settings = config.load(home)
-    config.learn_secrets(home, settings)
+    learn_secrets(home, settings)
     store = open_store(home, settings)
     if not isinstance(store, SqliteStore) or not store.path.exists():
         home.prepare()

@@ -5,8 +5,9 @@ import sys
 
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
-from tawny.config import Home, Strongbox
+from tawny.config import Home
 from tawny.errors import InvalidInput, NotFound
+from tawny.secrets import Strongbox
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

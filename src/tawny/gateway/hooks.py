@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from tawny.config import resolve_secret
 from tawny.engine import hooks
 from tawny.errors import ConfigError, Refused
 from tawny.gateway.endpoint import answer, path_of, read_body
@@ -14,6 +13,7 @@ from tawny.gateway.operation import Call, Operation
 from tawny.gateway.site import Site
 from tawny.ledger.database import Tx
 from tawny.log import Log
+from tawny.secrets import resolve_secret
 
 _log = Log("gateway.hooks")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tawny.config import Config, Home, owner_zone, secret_filler
+from tawny.config import Config, Home, owner_zone
 from tawny.domain.commands import parse_mode
 from tawny.engine.kinds import Kinds
 from tawny.ledger.database import Ledger
@@ -13,6 +13,7 @@ from tawny.memory.notes import Notes
 from tawny.sandbox.paths import Root
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
+from tawny.secrets import secret_filler
 from tawny.sources.markup import text_of
 from tawny.sources.shelf import Shelf
 from tawny.tools.automations import automations_tool
