@@ -26,13 +26,13 @@ from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
 from tawny.engine.approvals import Approvals
 from tawny.engine.dispatcher import Capacity, Dispatcher
-from tawny.engine.execution import Hooks
 from tawny.engine.housekeeping import Housekeeping
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.machine import Machine
 from tawny.engine.matcher import Matcher, wait_for_event
 from tawny.engine.scheduler import Scheduler
 from tawny.engine.timers import Timers
+from tawny.engine.waits import Hooks
 from tawny.engine.watches import Watches
 from tawny.errors import PermanentError
 from tawny.gateway.feed import Feed

@@ -12,7 +12,7 @@ from tawny.domain.tasks import Effect, Status, Submission
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, PermanentError, QueueFull, TemporaryError
-from tawny.ledger import audit, events, steps, transitions
+from tawny.ledger import audit, endings, events, steps
 from tawny.ledger import tasks as ledger_tasks
 
 
@@ -263,10 +263,10 @@ async def test_cancelled_task_is_not_retried_and_a_late_success_changes_nothing(
 
     with pytest.raises(Conflict):
         await engine.ledger.write(
-            lambda tx: transitions.finish(tx, ended, Status.SUCCEEDED, result={"text": "late"})
+            lambda tx: endings.finish(tx, ended, Status.SUCCEEDED, result={"text": "late"})
         )
     with pytest.raises(Conflict):
-        await engine.ledger.write(lambda tx: transitions.finish(tx, running, Status.SUCCEEDED, result={}))
+        await engine.ledger.write(lambda tx: endings.finish(tx, running, Status.SUCCEEDED, result={}))
     with pytest.raises(Conflict):
         await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
     assert (await engine.task(task.task_id)).status is Status.CANCELLED

@@ -17,7 +17,7 @@ from tawny.clock import MINUTE, SECOND
 from tawny.domain.tasks import After, Effect, Failure, Notify, Status, Submission, WaitingFor
 from tawny.engine import commands
 from tawny.errors import Conflict, InvalidInput, TawnyError
-from tawny.ledger import audit, events, queue, recovery, steps, transitions
+from tawny.ledger import audit, endings, events, queue, recovery, steps, transitions
 from tawny.ledger.database import read_now, write_now
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
@@ -126,7 +126,7 @@ class Simulation:
             to = self.chance.choice([Status.SUCCEEDED, Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT])
             error = None if to is Status.SUCCEEDED else Failure("permanent", "no")
             self.report(
-                task_id, lambda tx, task: transitions.finish(tx, task, to, result={"text": "r"}, error=error)
+                task_id, lambda tx, task: endings.finish(tx, task, to, result={"text": "r"}, error=error)
             )
 
     def fail(self) -> None:
@@ -220,7 +220,7 @@ class Simulation:
             task = get(tx, task_id)
             assert (task.status, task.attempt) == (Status.RUNNING, attempt), "a live claim was taken away"
             if task.intent == "cancel":
-                return transitions.finish(tx, task, Status.CANCELLED, error=Failure("cancelled", "asked"))
+                return endings.finish(tx, task, Status.CANCELLED, error=Failure("cancelled", "asked"))
             return fn(tx, task)
 
         self.write(fenced)
@@ -260,7 +260,7 @@ class Simulation:
             for task_id in list(self.running):
                 self.report(
                     task_id,
-                    lambda tx, task: transitions.finish(tx, task, Status.SUCCEEDED, result={"text": "r"}),
+                    lambda tx, task: endings.finish(tx, task, Status.SUCCEEDED, result={"text": "r"}),
                 )
             for task_id in self.ids:
                 task = self.task(task_id)

@@ -2,7 +2,7 @@
 
 from tawny.domain.tasks import Failure, Json, Notify, Priority, Status, Submission, Task, queue_rank
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import audit, items, steps, transitions
+from tawny.ledger import audit, endings, items, particulars, relations, steps, transitions
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -22,16 +22,16 @@ def cancel(tx: Tx, task_id: str, *, by: str = "owner", reason: str = "") -> Task
 
 
 def _cancel(tx: Tx, task: Task, *, by: str, reason: str) -> Task:
-    for child in transitions.live_children(tx, task.task_id):
+    for child in relations.live_children(tx, task.task_id):
         _cancel(tx, child, by=by, reason=reason)
     task = get(tx, task.task_id)
     if task.status.is_terminal:
         return task
     if task.status is Status.RUNNING:
-        transitions.set_intent(tx, task, "cancel", by=by)
+        particulars.set_intent(tx, task, "cancel", by=by)
         return get(tx, task.task_id)
     why = f"cancelled by {by}" + (f": {reason}" if reason else "")
-    return transitions.finish(tx, task, Status.CANCELLED, error=Failure("cancelled", why), actor=by)
+    return endings.finish(tx, task, Status.CANCELLED, error=Failure("cancelled", why), actor=by)
 
 
 def pause(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
@@ -48,7 +48,7 @@ def pause(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
     audit.append(tx, "task.pause", actor=by, task_id=task_id)
     if task.status is Status.RUNNING:
         if task.intent != "cancel":
-            transitions.set_intent(tx, task, "pause", by=by)
+            particulars.set_intent(tx, task, "pause", by=by)
         return get(tx, task_id)
     return transitions.advance(tx, task, Status.PAUSED, event="paused", runnable=0)
 
@@ -61,7 +61,7 @@ def resume(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
     """
     task = get(tx, task_id)
     if task.status is Status.RUNNING and task.intent == "pause":
-        transitions.set_intent(tx, task, None, by=by)
+        particulars.set_intent(tx, task, None, by=by)
         return get(tx, task_id)
     if task.status is not Status.PAUSED:
         raise Conflict(
@@ -165,11 +165,11 @@ def reconcile(tx: Tx, task_id: str, answer: str, *, by: str = "owner", result: J
     keys = [str(key) for key in waiting.detail.get("steps", [waiting.key])]
     if answer == "give_up":
         failure = Failure("permanent", f"given up by {by}: the outcome of {', '.join(keys)} is unknown")
-        return transitions.finish(tx, task, Status.FAILED, error=failure, actor=by)
+        return endings.finish(tx, task, Status.FAILED, error=failure, actor=by)
     for key in keys:
         if answer == "done":
             steps.settle(tx, task_id, key, status="succeeded", result=result)
         else:
             steps.forget(tx, task_id, key)
-    transitions.set_crashes(tx, task_id, 0)
+    particulars.set_crashes(tx, task_id, 0)
     return transitions.requeue(tx, task, event="resumed", data={"after": "reconcile", "answer": answer})

@@ -10,8 +10,9 @@ import msgspec
 
 from tawny.clock import SECOND, Clock, Instant, wait_for
 from tawny.domain.tasks import Task
-from tawny.engine.execution import Execution, Hooks
+from tawny.engine.execution import Execution
 from tawny.engine.kinds import Kinds
+from tawny.engine.waits import Hooks
 from tawny.errors import StorageError
 from tawny.ledger import queue, recovery, steps
 from tawny.ledger.database import Ledger, Tx

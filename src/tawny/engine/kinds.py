@@ -23,8 +23,15 @@ class Context(Protocol):
     Every method may raise to end the execution (pause, cancel, timeout, fence, suspension): let that pass.
     """
 
-    task: Task
     clock: Clock
+
+    @property
+    def task(self) -> Task:
+        """The task as this execution knows it."""
+        ...
+
+    @task.setter
+    def task(self, task: Task) -> None: ...
 
     @property
     def stop_reason(self) -> str | None:

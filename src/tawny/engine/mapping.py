@@ -219,7 +219,7 @@ class Mapping:
         failures = item.attempts
         while True:
             try:
-                result = await self._work(context, item.item)  # pyright: ignore[reportArgumentType] - `task` is a property
+                result = await self._work(context, item.item)
             except Exception as error:  # noqa: BLE001 - an item's work is a stranger's code; its error is recorded
                 failures += 1
                 failure = classify(error)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tawny.clock import iso
 from tawny.domain.tasks import Status, Task
-from tawny.ledger import queue, steps, transitions
+from tawny.ledger import queue, relations, steps
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import get
 
@@ -45,7 +45,7 @@ def _explain(tx: Tx, task: Task) -> tuple[str, list[str]]:
 
 
 def _queued(tx: Tx, task: Task) -> tuple[str, list[str]]:
-    followed = transitions.unfinished_before(tx, task.task_id)
+    followed = relations.unfinished_before(tx, task.task_id)
     if followed:
         names = ", ".join(f"{title!r} ({task_id}, {status})" for task_id, title, status in followed)
         return f"It follows {names}.", [f"tawny tasks show {followed[0][0]}"]
@@ -88,7 +88,7 @@ def _waiting(tx: Tx, task: Task) -> tuple[str, list[str]]:
                 ["tawny approvals list", "tawny approvals approve LOOKUP"],
             )
         case "child":
-            active = transitions.live_children(tx, task.task_id)
+            active = relations.live_children(tx, task.task_id)
             names = ", ".join(f"{child.title!r} ({child.status})" for child in active[:5])
             if merged := detail.get("merged_into"):
                 return f"It was folded into {merged} and gets its share of that result.", [

@@ -10,8 +10,10 @@ from tawny.domain.tasks import Failure, Status
 from tawny.errors import NotFound
 from tawny.ledger import queue, retention
 from tawny.ledger.database import Row, Tx
+from tawny.ledger.endings import finish
+from tawny.ledger.relations import active_children
 from tawny.ledger.tasks import get
-from tawny.ledger.transitions import active_children, finish, wake
+from tawny.ledger.transitions import wake
 
 
 class Finding(msgspec.Struct, frozen=True):

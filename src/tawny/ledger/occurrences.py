@@ -5,8 +5,7 @@ import msgspec
 from tawny.clock import DAY, Instant
 from tawny.domain.occurrences import Occurrence
 from tawny.ledger.database import Row, Tx
-from tawny.ledger.tasks import Page
-from tawny.ledger.transitions import ACTIVE
+from tawny.ledger.tasks import ACTIVE, Page
 
 KEEP = 30 * DAY
 KEEP_MOST = 2000

@@ -7,8 +7,10 @@ from tawny.domain.messages import Outgoing
 from tawny.domain.tasks import Failure, Status, Task, WaitingFor
 from tawny.ledger import outbox, steps
 from tawny.ledger.database import Tx
+from tawny.ledger.endings import finish
+from tawny.ledger.particulars import set_crashes
 from tawny.ledger.tasks import from_row, to_json
-from tawny.ledger.transitions import advance, end_execution, finish, requeue, set_crashes
+from tawny.ledger.transitions import advance, end_execution, requeue
 
 QUARANTINE_AFTER = 3
 

@@ -23,8 +23,8 @@ from tawny.errors import InvalidInput, QueueFull
 from tawny.ids import new_id
 from tawny.ledger import audit, steps
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import from_row, get, to_json
-from tawny.ledger.transitions import ACTIVE, record
+from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
+from tawny.ledger.transitions import record
 
 
 class Limits(msgspec.Struct, frozen=True):

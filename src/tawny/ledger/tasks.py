@@ -1,4 +1,4 @@
-"""Reading tasks. What changes them is in `submission.py` and `transitions.py`."""
+"""Reading tasks. What changes them is in `submission.py`, `transitions.py`, `endings.py` and `particulars.py`."""
 
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -26,6 +26,8 @@ from tawny.ledger.database import Tx
 
 T = TypeVar("T")
 MAX_LIMIT = 500
+ACTIVE = "('queued', 'running', 'waiting', 'paused')"
+"""The statuses of what has not ended, as SQL."""
 
 _delivery = msgspec.json.Decoder(Delivery).decode
 _failure = msgspec.json.Decoder(Failure).decode

@@ -3,7 +3,7 @@
 from tawny.domain.tasks import Status, Task, WaitingFor
 from tawny.ledger import transitions
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import from_row, get, to_json
+from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
 
 
 def fold(tx: Tx, task_id: str, *, into: str) -> bool:
@@ -37,7 +37,7 @@ def of_lane(tx: Tx, session: str) -> list[Task]:
 def background(tx: Tx, session: str, *, limit: int = 20) -> list[Task]:
     """The session's background tasks that have not ended, newest first."""
     rows = tx.all(
-        f"SELECT * FROM tasks WHERE session = :session AND detached = 1 AND status IN {transitions.ACTIVE}"
+        f"SELECT * FROM tasks WHERE session = :session AND detached = 1 AND status IN {ACTIVE}"
         " ORDER BY task_id DESC LIMIT :limit",
         session=session,
         limit=limit,
@@ -48,7 +48,7 @@ def background(tx: Tx, session: str, *, limit: int = 20) -> list[Task]:
 def recent(tx: Tx, session: str, *, limit: int = 5) -> list[Task]:
     """The session's background tasks that have ended, newest first."""
     rows = tx.all(
-        f"SELECT * FROM tasks WHERE session = :session AND detached = 1 AND status NOT IN {transitions.ACTIVE}"
+        f"SELECT * FROM tasks WHERE session = :session AND detached = 1 AND status NOT IN {ACTIVE}"
         " ORDER BY task_id DESC LIMIT :limit",
         session=session,
         limit=limit,
@@ -73,8 +73,7 @@ def add_words(tx: Tx, task: Task, text: str) -> None:
 def active(tx: Tx, *, limit: int = 100) -> list[Task]:
     """All background tasks that have not ended, newest first."""
     rows = tx.all(
-        f"SELECT * FROM tasks WHERE detached = 1 AND status IN {transitions.ACTIVE}"
-        " ORDER BY task_id DESC LIMIT :limit",
+        f"SELECT * FROM tasks WHERE detached = 1 AND status IN {ACTIVE} ORDER BY task_id DESC LIMIT :limit",
         limit=limit,
     )
     return [from_row(row) for row in rows]

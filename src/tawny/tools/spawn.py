@@ -12,7 +12,7 @@ from tawny.domain.tasks import Budget, Delivery, Json, Notify, Runtime, Status, 
 from tawny.errors import InvalidInput, Refused
 from tawny.ledger import sessions, tasks
 from tawny.ledger.database import Ledger, Tx
-from tawny.ledger.transitions import ACTIVE
+from tawny.ledger.tasks import ACTIVE
 from tawny.tools.registry import CHANGE, Operation, Tool, ToolContext
 
 DEPTH, CHILDREN, AT_ONCE = 5, 5, 8

@@ -1,0 +1,56 @@
+"""One attempt's hold on its task: what it writes goes through the fence, and waits out a failing disk."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from tawny.clock import Clock, sleep
+from tawny.domain.tasks import Failure, Status, Task
+from tawny.engine.outcomes import GivenUp, Paused
+from tawny.errors import StorageError
+from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.tasks import get
+
+T = TypeVar("T")
+_RETRY_STORAGE = 0.5
+
+CANCELLED = Failure("cancelled", "cancelled on request")
+
+
+class Fence:
+    """Shared by the parts of one execution. `task` is as this attempt knows it."""
+
+    def __init__(self, task: Task, ledger: Ledger, clock: Clock) -> None:
+        self.task = task
+        self.ledger = ledger
+        self.clock = clock
+        self.stop_reason: str | None = None
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Write, waiting out a full or failing disk: running state is kept until it is back."""
+        while True:
+            try:
+                return await self.ledger.write(fn, urgent=True)
+            except StorageError as error:
+                if error.code == "damaged":
+                    raise
+                await sleep(self.clock, _RETRY_STORAGE)
+
+    def check(self, tx: Tx) -> Task:
+        """The task as stored now.
+
+        Raises:
+            GivenUp: another attempt has taken over, or it has ended.
+        """
+        task = get(tx, self.task.task_id)
+        if task.status is not Status.RUNNING or task.attempt != self.task.attempt:
+            raise GivenUp
+        return task
+
+    def boundary(self, task: Task) -> None:
+        """Between two steps a pause or a cancel takes effect."""
+        if task.intent == "cancel":
+            self.stop_reason = self.stop_reason or "cancel"
+            raise asyncio.CancelledError
+        if task.intent == "pause":
+            raise Paused

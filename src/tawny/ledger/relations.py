@@ -1,0 +1,33 @@
+"""Whom a task has to do with: its children, and what it follows."""
+
+from tawny.domain.tasks import Task
+from tawny.ledger.database import Tx
+from tawny.ledger.tasks import ACTIVE, from_row
+
+
+def active_children(tx: Tx, task_id: str) -> list[str]:
+    """The ids of children that have not ended and that the task has to wait for."""
+    rows = tx.all(
+        f"SELECT task_id FROM tasks WHERE parent_id = :task_id AND awaited = 1 AND status IN {ACTIVE}",
+        task_id=task_id,
+    )
+    return [row["task_id"] for row in rows]
+
+
+def live_children(tx: Tx, task_id: str) -> list[Task]:
+    """The children that have not ended, awaited or not."""
+    rows = tx.all(
+        f"SELECT * FROM tasks WHERE parent_id = :task_id AND status IN {ACTIVE} ORDER BY task_id",
+        task_id=task_id,
+    )
+    return [from_row(row) for row in rows]
+
+
+def unfinished_before(tx: Tx, task_id: str) -> list[tuple[str, str, str]]:
+    """What a task follows and what has not ended: (id, title, status)."""
+    rows = tx.all(
+        "SELECT t.task_id, t.title, t.status FROM dependencies d JOIN tasks t ON t.task_id = d.after_id"
+        f" WHERE d.task_id = :task_id AND t.status IN {ACTIVE} ORDER BY t.task_id",
+        task_id=task_id,
+    )
+    return [(row["task_id"], row["title"], row["status"]) for row in rows]
