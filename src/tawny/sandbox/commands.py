@@ -12,19 +12,17 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tawny.errors import Conflict, NotFound, PermanentError, Refused
+from tawny.sandbox.launcher import Launcher
 from tawny.sandbox.limits import Holder, find_holder
 from tawny.sandbox.order import PROXY_PORT, Order, Sandbox, Wrapped
-from tawny.sandbox.supervisor import LOCK, is_alive, start_time
+from tawny.sandbox.pids import is_alive, start_time
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-_BOOT = "import sys; sys.path.append(sys.argv[1]); from tawny.sandbox.supervisor import main; main()"
 _SEGMENT = 256 * 1024
 _KEEP = 32
 """32 segments of 256 KB: the newest 8 MB of each stream stay."""
@@ -112,7 +110,6 @@ class Command:
             else:
                 # Between the lock and the record of its id, or where the kernel cannot tell: the lock tells.
                 await asyncio.to_thread(self._until_unlocked)
-        _reap()
         return outcome
 
     def read(self, stream: str = "output", offset: int = 0, *, limit: int = 65536) -> Chunk:
@@ -285,6 +282,7 @@ class Commands:
         self.folder = folder
         self.sandbox = sandbox
         self._holder = holder
+        self._launcher = Launcher()
         # Two starts of one id must not meet between making its folder and locking it.
         self._starting = [threading.Lock() for _ in range(16)]
 
@@ -348,7 +346,7 @@ class Commands:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             spec = self._spec(command_id, folder, order, wrapped)
-            _launch(marshal.dumps(spec), lock)
+            self._launcher.launch(marshal.dumps(spec), lock)
         finally:
             os.close(lock)
         return command
@@ -391,43 +389,6 @@ class Commands:
         return self.folder / command_id
 
 
-def _launch(spec: bytes, lock: int) -> int:
-    """Start a supervisor in a session of its own and tell it what to do; its process id.
-
-    The spec goes through a pipe, not through arguments or a file: it may hold secrets.
-    """
-    _reap()
-    read, write = os.pipe()
-    ready, said = os.pipe()
-    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        actions: Sequence[Any] = [
-            (os.POSIX_SPAWN_DUP2, read, 0),
-            (os.POSIX_SPAWN_DUP2, said, 1),
-            (os.POSIX_SPAWN_DUP2, nowhere, 2),
-            (os.POSIX_SPAWN_DUP2, lock, LOCK),
-        ]
-        argv = [sys.executable, "-I", "-S", "-c", _BOOT, _PACKAGE_ROOT]
-        process = os.posix_spawn(
-            sys.executable, argv, {"PATH": "/usr/bin:/bin"}, file_actions=actions, setsid=True
-        )
-    finally:
-        os.close(read)
-        os.close(said)
-        os.close(nowhere)
-    _launched.add(process)
-    try:
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(spec)
-        # Until it can be written to and killed, or has failed, which its record tells.
-        os.read(ready, 1)
-    except BrokenPipeError as error:
-        raise PermanentError("the supervisor of the command could not be started") from error
-    finally:
-        os.close(ready)
-    return process
-
-
 async def _until_gone(process: int) -> None:
     """Wait for the end of a process, a child or not."""
     try:
@@ -447,17 +408,3 @@ async def _until_gone(process: int) -> None:
 def _settle(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-
-_launched: set[int] = set()
-
-
-def _reap() -> None:
-    """Take the last record of supervisors of ours that have ended, so that none stays as a zombie."""
-    for process in list(_launched):
-        try:
-            done, _ = os.waitpid(process, os.WNOHANG)
-        except ChildProcessError:
-            done = process
-        if done:
-            _launched.discard(process)

@@ -7,6 +7,7 @@ install, and every line of the policy can be read here. A call newer than `_NEWE
 import errno
 import platform
 import struct
+from functools import cache
 
 from tawny.errors import Refused
 
@@ -75,6 +76,7 @@ Instruction = tuple[int, int, int, int]
 """Operation, how far to jump if true, how far if false, operand."""
 
 
+@cache
 def filter_for(machine: str | None = None) -> bytes:
     """The filter for a machine's architecture (this one's unless told), as an array of `struct sock_filter`.
 

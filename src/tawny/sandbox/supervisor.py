@@ -1,13 +1,12 @@
 """The small process that stands by one command: it outlives the gateway and keeps what happened on the disk.
 
-Only the standard library is imported, and little of it, as this runs once per command: a Python that imports `json`,
-`signal` and `socket` takes twice as long to start as one that makes do with what is compiled in. It gets its spec
-marshalled on standard input from a gateway of the same Python, and works in one folder:
+It is forked by the nursery, which has all of this loaded. It gets its spec marshalled on standard input from a gateway
+of the same Python, and works in one folder:
 
     lock            held by an inherited descriptor for as long as this process lives
     supervisor.json who stands by: process id and start time
     started         exists from just before the command runs
-    control         a pipe for orders: one JSON object a line
+    control         a pipe for orders: one a line
     output.N        what the command wrote, in segments named by the offset of their first byte; the oldest go
     network.jsonl   what the way out refused, and why
     exit.json       how it ended; absent means that nobody knows
@@ -15,75 +14,27 @@ marshalled on standard input from a gateway of the same Python, and works in one
 Its own death kills the command, so an `exit.json` is never false, and its absence never means success.
 """
 
-from __future__ import annotations
-
-import errno
 import fcntl
+import json
 import marshal
 import os
 import resource
 import select
+import signal
+import socket
 import struct
 import sys
 import termios
 import time
+from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # `typing` takes as long to import as half of the rest together
-    import signal
-    import socket
-    from typing import Any
-else:
-    import _signal as signal
-    import _socket as socket
+from tawny.sandbox.entry import become, blob, substitute
+from tawny.sandbox.groups import make_group, members, out_of_memory, remove_group
+from tawny.sandbox.pids import descendants, is_alive, send_signal, start_time
+from tawny.sandbox.segments import Segments
 
 _CHUNK = 65536
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 _CONFIRM = 5.0
-LOCK = 3
-
-
-class Segments:
-    """A stream on the disk: files named by offset, of which only the newest are kept."""
-
-    def __init__(self, folder: str, name: str, *, segment: int, keep: int) -> None:
-        self._prefix = os.path.join(folder, name + ".")
-        self._segment = segment
-        self._keep = keep
-        self._starts: list[int] = []
-        self._file = -1
-        self.offset = 0
-        self._next()
-
-    def write(self, data: bytes) -> None:
-        while data:
-            room = self._starts[-1] + self._segment - self.offset
-            if room <= 0:
-                self._next()
-                continue
-            part = data[:room]
-            try:
-                written = os.write(self._file, part)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise
-                # A full disk costs output, never the command: the gap shows as a jump in the offsets.
-                self.offset += len(data)
-                self._next()
-                return
-            self.offset += written
-            data = data[written:]
-
-    def _next(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self._prefix + str(self.offset), flags, 0o600)
-        self._starts.append(self.offset)
-        while len(self._starts) > self._keep:
-            os.unlink(self._prefix + str(self._starts.pop(0)))
 
 
 class Supervisor:
@@ -161,7 +112,7 @@ class Supervisor:
         blobs["status"] = status_write
         argv = [substitute(part, blobs) for part in spec["argv"]]
         mine, theirs = socket.socketpair()
-        touch(os.path.join(self.folder, "started"))
+        _touch(os.path.join(self.folder, "started"))
         self.child = os.fork()
         if self.child == 0:
             mine.close()
@@ -393,248 +344,17 @@ class Supervisor:
         """Put a document in place, whole or not at all; on the disk, too, where it is `durable`."""
         path = os.path.join(self.folder, name)
         descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.write(descriptor, as_json(document).encode())
+        os.write(descriptor, json.dumps(document).encode())
         if durable:
             os.fsync(descriptor)
         os.close(descriptor)
         os.replace(path + ".new", path)
         if durable:
-            sync_folder(self.folder)
+            _sync_folder(self.folder)
 
 
-# -- in the child, between fork and exec -----------------------------------------------------------------------
-
-
-def become(
-    spec: dict[str, Any], argv: list[str], ends: list[int], keep: list[int], out: socket.socket
-) -> None:
-    """Turn into the command; never returns."""
-    inheritable = True
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in range(1, signal.NSIG):
-            if number not in (signal.SIGKILL, signal.SIGSTOP) and not 31 < number < 34:
-                try:
-                    signal.signal(number, signal.SIG_DFL)
-                except (OSError, ValueError):
-                    continue
-        os.setsid()
-        if spec["take_terminal"]:
-            fcntl.ioctl(ends[0], termios.TIOCSCTTY, 0)
-        for group in spec["cgroups"]:
-            enter_group(group)
-        network = spec.get("network")
-        listener = enter_network(int(network["port"])) if network else None
-        for name, soft, hard in spec["rlimits"]:
-            which = int(getattr(resource, "RLIMIT_" + name))
-            ceiling = resource.getrlimit(which)[1]
-            if ceiling != resource.RLIM_INFINITY:
-                soft, hard = min(soft, ceiling), min(hard, ceiling)
-            resource.setrlimit(which, (soft, hard))
-        if listener is not None:
-            passed = struct.pack("i", listener.fileno())
-            out.sendmsg([b"listener"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
-        else:
-            out.send(b"ready")
-        for target, end in enumerate(ends):
-            os.dup2(end, target)
-        for descriptor in keep:
-            os.set_inheritable(descriptor, inheritable)
-        os.umask(0o077)
-        os.chdir(spec["cwd"])
-        os.execve(argv[0], argv, spec["env"])
-    except BaseException as error:  # noqa: BLE001 - a forked child must never run on as its parent
-        out.send(f"error: {error}".encode())
-        os._exit(127)
-
-
-def enter_network(port: int) -> socket.socket:
-    """A network of our own with nothing in it but loopback, and on that a listener for the proxy."""
-    import ctypes  # noqa: PLC0415 - only where a namespace is made
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    uid, gid = os.geteuid(), os.getegid()
-    if uid != 0 or libc.unshare(_CLONE_NEWNET) != 0:
-        if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, f"no network namespace: {os.strerror(number)}")
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{uid} {uid} 1"),
-            ("gid_map", f"{gid} {gid} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(text)
-    probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    request = struct.pack("16sH14s", b"lo", 0, b"")
-    flags = struct.unpack("16sH14s", fcntl.ioctl(probe.fileno(), _SIOCGIFFLAGS, request))[1]
-    fcntl.ioctl(probe.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", flags | _IFF_UP, b""))
-    probe.close()
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(64)
-    return listener
-
-
-# -- control groups --------------------------------------------------------------------------------------------
-
-
-def make_group(group: dict[str, Any]) -> None:
-    path, files = str(group["path"]), dict[str, str](group["files"])
-    os.makedirs(path, exist_ok=True)
-    for name, text in files.items():
-        with open(os.path.join(path, name), "w") as file:
-            file.write(text)
-
-
-def enter_group(group: dict[str, Any]) -> None:
-    with open(os.path.join(group["path"], "cgroup.procs"), "w") as file:
-        file.write(str(os.getpid()))
-
-
-def members(group: dict[str, Any]) -> list[int]:
-    try:
-        with open(os.path.join(group["path"], "cgroup.procs")) as file:
-            return [int(line) for line in file]
-    except OSError:
-        return []
-
-
-def out_of_memory(group: dict[str, Any]) -> bool:
-    """Whether the kernel killed something in the group for want of memory."""
-    for name in ("memory.events", "memory.oom_control"):
-        try:
-            with open(os.path.join(group["path"], name)) as file:
-                counts = dict(line.split()[:2] for line in file if " " in line)
-        except OSError:
-            continue
-        if int(counts.get("oom_kill", "0")):
-            return True
-    return False
-
-
-def remove_group(group: dict[str, Any]) -> None:
-    for _ in range(200):
-        try:
-            os.rmdir(group["path"])
-        except FileNotFoundError:
-            return
-        except OSError:
-            select.select([], [], [], 0.005)
-        else:
-            return
-
-
-# -- processes -------------------------------------------------------------------------------------------------
-
-
-def start_time(process: int) -> int:
-    """When the process started, in clock ticks since boot: with its id, a name that is never given twice."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except OSError:
-        return 0
-
-
-def is_alive(process: int) -> bool:
-    """Whether the process exists and is more than a record waiting to be read."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False
-
-
-def descendants(process: int) -> list[int]:
-    found: list[int] = []
-    waiting = [process]
-    while waiting:
-        parent = waiting.pop()
-        try:
-            with open(f"/proc/{parent}/task/{parent}/children") as file:
-                children = [int(number) for number in file.read().split()]
-        except OSError:
-            continue
-        found += children
-        waiting += children
-    return found
-
-
-def send_signal(process: int, number: int, *, group: bool = False) -> None:
-    try:
-        (os.killpg if group else os.kill)(process, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-# -- small things ----------------------------------------------------------------------------------------------
-
-
-def blob(data: bytes) -> int:
-    """An open descriptor from which `data` can be read."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("blob")
-        os.write(descriptor, data)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-    read, write = os.pipe()
-    os.write(write, data)
-    os.close(write)
-    return read
-
-
-def substitute(part: str, descriptors: dict[str, int]) -> str:
-    """`@fd:name@` stands for the number of a descriptor that is opened only here."""
-    if part.startswith("@fd:") and part.endswith("@"):
-        return str(descriptors[part[4:-1]])
-    return part
-
-
-def as_json(value: Any) -> str:
-    """The value as JSON; only what a record is made of."""
-    if isinstance(value, dict):
-        fields: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
-        return "{" + ", ".join(f"{as_json(name)}: {as_json(field)}" for name, field in fields.items()) + "}"
-    if isinstance(value, str):
-        escaped = (c if c >= " " and c not in '"\\' and c.isascii() else _escape(c) for c in value)
-        return '"' + "".join(escaped) + '"'
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return repr(value)
-
-
-def _escape(character: str) -> str:
-    number = ord(character)
-    if number > 0xFFFF:
-        number -= 0x10000
-        return f"\\u{0xD800 + (number >> 10):04x}\\u{0xDC00 + (number & 0x3FF):04x}"
-    return f"\\u{number:04x}"
-
-
-def touch(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.fsync(descriptor)
-    os.close(descriptor)
-    sync_folder(os.path.dirname(path))
-
-
-def sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
-def _ignore(*_: object) -> None:
-    """Only there so that the signal wakes the loop."""
-
-
-def main() -> None:
-    """Read the spec and stand by."""
-    inheritable = False
-    os.set_inheritable(LOCK, inheritable)
-    # Whatever the gateway had open without meaning to share it.
-    os.closerange(LOCK + 1, 1 << 20)
+def stand_by() -> None:
+    """Read the spec from standard input and stand by its command to the end."""
     text = b""
     while part := os.read(0, 1 << 20):
         text += part
@@ -644,5 +364,20 @@ def main() -> None:
         # The gateway died while it was telling us what to do: nothing has been started.
         return
     Supervisor(spec).run()
-    # The proxy's thread is not waited for: what it served is gone.
-    os._exit(0)
+
+
+def _touch(path: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    _sync_folder(os.path.dirname(path))
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _ignore(*_: object) -> None:
+    """Only there so that the signal wakes the loop."""
