@@ -30,7 +30,20 @@ class Homeserver:
             answer = client.post("/_matrix/client/v3/register", json=body)
             answer.raise_for_status()
             made = answer.json()
-        return Person(self.url, made["user_id"], made["access_token"])
+        return Person(self.url, made["user_id"], made["access_token"], made["device_id"])
+
+    def login(self, name: str) -> "Person":
+        """The account on a device of its own."""
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=20) as client:
+            body: dict[str, Any] = {
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": name},
+                "password": "a long password",
+            }
+            answer = client.post("/_matrix/client/v3/login", json=body)
+            answer.raise_for_status()
+            made = answer.json()
+        return Person(self.url, made["user_id"], made["access_token"], made["device_id"])
 
 
 @dataclass
@@ -40,6 +53,7 @@ class Person:
     url: str
     id: str
     token: str
+    device: str = ""
 
     async def call(self, method: str, path: str, **content: Any) -> Any:
         async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=20) as client:
@@ -122,6 +136,7 @@ form_secret: secret
 enable_registration: true
 enable_registration_without_verification: true
 report_stats: false
+bcrypt_rounds: 4
 caches: {{sync_response_cache_duration: 0s}}
 trusted_key_servers: []
 suppress_key_server_warning: true

@@ -17,7 +17,7 @@ from tawny.delivery.channel import (
     channel,
 )
 from tawny.delivery.opening import numeric_ids
-from tawny.delivery.wire import request
+from tawny.delivery.wire import failure, request, wait_asked
 from tawny.domain import brief, correspondence, digest
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.calendar import CalendarEvent, day_span
@@ -124,6 +124,7 @@ __all__ = [
     "day_span",
     "digest",
     "due_by",
+    "failure",
     "from_datetime",
     "hookimpl",
     "iso",
@@ -135,4 +136,5 @@ __all__ = [
     "to_datetime",
     "tool",
     "units",
+    "wait_asked",
 ]

@@ -15,7 +15,8 @@ import pytest
 from fake_http import DROP, FakeHttp, Request, Response
 from homeserver import Homeserver, Person, synapse
 from tawny.api import Attachment, Inbound, Outgoing
-from tawny.channels.matrix import MatrixChannel, MatrixSettings
+from tawny.channels.matrix import MatrixSettings
+from tawny.channels.matrix.rooms import MatrixChannel
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
 _count = itertools.count()
@@ -70,9 +71,11 @@ async def place(people: tuple[Person, Person, Person]) -> Place:
 
 @pytest.fixture
 async def channel(
-    line: FakeHttp, people: tuple[Person, Person, Person], place: Place, house: Any
+    line: FakeHttp, homeserver: Homeserver, people: tuple[Person, Person, Person], place: Place, house: Any
 ) -> AsyncIterator[MatrixChannel]:
-    tawny, ann, _ = people
+    _, ann, _ = people
+    # A device of its own, as its keys lie in this test's folder.
+    tawny = homeserver.login("tawny")
     settings = MatrixSettings(
         name="matrix", homeserver=line.url, token="x", to=place.alone, allow=(ann.id,), groups=(place.group,)
     )
@@ -154,7 +157,7 @@ class TestContract(ChannelContract):
             drop=lambda: line.behave(DROP),
             slow_down=lambda seconds: line.behave(Response(429, {}, {"retry-after": str(seconds)})),
             reject=lambda: line.behave(Response(403, {"errcode": "M_FORBIDDEN", "error": "no"})),
-            lock_out=lambda: channel._headers.update({"authorization": "Bearer wrong"}),
+            lock_out=lambda: setattr(channel.account, "token", "wrong"),
             reconnect=line.cut,
             file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
             allow=(ann.id,),
@@ -181,6 +184,67 @@ async def test_invitations_of_the_allowed_are_followed(
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_an_event_of_any_shape_stops_nothing(
+    people: tuple[Person, Person, Person], channel: MatrixChannel, place: Place, house: Any, line: FakeHttp
+):
+    """Whoever is in a room can put anything into it, and not every server looks; the library reads it all."""
+    tawny, ann, eve = people
+    megolm = "m.megolm.v1.aes-sha2"
+    odd: list[tuple[str, Any]] = [
+        ("m.room.message", {}),
+        ("m.room.message", {"msgtype": 7, "body": ["x"]}),
+        ("m.room.message", {"msgtype": "m.text", "body": None}),
+        ("m.room.message", {"msgtype": "m.text", "body": "x", "m.relates_to": "nothing"}),
+        ("m.room.message", {"msgtype": "m.text", "body": "x", "m.relates_to": {"rel_type": ["m.replace"]}}),
+        ("m.room.message", {"msgtype": "m.text", "body": "x", "m.mentions": [1]}),
+        ("m.room.message", {"msgtype": "m.image", "body": 1, "url": {}, "info": "?"}),
+        ("m.room.message", {"msgtype": "m.text", "body": "deep", "x": [[[[[[[[[[]]]]]]]]]]}),
+        ("m.room.encrypted", {}),
+        ("m.room.encrypted", {"algorithm": megolm, "ciphertext": 1, "session_id": []}),
+        ("m.room.encrypted", {"algorithm": megolm, "ciphertext": "AwgA", "session_id": "x", "sender_key": "y",
+                              "device_id": "z"}),
+        ("m.room.encrypted", {"algorithm": "none", "ciphertext": "AwgA"}),
+        ("m.room.member", {"membership": 3}),
+        ("org.example.new", {"body": 1}),
+    ]  # fmt: skip
+    forward = line.handler
+
+    async def insert(request: Request) -> Response:
+        answer = forward(request)
+        answer = answer if isinstance(answer, Response) else await answer
+        body = httpx.Response(200, content=answer.body).json() if request.path.endswith("/sync") else {}
+        for room in body.get("rooms", {}).get("join", {}).values():
+            facts = {"sender": eve.id, "origin_server_ts": 1}
+            made = [
+                {"type": kind, "content": content, "event_id": f"$odd{number}", **facts}
+                for number, (kind, content) in enumerate(odd)
+            ]
+            bare = [{"type": "m.room.message"}, {"content": 1, **facts}, {"type": 3, **facts}, {}]
+            room["timeline"]["events"] = made + bare + room["timeline"]["events"]
+        return Response(200, body) if body else answer
+
+    line.handler = insert
+    house.notes["since"] = (await tawny.call("GET", "/sync", params={"timeout": "0"}))["next_batch"]
+    await ann.say(place.alone, "still there?", transaction=f"t{next(_count)}")
+    heard: list[Inbound] = []
+    done = asyncio.Event()
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound)
+        if inbound.sender == ann.id:
+            done.set()
+
+    task = asyncio.create_task(channel.listen(accept))
+    async with asyncio.timeout(30):
+        waiting = asyncio.create_task(done.wait())
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done(), task.exception()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert [inbound.text for inbound in heard if inbound.sender == ann.id] == ["still there?"]
 
 
 async def test_a_transaction_sent_three_times_is_one_message(

@@ -205,12 +205,16 @@ class ChannelContract:
 
     async def test_an_answer_that_never_comes_is_ambiguous(self, rig: Rig) -> None:
         await _do(rig.drop, why="answer that can be lost")
-        with pytest.raises(AmbiguousSend):
+        try:
             await rig.channel.send(_message(rig))
+        except AmbiguousSend:
+            return
+        assert rig.channel.idempotent, "a send was repeated, and nothing made the repeat harmless"
+        assert len(rig.seen()) == 1
 
     async def test_after_a_lost_answer_the_message_is_there_once(self, rig: Rig) -> None:
         await _do(rig.drop, why="answer that can be lost")
-        with pytest.raises(AmbiguousSend):
+        with contextlib.suppress(AmbiguousSend):
             await rig.channel.send(_message(rig))
         if rig.channel.idempotent:
             await rig.channel.send(_message(rig))

@@ -1,0 +1,407 @@
+"""Matrix end to end: our channel and another client, each with its own keys, over a real Synapse that reads nothing."""
+
+import asyncio
+import contextlib
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nio
+import pytest
+
+from fake_http import DROP, FakeHttp, Handler, Request, Response
+from homeserver import Homeserver, Person, synapse
+from sealed_person import SealedPerson, sealed
+from tawny.api import Attachment, ChannelDown, Inbound, Outgoing, TemporaryError
+from tawny.channels.matrix import MatrixSettings
+from tawny.channels.matrix.rooms import MatrixChannel
+from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
+
+_count = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def homeserver() -> Iterator[Homeserver]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, synapse(Path(folder)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ann(homeserver: Homeserver) -> Iterator[SealedPerson]:
+    with sealed(homeserver.register("ann")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def eve(homeserver: Homeserver) -> Iterator[SealedPerson]:
+    with sealed(homeserver.register("eve")) as made:
+        yield made
+
+
+@pytest.fixture
+def tawny(homeserver: Homeserver) -> Person:
+    return homeserver.register(f"tawny{next(_count)}")
+
+
+@pytest.fixture
+async def line(homeserver: Homeserver) -> AsyncIterator[FakeHttp]:
+    """The way to the homeserver, which can be cut, and which remembers every byte that went over it."""
+    client = httpx.AsyncClient(base_url=homeserver.url, trust_env=False, timeout=60)
+
+    async def forward(request: Request) -> Response:
+        kept = {
+            name: value
+            for name, value in request.headers.items()
+            if name in ("authorization", "content-type")
+        }
+        answer = await client.request(request.method, request.target, headers=kept, content=request.body)
+        return Response(answer.status_code, answer.content, {"content-type": answer.headers["content-type"]})
+
+    proxy = FakeHttp(forward)
+    proxy.applies = lambda request: request.method == "PUT" and "/send/m.room" in request.path
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+    await client.aclose()
+
+
+class Place:
+    def __init__(self, alone: str, group: str) -> None:
+        self.alone = alone
+        self.group = group
+
+
+@pytest.fixture
+async def place(ann: SealedPerson, eve: SealedPerson, tawny: Person) -> Place:
+    return Place(await ann.room(tawny), await ann.room(tawny, eve._person))
+
+
+def made(line: FakeHttp, ann: SealedPerson, place: Place, tawny: Person, house: Any) -> MatrixChannel:
+    settings = MatrixSettings(
+        name="matrix", homeserver=line.url, token="x", to=place.alone, allow=(ann.id,), groups=(place.group,)
+    )
+    return MatrixChannel(settings, house, token=tawny.token)
+
+
+@pytest.fixture
+async def channel(
+    line: FakeHttp, ann: SealedPerson, place: Place, tawny: Person, house: Any
+) -> AsyncIterator[MatrixChannel]:
+    channel = made(line, ann, place, tawny, house)
+    await channel.account.open()
+    house.notes["since"] = str((await channel.account.sync(None)).next_batch)
+    yield channel
+    await channel.close()
+
+
+class TestEncryptedContract(ChannelContract):
+    """The whole suite again, in rooms where the server sees nothing."""
+
+    @pytest.fixture
+    async def rig(
+        self,
+        line: FakeHttp,
+        ann: SealedPerson,
+        eve: SealedPerson,
+        place: Place,
+        channel: MatrixChannel,
+        tmp_path: Path,
+        house: Any,
+        tawny: Person,
+    ) -> Rig:
+        transactions: dict[int, str] = {}
+
+        def seen() -> list[Seen]:
+            return shown(ann, place.alone, by=tawny.id)
+
+        async def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
+            who = ann if sender == OWNER else eve
+            room = place.group if more.get("group") or sender != OWNER else place.alone
+            transaction = (
+                transactions.setdefault(event, f"e{next(_count)}")
+                if event is not None
+                else f"t{next(_count)}"
+            )
+            content: dict[str, Any] = {}
+            if more.get("mention") or sender != OWNER:
+                content["m.mentions"] = {"user_ids": [tawny.id]}
+            if more.get("thread"):
+                content["m.relates_to"] = {"rel_type": "m.thread", "event_id": more["thread"]}
+            await who.say(room, text, transaction=transaction, **content)
+
+        root = await ann.say(place.alone, "the root", transaction=f"r{next(_count)}")
+        house.notes["since"] = str((await channel.account.sync(house.notes["since"])).next_batch)
+        (tmp_path / "notes.txt").write_text("notes")
+        return Rig(
+            channel=channel,
+            seen=seen,
+            to=place.alone,
+            thread=root,
+            say=say,
+            refuse=line.stop,
+            drop=lambda: line.behave(DROP),
+            slow_down=lambda seconds: line.behave(Response(429, {}, {"retry-after": str(seconds)})),
+            reject=lambda: line.behave(Response(403, {"errcode": "M_FORBIDDEN", "error": "no"})),
+            lock_out=lambda: setattr(channel.account, "token", "wrong"),
+            reconnect=line.cut,
+            file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
+            allow=(ann.id,),
+            groups=(place.group,),
+            settle=30.0,
+        )
+
+
+def shown(reader: SealedPerson, room: str, *, by: str) -> list[Seen]:
+    """What a person's client shows in a room, edits applied. A message it cannot open fails the test."""
+    edits: dict[str, str] = {}
+    found: list[tuple[str, Seen]] = []
+    for event in reader.messages(room):
+        if event.sender != by:
+            continue
+        assert not isinstance(event, nio.MegolmEvent), "a message came without its key"
+        assert event.decrypted, "a message came in clear"
+        content = event.source["content"]
+        relation = content.get("m.relates_to", {})
+        if relation.get("rel_type") == "m.replace":
+            edits[relation["event_id"]] = content["m.new_content"]["body"]
+            continue
+        is_file = content["msgtype"] == "m.file"
+        thread = relation.get("event_id", "") if relation.get("rel_type") == "m.thread" else ""
+        files = (content["body"],) if is_file else ()
+        found.append((event.event_id, Seen("" if is_file else content["body"], "", thread, (), files)))
+    for event_id, message in found:
+        message.text = edits.get(event_id, message.text)
+    return [message for _, message in found]
+
+
+async def test_the_server_never_sees_the_words(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, tmp_path: Path
+):
+    (tmp_path / "plan.txt").write_text("the secret plan in a file")
+    await channel.send(Outgoing(key="dlv_1", text="the secret word"))
+    await channel.send(
+        Outgoing(
+            key="dlv_2",
+            text="",
+            attachments=(Attachment("plan.txt", path="plan.txt", media_type="text/plain"),),
+        )
+    )
+    text, file = ann.messages(place.alone)[-2:]
+    assert text.body == "the secret word"
+    fetched = await ann.do(ann.client.download(file.url))
+    key = file.source["content"]["file"]
+    plain = nio.crypto.attachments.decrypt_attachment(
+        fetched.body, key["key"]["k"], key["hashes"]["sha256"], key["iv"]
+    )
+    assert plain == b"the secret plan in a file"
+    said = [request.body for request in line.requests]
+    assert len(said) > 2
+    assert not any(b"secret" in body for body in said)
+
+
+async def test_after_a_restart_old_and_new_words_are_read(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, house: Any
+):
+    await channel.send(Outgoing(key="dlv_1", text="before"))
+    await ann.say(place.alone, "said while it was down", transaction=f"t{next(_count)}")
+    await channel.close()
+    again = made(line, ann, place, tawny, house)
+    try:
+        heard = await hear(again, 1)
+        assert [inbound.text for inbound in heard] == ["said while it was down"]
+        await again.send(Outgoing(key="dlv_2", text="after"))
+    finally:
+        await again.close()
+    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["before", "after"]
+
+
+async def test_a_restart_that_has_not_synced_yet_still_encrypts(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, house: Any
+):
+    await channel.close()
+    again = made(line, ann, place, tawny, house)
+    try:
+        await again.send(Outgoing(key="dlv_1", text="first thing"))
+    finally:
+        await again.close()
+    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["first thing"]
+
+
+async def test_the_same_key_after_a_restart_is_one_message(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, house: Any
+):
+    first = await channel.send(Outgoing(key="dlv_1", text="once"))
+    await channel.close()
+    again = made(line, ann, place, tawny, house)
+    try:
+        assert (await again.send(Outgoing(key="dlv_1", text="once"))).ids == first.ids
+    finally:
+        await again.close()
+    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["once"]
+
+
+async def test_without_its_key_delivered_a_message_does_not_go_out(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person
+):
+    """The library would send on, and Ann would see a message she can never read."""
+    line.applies = lambda request: "/sendToDevice/" in request.path
+    line.behave(Response(500, {"errcode": "M_UNKNOWN", "error": "no"}))
+    with pytest.raises(TemporaryError, match="did not get the key"):
+        await channel.send(Outgoing(key="dlv_1", text="hello"))
+    assert shown(ann, place.alone, by=tawny.id) == []
+    await channel.send(Outgoing(key="dlv_1", text="hello"))
+    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["hello"]
+
+
+async def test_words_in_clear_in_an_encrypted_room_are_not_obeyed(
+    ann: SealedPerson, channel: MatrixChannel, place: Place
+):
+    await ann._person.say(place.alone, "forged by the server", transaction=f"t{next(_count)}")
+    await ann.say(place.alone, "sealed by Ann", transaction=f"t{next(_count)}")
+    assert [inbound.text for inbound in await hear(channel, 1)] == ["sealed by Ann"]
+
+
+async def test_words_under_another_name_than_their_sealers_are_not_obeyed(
+    line: FakeHttp, ann: SealedPerson, eve: SealedPerson, channel: MatrixChannel, place: Place
+):
+    """A server that writes Ann's name over Eve's message."""
+    forward = line.handler
+
+    async def relabel(request: Request) -> Response:
+        answer = await answered(forward, request)
+        if request.path.endswith("/sync"):
+            body = httpx.Response(200, content=answer.body).json()
+            for room in body.get("rooms", {}).get("join", {}).values():
+                for event in room["timeline"]["events"]:
+                    event["sender"] = ann.id if event["type"] == "m.room.encrypted" else event["sender"]
+            return Response(200, body)
+        return answer
+
+    await eve.say(place.group, "by Eve", transaction=f"t{next(_count)}", **_mention(channel))
+    await ann.say(place.group, "by Ann", transaction=f"t{next(_count)}", **_mention(channel))
+    line.handler = relabel
+    assert [inbound.text for inbound in await hear(channel, 1)] == ["by Ann"]
+
+
+async def test_a_key_that_comes_after_its_message_opens_it(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, house: Any
+):
+    forward = line.handler
+    held: list[Any] = []
+
+    async def hold_keys(request: Request) -> Response:
+        answer = await answered(forward, request)
+        if request.path.endswith("/sync"):
+            body = httpx.Response(200, content=answer.body).json()
+            if held and not body.get("rooms", {}).get("join"):
+                body.setdefault("to_device", {})["events"] = held.copy()
+                held.clear()
+            elif events := body.get("to_device", {}).pop("events", []):
+                held.extend(events)
+            return Response(200, body)
+        return answer
+
+    line.handler = hold_keys
+    await ann.say(place.alone, "the key is late", transaction=f"t{next(_count)}")
+    heard = hear(channel, 1)
+    # The sync with the message ends; another one, with the key alone, begins when something else happens.
+    waiting = asyncio.ensure_future(heard)
+    async with asyncio.timeout(30):
+        while "waiting" not in house.notes:
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):
+        assert [inbound.text for inbound in await waiting] == ["the key is late"]
+    assert house.notes["waiting"] == "[]"
+
+
+async def test_the_account_vouches_for_its_device_once(
+    homeserver: Homeserver,
+    line: FakeHttp,
+    ann: SealedPerson,
+    channel: MatrixChannel,
+    place: Place,
+    tawny: Person,
+    house: Any,
+):
+    async def keys() -> Any:
+        return await tawny.call("POST", "/keys/query", json={"device_keys": {tawny.id: []}})
+
+    known = await keys()
+    (self_signing,) = known["self_signing_keys"][tawny.id]["keys"]
+    assert self_signing in known["device_keys"][tawny.id][tawny.device]["signatures"][tawny.id]
+    # Made once: a restart changes nothing, and another device of the account leaves the identity alone.
+    await channel.close()
+    again = made(line, ann, place, tawny, house)
+    await again.account.open()
+    await again.close()
+    assert (await keys())["master_keys"] == known["master_keys"]
+    assert (house.folder / "signing.json").stat().st_mode & 0o777 == 0o600
+    other = homeserver.login(tawny.id.partition(":")[0][1:])
+    house.folder = house.folder / "other"
+    elsewhere = made(line, ann, place, other, house)
+    await elsewhere.account.open()
+    await elsewhere.close()
+    assert (await keys())["master_keys"] == known["master_keys"]
+
+
+async def test_a_device_whose_keys_are_lost_is_taken_out_of_service(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, house: Any
+):
+    house.folder = house.folder / "restored-without-keys"
+    again = made(line, ann, place, tawny, house)
+    with pytest.raises(ChannelDown, match="keys") as error:
+        await again.send(Outgoing(key="dlv_1", text="hello"))
+    assert "log in again" in str(error.value.hint)
+    await again.close()
+
+
+async def test_whoever_left_the_room_gets_no_further_key(
+    homeserver: Homeserver, ann: SealedPerson, channel: MatrixChannel, tawny: Person, house: Any
+):
+    with sealed(homeserver.register(f"bob{next(_count)}")) as bob:
+        room = await ann.room(tawny, bob._person)
+        house.notes["since"] = str((await channel.account.sync(house.notes["since"])).next_batch)
+        await channel.send(Outgoing(key="dlv_1", text="with Bob", to=room))
+        assert [event.body for event in bob.messages(room)] == ["with Bob"]
+        await bob._person.call("POST", f"/rooms/{room}/leave", json={})
+        await channel.account.sync(house.notes["since"])
+        await channel.send(Outgoing(key="dlv_2", text="without Bob", to=room))
+        assert [seen.text for seen in shown(ann, room, by=tawny.id)] == ["with Bob", "without Bob"]
+        answer = await ann._person.call("GET", f"/rooms/{room}/messages", params={"dir": "b"})
+        events = [event for event in answer["chunk"] if event["type"] == "m.room.encrypted"]
+        sessions = {event["content"]["session_id"] for event in events}
+        assert len(sessions) == 2, "one session before he left, another one after"
+
+
+async def answered(handler: Handler, request: Request) -> Response:
+    answer = handler(request)
+    return answer if isinstance(answer, Response) else await answer
+
+
+def _mention(channel: MatrixChannel) -> dict[str, Any]:
+    return {"m.mentions": {"user_ids": [channel.account.me]}}
+
+
+async def hear(channel: MatrixChannel, count: int) -> list[Inbound]:
+    """Listen until so much has come in, and a moment longer so that too much would be seen."""
+    heard: list[Inbound] = []
+    enough = asyncio.Event()
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound)
+        if len(heard) >= count:
+            enough.set()
+
+    listening = asyncio.ensure_future(channel.listen(accept))
+    async with asyncio.timeout(60):
+        waiting = asyncio.ensure_future(enough.wait())
+        await asyncio.wait([listening, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if listening.done():
+        listening.result()
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+    return heard
