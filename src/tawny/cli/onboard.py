@@ -254,7 +254,8 @@ def _first_task(home: Home, *, quiet: bool) -> int:
     """The brief for today, now: the whole road, with what is configured."""
     if not quiet:
         print("\nYour first task: today in brief.\n")
-    code = _command(home, "tasks", "run", "--kind", "generate_daily_brief", "--wait", quiet=quiet)
+    brief = ("--kind", "generate_daily_brief", "--params", '{"format": "text"}')
+    code = _command(home, "tasks", "run", *brief, "--wait", quiet=quiet)
     if code == 0 and not quiet:
         print("\nIt works. Next: tawny gateway run")
     return code
