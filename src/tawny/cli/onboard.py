@@ -77,7 +77,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
     configuration.parse(changed, file=str(home.config_file))
     if changed != text:
         replace(home.config_file, changed)
-    said = [f"{home.config_file} is written"] if changed != text else [f"{home.config_file} stays as it is"]
+    if changed != text:
+        said = [f"{home.config_file} is written"]
+    elif home.config_file.exists():
+        said = [f"{home.config_file} stays as it is"]
+    else:
+        said = ["the defaults suit: nothing had to be written"]
     said += [hint] if (hint := missing_library(answers.model)) else []
     if answers.brief_at:
         said.append(_standing_order(home, answers.brief_at))
