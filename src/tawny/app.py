@@ -161,18 +161,19 @@ async def open_app(
     kinds: Mapping[str, Kind] | None = None,
     model: Any = None,
     probe: Callable[[str], None] | None = None,
+    store: Store | None = None,
     closed: bool = False,
 ) -> AsyncGenerator[App]:
     """Open the home, recover what a dead process held, and run everything until the block ends.
 
     `model` stands in for the configured one: a `tawny.testing.ScriptedModel`. `probe` is the ledger's: the crash proof
-    dies there. `closed` starts no task until `dispatcher.open` is set.
+    dies there. `store` stands in for the configured database. `closed` starts no task until `dispatcher.open` is set.
     """
     clock = clock or SystemClock()
     home.prepare()
     lock = HomeLock(home)
     lock.acquire()
-    store = open_store(home, config)
+    store = store or open_store(home, config)
     try:
         store.hold()
         learn_secrets(home, config)

@@ -14,6 +14,7 @@ import msgspec
 import platformdirs
 
 from tawny.errors import ConfigError
+from tawny.files import make_folder
 from tawny.mistakes import explain
 
 Settings = dict[str, Any]
@@ -248,9 +249,8 @@ class Home:
 
     def prepare(self) -> None:
         """Make what is missing, private to the owner."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.workspace, self.artifacts, self.logs, self.run):
-            folder.mkdir(exist_ok=True, mode=0o700)
+        for folder in (self.root, self.workspace, self.artifacts, self.logs, self.run):
+            make_folder(folder)
 
 
 def find_home(given: str | None = None) -> Home:

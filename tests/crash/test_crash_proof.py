@@ -2,7 +2,8 @@
 
 import pytest
 
-from tawny.cli.crashproof import Proof, scenarios, world
+from tawny.cli.proof.kills import Proof, world
+from tawny.cli.proof.scenarios import scenarios
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 

@@ -1,12 +1,15 @@
-"""`tawny selftest crash`: prove the durability promises on this machine, on a temporary home."""
+"""`tawny selftest crash|power`: prove the durability promises on this machine, on a temporary home."""
 
 import argparse
+from collections.abc import Callable
 
 import msgspec
 
-from tawny.cli.crashproof import Proof, Verdict, scenarios, world
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
+from tawny.cli.proof.kills import Proof, Verdict, temporary_folder, world
+from tawny.cli.proof.power import Losses, PowerProof
+from tawny.cli.proof.scenarios import scenarios
 from tawny.config import Home
 
 
@@ -19,17 +22,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     crash.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th point")
     crash.add_argument("--kind", action="append", choices=[scenario.name for scenario in scenarios()])
     add_common(crash)
+    power = actions.add_parser(
+        "power", help="record real work, cut the power at every sync, open what would be left (needs strace)"
+    )
+    power.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th sync")
+    power.add_argument("--seed", type=int, default=0, help="another choice of torn and reordered writes")
+    add_common(power)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     """Run the proof; 1 if a promise was broken, or if the proof overlooked a broken toy."""
     del home
-    wanted = [scenario for scenario in scenarios() if not args.kind or scenario.name in args.kind]
 
     def tell(line: str) -> None:
         if not args.json:
             print(line, flush=True)
 
+    return _crash(args, tell) if args.action == "crash" else _power(args, tell)
+
+
+def _crash(args: argparse.Namespace, tell: Callable[[str], None]) -> int:
+    wanted = [scenario for scenario in scenarios() if not args.kind or scenario.name in args.kind]
     with world() as (folder, port):
         proof = Proof(folder, port, tell=tell, every=max(1, args.every))
         tell("first two toys that are broken on purpose: the proof must find it")
@@ -56,3 +69,28 @@ def _summary(verdict: Verdict, *, sharp: bool) -> str:
     if not sharp:
         lines.append("the proof overlooked a broken toy: it proves nothing on this machine")
     return "\n".join(lines)
+
+
+def _power(args: argparse.Namespace, tell: Callable[[str], None]) -> int:
+    with temporary_folder() as folder:
+        proof = PowerProof(folder, every=max(1, args.every), seed=args.seed)
+        tell("first the same database with too few syncs: the proof must find it")
+        toys: dict[str, Losses] = {}
+        for weak in ("OFF", "NORMAL"):
+            toys[weak] = PowerProof(folder, every=10, seed=args.seed).run(weak)
+            tell(f"synchronous={weak:<7} {len(toys[weak].broken)} broken promises found")
+        sharp = all(toy.broken for toy in toys.values())
+        losses = proof.run()
+    document = {
+        "ok": sharp and losses.holds,
+        "engine": msgspec.to_builtins(losses),
+        "toys": {name: msgspec.to_builtins(toy) for name, toy in toys.items()},
+    }
+    lines = [
+        f"{losses.images} disks after a power cut at {losses.syncs} syncs: {len(losses.broken)} broken promises"
+    ]
+    lines += [f"  {what}" for what in losses.broken[:20]]
+    if not sharp:
+        lines.append("the proof overlooked a broken toy: it proves nothing on this machine")
+    emit(document, args, text="\n".join(lines))
+    return 0 if sharp and losses.holds else 1

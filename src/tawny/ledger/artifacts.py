@@ -8,6 +8,7 @@ import msgspec
 
 from tawny.clock import Instant, iso
 from tawny.errors import InvalidInput, NotFound
+from tawny.files import make_folder, replace
 from tawny.ids import new_id
 from tawny.ledger.database import Row, Tx
 
@@ -51,13 +52,13 @@ def store(root: Path, task_id: str, name: str, data: bytes) -> str:
             f"artifact name {name!r} leaves the task's folder", hint="give a plain relative name"
         )
     path = root / task_id / clean
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    replace(temporary, path)
     return str(path.relative_to(root))
 
 

@@ -6,6 +6,7 @@ from importlib import resources
 from tawny.clock import Clock
 from tawny.errors import PermanentError
 from tawny.ledger.database import Connection, Store, Tx
+from tawny.ledger.sqlite import SqliteStore
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -45,6 +46,13 @@ def pending(connection: Connection) -> list[tuple[int, str, str]]:
 
 def migrate(store: Store, clock: Clock) -> list[str]:
     """Bring the database up to date; the names of what was applied."""
+    applied: list[str] = []
+    if isinstance(store, SqliteStore) and not store.path.exists():
+        store.create(lambda fresh: applied.extend(_apply(fresh, clock)))
+    return applied + _apply(store, clock)
+
+
+def _apply(store: Store, clock: Clock) -> list[str]:
     connection = store.connect()
     applied: list[str] = []
     try:

@@ -1,5 +1,6 @@
 """The embedded database: SQLite in WAL mode, synchronous=FULL, so an acknowledged task survives power loss."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tawny.errors import StorageError
+from tawny.files import sync_folder
 from tawny.ledger.database import Row
 
 _BUSY_MS = 10_000
@@ -95,6 +97,31 @@ class SqliteStore:
     def connect(self, *, read_only: bool = False) -> SqliteConnection:
         return SqliteConnection(self.path, read_only=read_only)
 
+    def create(self, build: Callable[["SqliteStore"], None]) -> None:
+        """Make the database: complete when its name appears, so that no kill or power cut leaves half of one.
+
+        Where another process was faster, its database stays.
+        """
+        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.fresh")
+        _remove(fresh)
+        try:
+            # The last connection that is closed puts everything into the one file, and syncs it.
+            build(SqliteStore(fresh))
+            try:
+                os.link(fresh, self.path)
+            except FileExistsError:
+                return
+            except OSError:
+                # A file system without hard links.
+                fresh.rename(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} could not be made: {error.strerror}", hint="check the disk"
+            ) from error
+        finally:
+            _remove(fresh)
+
     def hold(self) -> None:
         """The home's lock keeps others off its file."""
 
@@ -108,6 +135,11 @@ class SqliteStore:
         """Nobody else writes while the gateway has the home; the command line rings by itself."""
         del ring
         return lambda: None
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:

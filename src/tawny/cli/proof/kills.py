@@ -13,12 +13,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import msgspec
 
 from tawny.app import bundled_kinds, open_app
-from tawny.cli import crashtoys
+from tawny.cli.proof import toys
+from tawny.cli.proof.scenarios import Scenario
 from tawny.clock import SystemClock
 from tawny.config import Config, Home, Limits, Network
 from tawny.domain.tasks import Status
@@ -58,115 +58,6 @@ class Verdict(msgspec.Struct):
         return self.kills > 0 and not (self.lost or self.repeated or self.stuck)
 
 
-class Scenario(msgspec.Struct, frozen=True):
-    """Work to hand in, and the effects the world must have seen exactly once: `{path: how many}`.
-
-    `file` is one in the workspace to which an at-most-once effect adds one line: never two, and none only where the
-    task waits for a person.
-    """
-
-    name: str
-    requests: Callable[[str], list[dict[str, Any]]]
-    effects: dict[str, int]
-    file: str = ""
-
-
-def scenarios() -> list[Scenario]:
-    """Every kind of task there is to kill."""
-    return [
-        Scenario(
-            "simulate",
-            lambda sink: [
-                {"kind": "simulate", "params": {"steps": 3, "step_seconds": 0, "effect_url": f"{sink}/step"}}
-            ],
-            {"/step": 3},
-        ),
-        Scenario(
-            "http",
-            lambda sink: [
-                {"kind": "http", "params": {"method": "POST", "url": f"{sink}/http", "body": {"a": 1}}}
-            ],
-            {"/http": 1},
-        ),
-        Scenario(
-            "batch",
-            lambda sink: [
-                {
-                    "kind": "batch",
-                    "params": {
-                        "items": [1, 2, 3],
-                        "concurrency": 1,
-                        "action": {"kind": "http", "params": {"method": "POST", "url": sink + "/item{item}"}},
-                    },
-                }
-            ],
-            {"/item1": 1, "/item2": 1, "/item3": 1},
-        ),
-        Scenario(
-            "flow",
-            lambda sink: [
-                {
-                    "kind": "flow",
-                    "params": {
-                        "document": {
-                            "steps": [
-                                {"id": "a", "kind": "http", "params": {"method": "POST", "url": f"{sink}/a"}},
-                                {"id": "nap", "wait_until": "50ms"},
-                                {
-                                    "id": "both",
-                                    "parallel": [
-                                        {
-                                            "id": "b",
-                                            "kind": "http",
-                                            "params": {"method": "POST", "url": f"{sink}/b"},
-                                        },
-                                        {
-                                            "id": "c",
-                                            "kind": "http",
-                                            "params": {"method": "POST", "url": f"{sink}/c"},
-                                        },
-                                    ],
-                                },
-                            ]
-                        }
-                    },
-                }
-            ],
-            {"/a": 1, "/b": 1, "/c": 1},
-        ),
-        Scenario(
-            "delivery",
-            lambda sink: [
-                {
-                    "kind": "remind",
-                    "params": {"text": "done"},
-                    "delivery": {"channels": [f"webhook:{sink}/told"]},
-                }
-            ],
-            {"/told": 1},
-        ),
-        Scenario(
-            "chain",
-            lambda sink: [
-                {"kind": "http", "params": {"method": "POST", "url": f"{sink}/first"}, "title": "first"},
-                {
-                    "kind": "http",
-                    "params": {"method": "POST", "url": f"{sink}/second"},
-                    "after": ["first"],
-                    "not_before": "20ms",
-                },
-            ],
-            {"/first": 1, "/second": 1},
-        ),
-        Scenario(
-            "command",
-            lambda _: [{"kind": "command", "params": {"argv": ["sh", "-c", "echo once >> effects.txt"]}}],
-            {},
-            file="effects.txt",
-        ),
-    ]
-
-
 class Proof:
     """Runs scenarios against the engine, or against a toy that is known to be broken."""
 
@@ -190,7 +81,7 @@ class Proof:
     def toy(self, name: str) -> Verdict:
         """Kill a toy everywhere: the proof must find what is wrong with it."""
         verdict = Verdict()
-        toy = crashtoys.TOYS[name]
+        toy = toys.TOYS[name]
         scenario = Scenario(name, lambda _: [], {"/toy": 3})
 
         def run(home: Path, die: Callable[[str], None]) -> None:
@@ -347,23 +238,37 @@ def _is_at_rest(tx: Tx) -> bool:
 
 
 @contextmanager
+def temporary_folder() -> Generator[Path]:
+    """A folder for a proof, in memory where the machine has such a place: what is killed there needs no disk."""
+    memory = Path(
+        "/dev/shm"
+    )  # the proof's syncs are recorded, or not needed, and a disk's would take minutes
+    folder = Path(
+        tempfile.mkdtemp(prefix="tawny-selftest-", dir=memory if os.access(memory, os.W_OK) else None)
+    )
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def world() -> Generator[tuple[Path, int]]:
     """A folder and the port of a fresh world."""
-    folder = Path(tempfile.mkdtemp(prefix="tawny-selftest-"))
-    argv = [
-        sys.executable,
-        "-m",
-        "tawny.cli.crashworld",
-        str(folder / "world.jsonl"),
-        str(folder / "control.json"),
-    ]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield folder, int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder() as folder:
+        argv = [
+            sys.executable,
+            "-m",
+            "tawny.cli.proof.world",
+            str(folder / "world.jsonl"),
+            str(folder / "control.json"),
+        ]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            yield folder, int(process.stdout.readline())
+        finally:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()

@@ -1,0 +1,1 @@
+"""Proofs of the durability promises that anybody can run: `tawny selftest`."""
