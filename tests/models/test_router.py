@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from pydantic_ai import Agent
-from pydantic_ai.settings import ModelSettings
+from pydantic_ai.messages import ModelRequest, TextPart, UserPromptPart
+from pydantic_ai.models import ModelRequestParameters
 
 from tawny.clock import HOUR, MINUTE, SystemClock
 from tawny.config import Fallback, Model
@@ -86,11 +86,13 @@ async def router(ledger: Ledger, clock: ShiftedClock, provider: FakeProvider) ->
 
 async def ask(router: Router, text: str = "hello") -> str:
     """One model call through the router, the way a turn makes it."""
-    agent: Agent[None, str] = Agent(router)
 
     async def call() -> str:
-        async with agent.run_stream(text, model_settings=ModelSettings()) as result:
-            return await result.get_output()
+        messages = [ModelRequest(parts=[UserPromptPart(text)])]
+        async with router.stream(messages, ModelRequestParameters()) as events:
+            async for _ in events:
+                pass
+            return "".join(part.content for part in events.get().parts if isinstance(part, TextPart))
 
     answer, _ = await router.attempt(call, retrying=lambda: None)
     return answer

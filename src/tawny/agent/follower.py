@@ -22,6 +22,8 @@ _log = Log("agent.follower")
 _ENDINGS = frozenset({"task.succeeded", "task.failed", "task.timed_out", "task.cancelled", "task.lost"})
 _CURSOR = "agent.follower"
 _NOTE_CHARS = 600
+_KEEP_EVERY = 1000
+"""How many events that need nothing of us may be looked at again after a restart."""
 
 
 class Follower:
@@ -33,6 +35,7 @@ class Follower:
         self._every = int(every * SECOND)
         self._told: dict[str, Instant] = {}
         self._seq: int | None = None
+        self._kept = 0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -49,26 +52,42 @@ class Follower:
     async def catch_up(self) -> bool:
         """Handle what is new; whether there was a full page of it."""
         if self._seq is None:
-            self._seq = await self._ledger.read(_cursor)
+            self._seq = self._kept = await self._ledger.read(_cursor)
         seq = self._seq
-        page = await self._ledger.read(lambda tx: events.after(tx, seq))
+        page, due, replies = await self._ledger.read(lambda tx: self._look(tx, seq))
         if not page:
             return False
-        relevant = [event for event in page if event.task_id and self._concerns(event)]
-        replies: list[Reply] = []
-        if relevant:
-            last = page[-1].seq
+        last = page[-1].seq
+        if due or last - self._kept >= _KEEP_EVERY:
 
             def write(tx: Tx) -> None:
-                for event in relevant:
+                for event in due:
                     self._handle(tx, event, replies)
                 _set_cursor(tx, last)
 
             await self._ledger.write(write)
-        self._seq = page[-1].seq
+            self._kept = last
+        self._seq = last
         for reply in replies:
             self._live.answered(reply)
         return len(page) >= 500
+
+    def _look(self, tx: Tx, seq: int) -> tuple[list[Event], list[Event], list[Reply]]:
+        """What is new, what of it has to be written about, and the replies that stand already.
+
+        An ordinary turn has said its answer itself: to follow it costs no commit.
+        """
+        page = events.after(tx, seq)
+        due: list[Event] = []
+        replies: list[Reply] = []
+        for event in page:
+            if event.task_id is None or not self._concerns(event):
+                continue
+            if event.type != "task.progress" and (reply := _answered(tx, get(tx, event.task_id))):
+                replies.append(reply)
+            else:
+                due.append(event)
+        return page, due, replies
 
     def _concerns(self, event: Event) -> bool:
         """Cheap look at an event: only what belongs to a session and has ended, or is due to report."""
@@ -143,33 +162,43 @@ def _tell_result(tx: Tx, task: Task, event: str) -> None:
         sessions.remember_reading(tx, task.session, [task.task_id])
 
 
-def _answer_unanswered(tx: Tx, task: Task) -> Reply | None:
-    """A chat turn that ended without a word (cancelled, out of time, lost) gets one."""
-    kept = sessions.input_of(tx, task.task_id)
-    if kept is None or task.session is None:
+def _answered(tx: Tx, task: Task) -> Reply | None:
+    """The reply of a chat turn that has said its last word."""
+    if task.detached or task.session is None or (kept := sessions.input_of(tx, task.task_id)) is None:
         return None
     if kept.status in ("answered", "dropped"):
         said = kept.reply
     elif task.status == "succeeded":
         said = str((task.result or {}).get("text") or "")
     else:
-        said = task.error.message if task.error else f"This was {task.status}."
-        pair = [
-            sessions.Entry(role="user", text=kept.text, message=sessions.user_message(kept.text)),
-            sessions.Entry(role="assistant", text=said, message=sessions.assistant_message(said)),
-        ]
-        sessions.append(tx, task.session, task.task_id, pair)
-        sessions.answer(tx, task.task_id, said)
-        sessions.say(tx, task.session, said, run_id=task.task_id)
-        if target := _outside(task):
-            outbox.put(
-                tx,
-                task_id=task.task_id,
-                transition="reply",
-                target=target,
-                message=Outgoing(key="", text=said),
-                severity="high",
-            )
+        return None
+    return Reply(run_id=task.task_id, session=task.session, status=task.status, text=said)
+
+
+def _answer_unanswered(tx: Tx, task: Task) -> Reply | None:
+    """A chat turn that ended without a word (cancelled, out of time, lost) gets one."""
+    if (reply := _answered(tx, task)) is not None:
+        return reply
+    kept = sessions.input_of(tx, task.task_id)
+    if kept is None or task.session is None:
+        return None
+    said = task.error.message if task.error else f"This was {task.status}."
+    pair = [
+        sessions.Entry(role="user", text=kept.text, message=sessions.user_message(kept.text)),
+        sessions.Entry(role="assistant", text=said, message=sessions.assistant_message(said)),
+    ]
+    sessions.append(tx, task.session, task.task_id, pair)
+    sessions.answer(tx, task.task_id, said)
+    sessions.say(tx, task.session, said, run_id=task.task_id)
+    if target := _outside(task):
+        outbox.put(
+            tx,
+            task_id=task.task_id,
+            transition="reply",
+            target=target,
+            message=Outgoing(key="", text=said),
+            severity="high",
+        )
     return Reply(run_id=task.task_id, session=task.session, status=task.status, text=said)
 
 

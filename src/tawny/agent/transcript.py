@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic_ai.messages import (
@@ -48,14 +49,14 @@ def from_entries(entries: Sequence[Entry]) -> list[ModelMessage]:
 
 
 def valid(messages: list[ModelMessage]) -> list[ModelMessage]:
-    """Messages a provider accepts: every tool call answered right after it, and no answer without its call."""
+    """Messages a provider accepts: every tool call answered right after it, no answer alone, roles in turn."""
     result: list[ModelMessage] = []
     open_calls: dict[str, ToolCallPart] = {}
     for message in messages:
         if isinstance(message, ModelResponse):
             _close(result, open_calls)
             open_calls = {part.tool_call_id: part for part in message.parts if isinstance(part, ToolCallPart)}
-            result.append(message)
+            _add(result, message)
             continue
         parts = [
             part
@@ -71,14 +72,25 @@ def valid(messages: list[ModelMessage]) -> list[ModelMessage]:
         else:
             _close(result, open_calls)
         if parts:
-            result.append(message if len(parts) == len(message.parts) else ModelRequest(parts=parts))
+            _add(result, message if len(parts) == len(message.parts) else ModelRequest(parts=parts))
     _close(result, open_calls)
     return result
 
 
+def _add(result: list[ModelMessage], message: ModelMessage) -> None:
+    """Put a message behind the others; what one side says twice in a row (a result that was told) is one message."""
+    last = result[-1] if result else None
+    if isinstance(last, ModelResponse) and isinstance(message, ModelResponse):
+        result[-1] = replace(last, parts=[*last.parts, *message.parts])
+    elif isinstance(last, ModelRequest) and isinstance(message, ModelRequest):
+        result[-1] = ModelRequest(parts=[*last.parts, *message.parts])
+    else:
+        result.append(message)
+
+
 def _close(result: list[ModelMessage], open_calls: dict[str, ToolCallPart]) -> None:
     if open_calls:
-        result.append(ModelRequest(parts=[_lost(call) for call in open_calls.values()]))
+        _add(result, ModelRequest(parts=[_lost(call) for call in open_calls.values()]))
         open_calls.clear()
 
 
@@ -114,15 +126,10 @@ def text(message: ModelMessage) -> str:
     return "\n".join(lines).strip()
 
 
-def tokens(messages: Sequence[ModelMessage]) -> int:
-    """A rough count: four characters a token."""
-    size = 0
-    for message in messages:
-        size += len(text(message))
-        for part in message.parts:
-            if isinstance(part, ToolCallPart):
-                size += len(part.args_as_json_str())
-    return size // CHARS_PER_TOKEN
+def size(message: ModelMessage) -> int:
+    """The characters of a message, those of its calls' arguments included."""
+    calls = (part for part in message.parts if isinstance(part, ToolCallPart))
+    return len(text(message)) + sum(len(part.args_as_json_str()) for part in calls)
 
 
 def user(content: str) -> ModelMessage:

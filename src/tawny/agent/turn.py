@@ -11,10 +11,12 @@ from pydantic_ai.messages import ModelMessage
 from tawny.agent import transcript
 from tawny.agent.budgets import Keeper
 from tawny.agent.compaction import Compactor
+from tawny.agent.exchange import converse
 from tawny.agent.live import Delta, Live, Reply
 from tawny.agent.prompt import Piece, Workspace, pieces, render
-from tawny.agent.run import Agents, Bounds, Ended, Run, converse, is_overflow
+from tawny.agent.run import Bounds, Ended, Run, is_overflow
 from tawny.agent.settings import TurnSettings
+from tawny.agent.toolbox import Toolbox
 from tawny.clock import to_datetime
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Outgoing
@@ -64,6 +66,11 @@ class _Held(msgspec.Struct):
     last: int
     messages: list[ModelMessage]
     ends: list[int]
+    chars: int = 0
+
+    def history(self) -> tuple[list[ModelMessage], int]:
+        """The messages as a provider takes them, and about how many tokens they are."""
+        return transcript.valid(self.messages), self.chars // transcript.CHARS_PER_TOKEN
 
 
 RouterFor = Callable[[str], Router]
@@ -94,7 +101,7 @@ class Turns:
         self._keeper = keeper
         self._skills = skills
         self._zone = ZoneInfo(settings.zone)
-        self._agents: dict[int, Agents] = {}
+        self._toolbox = Toolbox(door.tools)
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._compactor = Compactor(ledger)
 
@@ -111,7 +118,7 @@ class Turns:
         if opening.own and not turn.handed_over:
             # Everything was said and recorded; only the end of the task was not.
             return {"text": opening.own[-1].text, "session": request.session}
-        self._take_in(session, opening.fresh)
+        turn.held = self._take_in(session, opening.fresh)
         return await self._answer(ctx, request, turn)
 
     def _open(self, tx: Tx, key: str, run_id: str) -> _Opening:
@@ -126,21 +133,21 @@ class Turns:
         own = sessions.of_run(tx, key, run_id)
         return _Opening(session, fresh, own, sessions.notes(tx, key, run_id))
 
-    def _take_in(self, session: Session, fresh: list[Entry]) -> None:
+    def _take_in(self, session: Session, fresh: list[Entry]) -> _Held:
         held = self._held.pop(session.session, None)
         if held is None or held.starts_after != session.starts_after:
             held = _Held(session.starts_after, session.starts_after, [], [])
         for entry in fresh:
             if entry.message and entry.n > held.last:
-                held.messages.extend(transcript.from_entries([entry]))
+                taken = transcript.from_entries([entry])
+                held.messages.extend(taken)
+                held.chars += sum(map(transcript.size, taken))
                 held.ends.append(entry.n)
                 held.last = entry.n
         self._held[session.session] = held
         while len(self._held) > _SESSIONS_HELD:
             self._held.popitem(last=False)
-
-    def _history(self, key: str) -> list[ModelMessage]:
-        return transcript.valid(list(self._held[key].messages))
+        return held
 
     # --- the exchange
 
@@ -149,7 +156,6 @@ class Turns:
             # Also a scheduled turn answers with this session's history before it.
             ctx.add_origin(before)
         router = self._router_for(request.model or str(turn.session.settings.get("model") or ""))
-        agents = self._agents.setdefault(id(router), Agents(router, self._tools))
         names = frozenset(self._tools if request.tools is None else request.tools)
         bounds = Bounds(
             model_calls=self._settings.turn_model_calls,
@@ -170,9 +176,7 @@ class Turns:
             around_tool=lambda name: turn.watch(name, self._settings.yield_after),
         )
         try:
-            text, messages = await self._converse(
-                agents, names, run, request=request, turn=turn, bounds=bounds
-            )
+            text, messages = await self._converse(names, run, request=request, turn=turn, bounds=bounds)
         except (ModelFailure, ModelsUnavailable, Ended) as error:
             raise await self._failed(error, request, turn) from error
         if ctx.task.crashes and request.chat:
@@ -194,7 +198,6 @@ class Turns:
 
     async def _converse(
         self,
-        agents: Agents,
         names: frozenset[str],
         run: Run,
         *,
@@ -202,17 +205,17 @@ class Turns:
         turn: "_Turn",
         bounds: Bounds,
     ) -> tuple[str, list[ModelMessage]]:
-        history = self._history(request.session)
+        history, tokens = turn.held.history()
         budget = self._settings.context_tokens
-        if transcript.tokens(history) > budget * 8 // 10:
-            history = await self._compact(run, turn, history)
+        if tokens > budget * 8 // 10:
+            history, tokens = await self._compact(run, turn)
         passes = 0
         while True:
-            run.context_tokens = transcript.tokens(history) + transcript.CONTEXT_OVERHEAD
+            run.context_tokens = tokens + transcript.CONTEXT_OVERHEAD
             try:
                 return await converse(
-                    agents.get(names),
                     run,
+                    self._toolbox.only(names),
                     text=request.text,
                     instructions=render(self._pieces(request, turn.session, turn.notes)),
                     history=history,
@@ -221,24 +224,24 @@ class Turns:
                 if not is_overflow(error) or passes >= _PASSES:
                     raise
                 passes += 1
-                history = await self._compact(run, turn, history)
+                history, tokens = await self._compact(run, turn)
                 bounds = msgspec.structs.replace(bounds, result_chars=max(1000, bounds.result_chars // 8))
                 run.again(bounds)
 
-    async def _compact(self, run: Run, turn: "_Turn", history: list[ModelMessage]) -> list[ModelMessage]:
+    async def _compact(self, run: Run, turn: "_Turn") -> tuple[list[ModelMessage], int]:
         """Let a summary stand for the older part; where there is nothing older, the history as it is."""
-        held = self._held[turn.session.session]
+        held = turn.held
         after = await self._compactor.compact(
-            run.ctx, run.router, turn.session, messages=history, ends=held.ends
+            run.ctx, run.router, turn.session, messages=held.messages, ends=held.ends
         )
         if after is None:
-            return history
+            return held.history()
         turn.session = after
         self._held.pop(after.session, None)
         run_id = run.run_id
         opening = await self._ledger.read(lambda tx: self._open(tx, after.session, run_id))
-        self._take_in(after, opening.fresh)
-        return self._history(after.session)
+        turn.held = self._take_in(after, opening.fresh)
+        return turn.held.history()
 
     def _pieces(self, request: Request, session: Session, notes: list[Note]) -> list[Piece]:
         now = to_datetime(self._ledger.clock.now(), self._zone)
@@ -292,6 +295,7 @@ class _Turn:
     ) -> None:
         self.session = session
         self.notes = notes
+        self.held = _Held(session.starts_after, session.starts_after, [], [])
         self.task_ids: list[str] = []
         self.handed_over = request.chat and ctx.task.detached
         self._ledger = ledger

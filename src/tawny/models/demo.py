@@ -51,7 +51,7 @@ def _newest(messages: Sequence[ModelMessage]) -> tuple[str, list[Result]]:
                 text, results = _text(part.content), []
             elif isinstance(part, ToolReturnPart):
                 call = calls.get(part.tool_call_id, Call(part.tool_name, {}))
-                wrong = part.outcome == "retried"
+                wrong = part.outcome != "success"
                 results.append(Result(call, {"error": str(part.content)} if wrong else part.content))
             elif isinstance(part, RetryFeedbackPart):
                 results.append(Result(Call("", {}), {"error": str(part.content)}))

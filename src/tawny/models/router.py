@@ -1,14 +1,13 @@
 """One model in front of many: tries accounts and fallback models in order, and lets those that failed rest."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic_ai import RunContext
-from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.direct import model_request_stream
+from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
-from pydantic_ai.settings import ModelSettings
 
 from tawny import clock as clocks
 from tawny.clock import SECOND, Clock, Instant
@@ -26,7 +25,7 @@ Build = Callable[[ModelSpec, str], Built]
 _log = Log("models.router")
 
 
-class Router(Model):
+class Router:
     """The model a turn talks to. Wrap each call in `attempt`, which chooses the account and tries others."""
 
     def __init__(
@@ -38,7 +37,6 @@ class Router(Model):
         secret: Callable[[str], str],
         clock: Clock,
     ) -> None:
-        super().__init__()
         self.specs = specs
         self._accounts = accounts
         self._build = build
@@ -173,49 +171,12 @@ class Router(Model):
                 await built.client.aclose()
         self._built.clear()
 
-    # -- what the library asks of a model
-
-    @property
-    def model_name(self) -> str:
-        return self.specs[0].model
-
-    @property
-    def system(self) -> str:
-        return "tawny"
-
-    def prepare_request(
-        self, model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
-    ) -> tuple[ModelSettings | None, ModelRequestParameters]:
-        return model_settings, model_request_parameters
-
-    def prepare_messages(
-        self, messages: list[ModelMessage], model_request_parameters: ModelRequestParameters | None = None
-    ) -> list[ModelMessage]:
-        del model_request_parameters
-        return messages
-
-    async def request(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        model_request_parameters: ModelRequestParameters,
-    ) -> ModelResponse:
-        async with self.request_stream(messages, model_settings, model_request_parameters) as stream:
-            async for _ in stream:
-                pass
-            return stream.get()
-
     @asynccontextmanager
-    async def request_stream(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        model_request_parameters: ModelRequestParameters,
-        run_context: RunContext[Any] | None = None,
+    async def stream(
+        self, messages: Sequence[ModelMessage], parameters: ModelRequestParameters
     ) -> AsyncGenerator[StreamedResponse]:
-        model = self._model()
-        prepared = model.prepare_messages(messages, model_request_parameters)
-        async with model.request_stream(
-            prepared, model_settings, model_request_parameters, run_context
+        """One request to the model that serves the call at hand; inside `attempt`."""
+        async with model_request_stream(
+            self._model(), messages, model_request_parameters=parameters
         ) as stream:
             yield stream
