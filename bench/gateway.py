@@ -157,22 +157,31 @@ async def measure(args: argparse.Namespace) -> dict[str, object]:
         found["POST /v1/tasks → 202, ms"] = await requests(client, args.requests, "POST", "/v1/tasks", later)
         found["GET /v1/tasks?limit=50, ms"] = await requests(client, 200, "GET", "/v1/tasks?limit=50")
 
-        latencies: list[float] = []
-        before, own = psutil.Process(child.pid).cpu_times(), time.process_time()
         wanted = int(args.rate * args.seconds)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(args.devices):
-                one = await Client(told["address"], told["token"]).open()
-                group.create_task(device(one, latencies, wanted))
-            await asyncio.sleep(0.5)
-            emitted = await order(f"{args.rate} {args.seconds}")
-        found[f"event → {args.devices} devices at {args.rate}/s, ms"] = spread(latencies)
-        after = psutil.Process(child.pid).cpu_times()
-        found["processor seconds of the gateway, of the devices"] = [
-            round(after.user + after.system - before.user - before.system, 2),
-            round(time.process_time() - own, 2),
-        ]
-        found["events a second, as emitted"] = round(emitted["events"] / emitted["seconds"])
+
+        async def fan_out(devices: int) -> tuple[dict[str, float], float, float, float]:
+            """Latencies, processor seconds of the gateway and of the devices, events a second."""
+            latencies: list[float] = []
+            before, own = psutil.Process(child.pid).cpu_times(), time.process_time()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(devices):
+                    one = await Client(told["address"], told["token"]).open()
+                    group.create_task(device(one, latencies, wanted))
+                await asyncio.sleep(0.5)
+                emitted = await order(f"{args.rate} {args.seconds}")
+            after = psutil.Process(child.pid).cpu_times()
+            spent = after.user + after.system - before.user - before.system
+            return spread(latencies), spent, time.process_time() - own, emitted["events"] / emitted["seconds"]
+
+        _, alone, _, _ = await fan_out(1)
+        told_late, spent, own, rate = await fan_out(args.devices)
+        found[f"event → {args.devices} devices at {args.rate}/s, ms"] = told_late
+        found["processor seconds of the gateway, of the devices"] = [round(spent, 2), round(own, 2)]
+        found["processor seconds of the gateway with one device"] = round(alone, 2)
+        found["processor µs an event and device"] = round(
+            (spent - alone) / (wanted * max(1, args.devices - 1)) * 1e6, 2
+        )
+        found["events a second, as emitted"] = round(rate)
 
         found["loop lag at rest, ms"] = await order("lag 2")
         burn = "x = 0\nwhile True: x += 1"

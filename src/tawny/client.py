@@ -61,6 +61,12 @@ def _answer(response: "httpx.Response") -> Document:
     raise kind(str(said.get("message")), hint=str(said.get("hint") or ""), code=said.get("code"))
 
 
+def _left_at(event: Document) -> int | None:
+    """Where to ask again: the gateway went on without us, as we read too slowly, and still has what we left out."""
+    slow = event.get("type") == "system.snapshot" and event["data"].get("reason") == "slow"
+    return event["data"]["after"] if slow else None
+
+
 def _sent(idempotency_key: str) -> dict[str, str]:
     return {"idempotency-key": idempotency_key} if idempotency_key else {}
 
@@ -120,14 +126,19 @@ class Client(_Calls):
 
     def events(self, *, after: int = 0, **filters: Any) -> Generator[Document]:
         """Events from `after` on, for ever; break off when you have seen enough."""
-        query = {"after": after, **filters}
-        with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
-            if not response.is_success:
-                response.read()
-                _answer(response)
-            for line in response.iter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line[5:])
+        place: int | None = after
+        while place is not None:
+            query, place = {"after": place, **filters}, None
+            with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
+                if not response.is_success:
+                    response.read()
+                    _answer(response)
+                for line in response.iter_lines():
+                    if line.startswith("data:"):
+                        event = json.loads(line[5:])
+                        if (place := _left_at(event)) is not None:
+                            break
+                        yield event
 
     def say(self, text: str, *, session: str = "main", wait: bool = True) -> Document:
         """A message for the assistant; with `wait` the reply."""
@@ -199,14 +210,19 @@ class AsyncClient(_Calls):
 
     async def events(self, *, after: int = 0, **filters: Any) -> AsyncGenerator[Document]:
         """Events from `after` on, for ever; break off when you have seen enough."""
-        query = {"after": after, **filters}
-        async with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
-            if not response.is_success:
-                await response.aread()
-                _answer(response)
-            async for line in response.aiter_lines():
-                if line.startswith("data:"):
-                    yield json.loads(line[5:])
+        place: int | None = after
+        while place is not None:
+            query, place = {"after": place, **filters}, None
+            async with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
+                if not response.is_success:
+                    await response.aread()
+                    _answer(response)
+                async for line in response.aiter_lines():
+                    if line.startswith("data:"):
+                        event = json.loads(line[5:])
+                        if (place := _left_at(event)) is not None:
+                            break
+                        yield event
 
     async def say(self, text: str, *, session: str = "main", wait: bool = True) -> Document:
         """A message for the assistant; with `wait` the reply."""

@@ -189,3 +189,44 @@ async def test_cookie_of_the_panel_needs_no_token_in_the_frame(door: Door) -> No
             cookie = signed.headers["set-cookie"].split(";")[0]
         async with socket(address, Origin=address, Cookie=cookie) as client:
             assert (await client.ask("connect"))["payload"]["role"] == "owner"
+
+
+async def test_who_stops_reading_gets_a_snapshot_and_goes_on_from_there(door: Door) -> None:
+    """The same rule as the stream's, and the events' frames are written once for all: whole, in order, of any size."""
+    feed = door.site.feed
+    feed._window = type(feed._window)(maxlen=64)
+    async with door.listening() as address:
+        url = address.replace("http", "ws", 1) + "/ws"
+        async with connect(url, compression=None, max_queue=1, max_size=2**22) as raw:
+            await raw.recv()
+            await raw.send(
+                msgspec.json.encode(
+                    {
+                        "type": "req",
+                        "id": "1",
+                        "method": "connect",
+                        "params": {"auth": {"token": door.token}, "after": 0},
+                    }
+                ).decode()
+            )
+            assert msgspec.json.decode(await raw.recv())["ok"] is True
+            for _ in range(100):
+                await door.append(*["task.progress"] * 50, text="x" * 2000)
+            for size in (10, 200, 70_000):
+                await door.append("task.progress", text="y" * size)
+            await door.append("task.succeeded")
+            async with asyncio.timeout(20):
+                while feed.last_seq < 5004:
+                    await asyncio.sleep(0)
+            place = jumps = 0
+            while place < 5004:
+                event = msgspec.json.decode(await raw.recv())
+                if event["event"] == "system.snapshot":
+                    assert event["seq"] is None
+                    assert event["payload"]["data"]["after"] == place
+                    place = event["payload"]["data"]["seq"]
+                    jumps += 1
+                else:
+                    assert event["seq"] == event["payload"]["seq"] == place + 1
+                    place += 1
+            assert jumps

@@ -2,11 +2,15 @@
 
 # pyright: reportPrivateUsage=false
 import asyncio
+import re
+import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import httpx
 import msgspec
+
+from tawny.api import AsyncClient
 
 from .conftest import Door
 
@@ -43,6 +47,21 @@ class Listener:
                     if len(got) == count:
                         return got
         return got
+
+
+@asynccontextmanager
+async def deaf(address: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection whose own end buffers next to nothing."""
+    host, port = address.removeprefix("http://").split(":")
+    raw = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=raw, limit=4096)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
 
 
 async def test_stream_follows_from_where_it_is_told(door: Door) -> None:
@@ -108,13 +127,63 @@ async def test_far_behind_reads_everything_from_the_ledger(door: Door) -> None:
         assert [seq for seq, _ in got] == list(range(1, 1201))
 
 
-async def test_slow_reader_is_held_in_no_memory_and_misses_nothing(door: Door) -> None:
+async def test_who_stops_reading_gets_a_snapshot_and_goes_on_from_there(door: Door) -> None:
+    """Ten megabytes pass by a reader that takes none; little of it may lie ready for it afterwards."""
+    feed = door.site.feed
+    feed._window = type(feed._window)(maxlen=64)
+    async with door.listening() as address, deaf(address) as (reader, writer):
+        head = f"GET /v1/stream?after=0 HTTP/1.1\r\nhost: {address[7:]}\r\nauthorization: Bearer {door.token}"
+        writer.write(f"{head}\r\n\r\n".encode())
+        await reader.readuntil(b": connected\n\n")
+        for _ in range(100):
+            await door.append(*["task.progress"] * 50, text="x" * 2000)
+        async with asyncio.timeout(20):
+            while feed.last_seq < 5000:
+                await asyncio.sleep(0)
+        await door.append("task.succeeded", last=True)
+        reader._limit = 2**24  # now it reads
+        got = await reader.readuntil(b'"last":true')
+        assert len(got) < 1_500_000
+        place = jumps = 0
+        for block in got.split(b"\n\n"):
+            if seq := re.search(rb"^id: (\d+)$", block, re.MULTILINE):
+                assert int(seq[1]) == place + 1
+                place += 1
+            elif snapshot := re.search(rb'"data":\{"seq":(\d+),"after":(\d+),"reason":"slow"', block):
+                assert int(snapshot[2]) == place
+                place = int(snapshot[1])
+                jumps += 1
+        assert place == 5001
+        assert jumps
+
+
+async def test_our_own_client_asks_again_for_what_it_was_too_slow_for(door: Door) -> None:
+    feed = door.site.feed
+    feed._window = type(feed._window)(maxlen=16)
+    async with door.listening() as address, AsyncClient(address, token=door.token) as client:
+        seen: list[int] = []
+        await door.append("task.started")
+        async with aclosing(client.events(after=0)) as events:
+            async for event in events:
+                seen.append(event["seq"])
+                if len(seen) == 1:
+                    for _ in range(400):
+                        await door.append("task.progress", text="x" * 60_000)
+                if event["seq"] == 401:
+                    break
+        assert seen == list(range(1, 402))
+
+
+async def test_who_comes_back_reads_everything_however_slowly(door: Door) -> None:
+    """An old place is asked for by who wants it all: no snapshot, though the window has long gone on."""
     door.site.feed._window = type(door.site.feed._window)(maxlen=16)
+    for _ in range(40):
+        await door.append(*["task.progress"] * 50, text="x" * 1000)
     async with door.listening() as address, stream(address, door.token, after="0") as slow:
-        for _ in range(40):
+        for _ in range(20):
             await door.append(*["task.progress"] * 50, text="x" * 1000)
-        got = await slow.take(2000)
-        assert [seq for seq, _ in got] == list(range(1, 2001))
+        got = await slow.take(3000)
+        assert [seq for seq, _ in got] == list(range(1, 3001))
 
 
 async def test_whispers_are_live_only_and_have_no_id(door: Door) -> None:

@@ -1,12 +1,13 @@
 """The event log as it happens, for every device: one reader of the ledger, any number of devices at their own pace.
 
 A device is a place in the log and nothing more. What is new is read once, kept as bytes in a window, and sent to
-all; who falls behind the window reads on from the ledger, so nothing is lost, repeated, or held in memory for the slow.
+all. Who comes back with an old place reads on from the ledger, at its own pace; who was up to date and has stopped
+reading gets a snapshot once the window has passed it, and goes on from there. Nothing is held in memory for the slow.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +22,11 @@ TICK = 0.02
 _WINDOW = 4096
 _PAGE = 500
 _LIVE = 2048
+_LUMP = 256 * 1024
+_BATCHES = 64
 HEARTBEAT = 15.0
+STALL = 300.0
+"""Seconds after which a device that takes nothing at all is cut off. It holds one lump until then."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,9 +49,26 @@ class Frame(msgspec.Struct, frozen=True):
 
     @property
     def socket(self) -> bytes:
-        """As a frame of the WebSocket."""
+        """As a frame of the WebSocket, head included: a server masks nothing, so it is the same for all."""
         seq = b"%d" % self.seq if self.seq else b"null"
-        return b'{"type":"event","event":"%s","payload":%s,"seq":%s}' % (self.type.encode(), self.json, seq)
+        text = b'{"type":"event","event":"%s","payload":%s,"seq":%s}' % (self.type.encode(), self.json, seq)
+        size = len(text)
+        if size < 126:
+            return bytes((0x81, size)) + text
+        if size < 65536:
+            return b"\x81\x7e" + size.to_bytes(2, "big") + text
+        return b"\x81\x7f" + size.to_bytes(8, "big") + text
+
+
+Form = Callable[[Frame], bytes]
+
+
+def as_sse(frame: Frame) -> bytes:
+    return frame.sse
+
+
+def as_socket(frame: Frame) -> bytes:
+    return frame.socket
 
 
 def frame(event: Event) -> Frame:
@@ -83,7 +105,7 @@ class Feed:
         self._window: deque[Frame] = deque(maxlen=window)
         self._live: deque[Frame] = deque(maxlen=_LIVE)
         self._live_count = 0
-        self._batches: dict[tuple[int, Filter], bytes] = {}
+        self._batches: dict[tuple[int, Filter, Form], tuple[bytes, int]] = {}
         self._devices: set[Device] = set()
         self.last_seq = 0
         self.stopped = False
@@ -136,6 +158,7 @@ class Feed:
             yield device
         finally:
             self._devices.discard(device)
+            device.rest()
 
     @property
     def devices(self) -> int:
@@ -190,25 +213,42 @@ class Feed:
     def live_count(self) -> int:
         return self._live_count
 
-    def batch(self, seq: int, filter: Filter) -> bytes:
-        """The bytes all devices at the same place, with the same wishes, get; made once a lump."""
-        known = self._batches.get((seq, filter))
+    def batch(self, seq: int, filter: Filter, form: Form) -> tuple[bytes, int]:
+        """The bytes all devices at the same place, with the same wishes, get, and their new place; made once a lump."""
+        known = self._batches.get((seq, filter, form))
         if known is None:
-            known = b"".join(entry.sse for entry in self.recent(seq) if filter.wants(entry))
-            self._batches[seq, filter] = known
+            known = _joined(self.recent(seq), filter, form) or (b"", seq)
+            if len(self._batches) < _BATCHES:
+                self._batches[seq, filter, form] = known
         return known
 
-    def snapshot(self) -> Frame:
-        """What a device gets when the log no longer reaches back to its place: read the lists anew from here."""
+    def snapshot(self, place: int, reason: str) -> Frame:
+        """For a device that did not take (`slow`) or cannot have (`forgotten`, `unknown`) what followed its place.
+
+        It reads the lists anew and goes on from `seq`; or, slow, asks again with `after` for what it left out.
+        """
         document = {
             "seq": self.last_seq,
             "time": iso(self._clock.now()),
             "type": "system.snapshot",
             "task_id": None,
             "session": None,
-            "data": {"seq": self.last_seq, "reason": "the log no longer reaches back that far"},
+            "data": {"seq": self.last_seq, "after": place, "reason": reason},
         }
         return Frame(0, "system.snapshot", None, _encode(document))
+
+
+def _joined(frames: Iterable[Frame], filter: Filter, form: Form) -> tuple[bytes, int] | None:
+    """The wanted of the frames, as many as a lump holds, and the place after them; `None` without any frame."""
+    pieces: list[bytes] = []
+    size = seq = 0
+    for entry in frames:
+        seq = entry.seq
+        if filter.wants(entry):
+            pieces.append(piece := form(entry))
+            if (size := size + len(piece)) >= _LUMP:
+                break
+    return (b"".join(pieces), seq) if seq else None
 
 
 class Device:
@@ -219,69 +259,93 @@ class Device:
         self.seq = after
         self.lost = False
         self.filter = filter
+        self._follows = False
         self._live = feed.live_count
         self.bell = asyncio.Event()
         self.closed = feed.stopped
+        self._loop = asyncio.get_running_loop()
+        self._told_at = self._loop.time()
+        self._timer = self._loop.call_later(HEARTBEAT, self._beat)
 
     def close(self) -> None:
         self.closed = True
         self.bell.set()
+
+    def rest(self) -> None:
+        """No more heartbeats."""
+        self._timer.cancel()
 
     def move(self, after: int | None, filter: Filter) -> None:
         """Go on elsewhere in the log, or with other wishes."""
         self.filter = filter
         if after is not None:
             self.seq = after
+            self._follows = False
+        self.bell.set()
+
+    def _beat(self) -> None:
+        self._timer = self._loop.call_later(HEARTBEAT, self._beat)
         self.bell.set()
 
     async def frames(self) -> list[Frame]:
-        """What is new and wanted; waits for it, one heartbeat at most, and is empty then or when closed."""
-        ready = await self._ready()
-        if ready is None:
-            return []
-        live = self._take_live()
-        if isinstance(ready, list):
-            return live + ready
-        fresh = self._feed.recent(self.seq)
-        self.seq = max(self.seq, self._feed.last_seq)
-        return live + [entry for entry in fresh if self.filter.wants(entry)]
-
-    async def lump(self) -> bytes:
-        """The same as server-sent events in one piece of bytes."""
-        ready = await self._ready()
-        if ready is None:
-            return b""
-        live = b"".join(entry.sse for entry in self._take_live())
-        if isinstance(ready, list):
-            return live + b"".join(entry.sse for entry in ready)
-        lump = self._feed.batch(self.seq, self.filter)
-        self.seq = max(self.seq, self._feed.last_seq)
-        return live + lump
-
-    async def _ready(self) -> list[Frame] | bool | None:
-        """`True` when the window has what is new, a list when the ledger had to be read, `None` for nothing."""
+        """What is new and wanted, for a reader inside: all of it, however far behind. May wake with nothing."""
         feed = self._feed
+        self.bell.clear()
+        if self.seq >= feed.last_seq and not self.closed:
+            await self.bell.wait()
+        if self.seq >= feed.last_seq or self.closed:
+            return []
+        found = feed.recent(self.seq) if feed.covers(self.seq) else await feed.page(self.seq)
+        self.seq = found[-1].seq if found else feed.last_seq
+        return [entry for entry in found or () if self.filter.wants(entry)]
+
+    async def lump(self, form: Form) -> bytes:
+        """What is new and wanted, written in one piece; waits for it. Empty after a quiet heartbeat, or when closed."""
         while not self.closed:
             self.bell.clear()
-            if self.lost or not feed.covers(self.seq):
-                page = None if self.lost else await feed.page(self.seq)
-                self.lost = False
-                if page is None:
-                    self.seq = feed.last_seq
-                    return [feed.snapshot()]
-                if page:
-                    self.seq = page[-1].seq
-                    return [entry for entry in page if self.filter.wants(entry)]
-            elif self.seq < feed.last_seq or self._live < feed.live_count:
-                return True
-            try:
-                async with asyncio.timeout(HEARTBEAT):
-                    await self.bell.wait()
-            except TimeoutError:
-                return None
-        return None
+            live = self._take_live()
+            lump = b"".join(map(form, live)) if live else b""
+            lump += await self._next(form)
+            if lump:
+                self._told_at = self._loop.time()
+                return lump
+            if self.seq < self._feed.last_seq:
+                continue
+            if self._loop.time() - self._told_at >= HEARTBEAT * 0.9:
+                self._told_at = self._loop.time()
+                return b""
+            await self.bell.wait()
+        return b""
+
+    async def _next(self, form: Form) -> bytes:
+        """One step on in the log."""
+        feed = self._feed
+        if self.lost:
+            self.lost = False
+            return self._leap(form, "unknown")
+        if feed.covers(self.seq):
+            self._follows = True
+            if self.seq >= feed.last_seq:
+                return b""
+            lump, self.seq = feed.batch(self.seq, self.filter, form)
+            return lump
+        if self._follows:
+            return self._leap(form, "slow")
+        page = await feed.page(self.seq)
+        if page is None:
+            return self._leap(form, "forgotten")
+        lump, self.seq = _joined(page, self.filter, form) or (b"", self.seq)
+        return lump
+
+    def _leap(self, form: Form, reason: str) -> bytes:
+        snapshot = self._feed.snapshot(self.seq, reason)
+        self.seq = self._feed.last_seq
+        self._follows = True
+        return form(snapshot)
 
     def _take_live(self) -> list[Frame]:
+        if self._live == self._feed.live_count:
+            return []
         found = [entry for entry in self._feed.live_after(self._live) if self.filter.wants(entry)]
         self._live = self._feed.live_count
         return found

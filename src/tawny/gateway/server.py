@@ -21,6 +21,9 @@ _HEADER_SECONDS = 10.0
 _CONNECTIONS = 1000
 _DRAIN_SECONDS = 5.0
 _SOCKET_BYTES = 1024 * 1024
+_UNSENT_BYTES = 128 * 1024
+"""What the system may keep unsent for one connection; else a reader that has stopped holds four megabytes there."""
+_NOT_SENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _log = Log("gateway.server")
 logging.getLogger("uvicorn").addHandler(
     logging.NullHandler()
@@ -105,6 +108,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if _NOT_SENT is not None:
+            listener.setsockopt(socket.IPPROTO_TCP, _NOT_SENT, _UNSENT_BYTES)
         listener.bind((host, port))
         listener.listen(512)
     except OSError as error:
@@ -119,8 +124,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _web_socket(**parts: Any) -> asyncio.Protocol:
     """Uvicorn's WebSocket protocol, loaded with the first one that is opened."""
-    module = import_module("uvicorn.protocols.websockets.websockets_sansio_impl")
-    return module.WebSocketsSansIOProtocol(**parts)
+    return import_module("tawny.gateway.websocket").WebSocketProtocol(**parts)
 
 
 @asynccontextmanager

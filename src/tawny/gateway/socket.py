@@ -7,7 +7,7 @@ granted: what it claims of role and scopes can only make that less.
 import asyncio
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from tawny.gateway import devicekey
 from tawny.gateway.auth import COOKIE
 from tawny.gateway.endpoint import bearer_of, client_address, cookie_of, decode
 from tawny.gateway.errors import HttpError, document_of, forbidden, internal, unauthenticated
-from tawny.gateway.feed import Device, Filter, filter_of
+from tawny.gateway.feed import STALL, Device, Filter, as_socket, filter_of
 from tawny.gateway.operation import Call, Nothing, Operation, Seq, checked, perform, permit
 from tawny.gateway.principal import READ, Principal
 from tawny.gateway.site import Site
@@ -27,10 +27,12 @@ from tawny.ids import secret_token
 from tawny.log import Log
 
 PROTOCOL = 1
+FRAMES = "tawny.frames"
+"""The scope's extension that writes finished frames, and waits while the other end does not read."""
+WriteFrames = Callable[[bytes], Awaitable[None]]
 _CONNECT_SECONDS = 15.0
 _CONNECT_BYTES = 64 * 1024
 _AT_ONCE = 16
-_SEND_SECONDS = 30.0
 _BAD_FRAMES = 10
 _log = Log("gateway.socket")
 _encode = msgspec.json.Encoder().encode
@@ -94,7 +96,14 @@ class SocketEndpoint:
                 await send({"type": "websocket.close", "code": 1008})
                 return
         await send({"type": "websocket.accept"})
-        connection = Connection(self._site, self._operations, receive, send, address=address)
+        connection = Connection(
+            self._site,
+            self._operations,
+            receive,
+            send,
+            write=scope["extensions"][FRAMES]["write"],
+            address=address,
+        )
         try:
             await connection.serve(known)
         except* _Closed:
@@ -111,12 +120,20 @@ class Connection:
     """One client on its WebSocket."""
 
     def __init__(
-        self, site: Site, operations: Mapping[str, Operation], receive: Receive, send: Send, *, address: str
+        self,
+        site: Site,
+        operations: Mapping[str, Operation],
+        receive: Receive,
+        send: Send,
+        *,
+        write: WriteFrames,
+        address: str,
     ) -> None:
         self._site = site
         self._operations = operations
         self._receive = receive
         self._send_raw = send
+        self._write_raw = write
         self._address = address
         self._sending = asyncio.Lock()
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -255,8 +272,8 @@ class Connection:
 
     async def _events(self, device: Device) -> None:
         while not device.closed:
-            for entry in await device.frames():
-                await self._text(entry.socket)
+            if lump := await device.lump(as_socket):
+                await self._write(lump)
         await self._close(1012 if self._site.feed.stopped else 1008, "the gateway or the device was stopped")
         raise _Closed
 
@@ -283,10 +300,16 @@ class Connection:
         await self._text(_encode({"type": "res", "id": id, "ok": False, **document_of(error)}))
 
     async def _text(self, frame: bytes) -> None:
+        await self._pass(lambda: self._send_raw({"type": "websocket.send", "text": frame.decode()}))
+
+    async def _write(self, frames: bytes) -> None:
+        await self._pass(lambda: self._write_raw(frames))
+
+    async def _pass(self, send: Callable[[], Awaitable[None]]) -> None:
         async with self._sending:
             try:
-                async with asyncio.timeout(_SEND_SECONDS):
-                    await self._send_raw({"type": "websocket.send", "text": frame.decode()})
+                async with asyncio.timeout(STALL):
+                    await send()
             except TimeoutError:
                 raise _Closed from None
             except (OSError, RuntimeError):

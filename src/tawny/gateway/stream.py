@@ -6,15 +6,13 @@ import contextlib
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from tawny.clock import stopwatch
 from tawny.errors import InvalidInput
 from tawny.gateway.endpoint import header, query_of
-from tawny.gateway.feed import HEARTBEAT, Device, filter_of
+from tawny.gateway.feed import STALL, Device, as_sse, filter_of
 from tawny.gateway.operation import Call, Nothing, Operation, Seq
 from tawny.gateway.principal import READ
 from tawny.gateway.site import Site
 
-_SEND_SECONDS = 30.0
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
@@ -77,19 +75,13 @@ class StreamEndpoint:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(receive, device))
             await send(_body(b"retry: 1000\n: connected\n\n"))
-            quiet = stopwatch()
             while not device.closed:
-                lump = await device.lump()
+                lump = await device.lump(as_sse)
                 if device.closed:
                     break
-                if not lump:
-                    if quiet() < HEARTBEAT * 0.9:
-                        continue
-                    lump = b": still here\n\n"
-                quiet = stopwatch()
                 try:
-                    async with asyncio.timeout(_SEND_SECONDS):
-                        await send(_body(lump))
+                    async with asyncio.timeout(STALL):
+                        await send(_body(lump or b": still here\n\n"))
                 except TimeoutError:
                     device.close()  # it reads nothing at all; it may come back and go on where it was
             with contextlib.suppress(TimeoutError):
