@@ -34,6 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     """Through the gateway where one runs, else on the home itself."""
     gateway = remote.find(home)
+    if gateway is not None and not args.message and not args.json and sys.stdin.isatty():
+        from tawny.cli.conversation import Conversation  # noqa: PLC0415 - readline changes the terminal
+
+        return Conversation(gateway, args.session).run()
     if gateway is not None:
         connected = gateway
 
@@ -96,14 +100,7 @@ def _read_line(prompt: str) -> str | None:
 
 def _say_remotely(gateway: remote.Remote, session: str, text: str) -> dict[str, Any]:
     body = {"text": text, "wait": True, "event_id": _event()}
-    status, answer = gateway.request(
-        "POST", f"/v1/sessions/{quote(session, safe='')}/messages", body, timeout=_HOLD
-    )
-    if status >= 400:
-        problem: dict[str, Any] = answer.get("error") or {} if answer else {}
-        message = problem.get("message", f"the gateway answered {status}")
-        raise TemporaryError(str(message), hint=str(problem.get("hint", "")))
-    return answer
+    return gateway.ask("POST", f"/v1/sessions/{quote(session, safe='')}/messages", body, timeout=_HOLD)
 
 
 def _event() -> str:

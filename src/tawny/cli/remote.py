@@ -2,8 +2,9 @@
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from tawny.config import Home
 from tawny.errors import PermanentError, TemporaryError
@@ -40,15 +41,32 @@ class Remote:
         finally:
             connection.close()
 
-    def stream(self, after: int, *, task_id: str | None = None) -> Iterator[dict[str, Any]]:
-        """The events after a sequence number, as they come, until the caller stops or the gateway goes."""
+    def ask(self, method: str, path: str, body: Any = None, *, timeout: float = _TIMEOUT) -> dict[str, Any]:
+        """One request; its answer.
+
+        Raises:
+            TemporaryError: it does not answer, or answers with an error; in its own words.
+        """
+        status, answer = self.request(method, path, body, timeout=timeout)
+        if status >= 400:
+            problem: dict[str, Any] = answer.get("error") or {} if answer else {}
+            message = problem.get("message", f"the gateway answered {status}")
+            raise TemporaryError(str(message), hint=str(problem.get("hint", "")))
+        return answer or {}
+
+    def stream(
+        self, after: int | None, *, task_id: str | None = None, opened: Callable[[], None] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """The events after a sequence number, or from now on, until the caller stops or the gateway goes."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=None)
-        topics = f"&task={task_id}" if task_id else ""
+        query = {name: value for name, value in (("after", after), ("task", task_id)) if value is not None}
         try:
-            connection.request("GET", f"/v1/stream?after={after}{topics}", None, self._headers)
+            connection.request("GET", f"/v1/stream?{urlencode(query)}", None, self._headers)
             response = connection.getresponse()
             if response.status != 200:
                 raise PermanentError(f"the gateway answered {response.status} to the stream")
+            if opened is not None:
+                opened()
             for raw in response:
                 if raw.startswith(b"data:"):
                     document = json.loads(raw[5:])
