@@ -140,3 +140,39 @@ def test_why_answers_without_a_gateway(tawny: Any) -> None:
     assert "is to run then" in tawny("automations", "why", "A", "2099-01-01T08:00:00Z")
     tawny("automations", "pause", "A")
     assert "It is paused" in tawny("automations", "why", "A", "2099-01-01T08:00:00Z")
+
+
+def test_import_takes_the_jobs_of_others_and_tells_of_each(tawny: Any, tmp_path: Path) -> None:
+    job = {
+        "id": "a1", "name": "Digest", "enabled": True, "schedule": {"kind": "cron", "expr": "0 8 * * *", "tz": "UTC"},
+        "sessionTarget": "isolated", "wakeMode": "now", "payload": {"kind": "agentTurn", "message": "News {{ today }}"},
+    }  # fmt: skip
+    past = {**job, "id": "a2", "name": "Past", "schedule": {"kind": "at", "at": "2020-01-01T00:00:00Z"}}
+    held = {**job, "id": "a3", "name": "Held", "trigger": {"script": "json({fire: true})"}}
+    odd = {**job, "id": "a4", "name": "Odd", "schedule": {"kind": "cron", "expr": "0 25 * * *"}}
+    file = tmp_path / "jobs.json"
+    file.write_text(json.dumps({"version": 1, "jobs": [job, past, held, odd]}))
+    assert tawny("automations", "import", "--dry-run", str(file), "--json")["taken"] == 2
+    assert tawny("automations", "list", "--json")["items"] == []
+    told = tawny("automations", "import", str(file), "--json")
+    assert [(one["name"], one["outcome"]) for one in told["items"]] == [
+        ("Digest", "added"), ("Past", "left out"), ("Held", "added"), ("Odd", "left out"),
+    ]  # fmt: skip
+    assert "has passed" in told["items"][1]["problem"]
+    assert "hour" in told["items"][3]["problem"]
+    assert tawny("automations", "show", "Held", "--json")["status"] == "paused"
+    said = tawny("automations", "import", str(file))
+    assert "changed  Digest  (openclaw-a1)" in said
+    assert "2 of 4 jobs of OpenClaw" in said
+    assert len(tawny("automations", "list", "--json")["items"]) == 2
+
+
+def test_import_takes_a_crontab_paused_where_asked(tawny: Any, tmp_path: Path) -> None:
+    file = tmp_path / "crontab"
+    file.write_text("# Backup\n15 2 * * * backup --all\n@reboot start\n")
+    said = tawny("automations", "import", str(file), "--paused")
+    assert "added  Backup  (crontab-" in said
+    assert "left out  start" in said
+    assert "1 of 2 jobs of crontab" in said
+    assert tawny("automations", "show", "Backup", "--json")["status"] == "paused"
+    assert "no JSON" in tawny("automations", "import", __file__, code=2)

@@ -1,15 +1,13 @@
 """`tawny automations` (`cron`): standing orders – add, look, steer, and ask why."""
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
-from tawny import config as configuration
 from tawny.cli import ledger
+from tawny.cli.imports import known_kinds, read_json, take_in, zone_of
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.clock import SystemClock
@@ -78,9 +76,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_schedule(preview)
     preview.add_argument("--start", metavar="T", help="from this time on (itself excluded); now unless told")
     preview.add_argument("-n", type=int, default=5)
-    add("import", "add documents from a file; those whose id exists are edited").add_argument(
-        "file", metavar="FILE"
+    taking = add(
+        "import", "add documents, or the jobs of OpenClaw, Hermes or a crontab; known ids are edited"
     )
+    taking.add_argument("file", metavar="FILE", help="'-' reads the input")
+    taking.add_argument(
+        "--dry-run", dest="dry_run", action="store_true", help="only say what would become of it"
+    )
+    taking.add_argument("--paused", action="store_true", help="let nothing run until it is enabled")
+    taking.add_argument("--system", action="store_true", help="a crontab with a column of users")
     add("orders", "bring the standing orders in workspace/orders/*.yaml into force")
     why = add("why", "why it ran, or did not: now, or at a time")
     why.add_argument("lookup", metavar="LOOKUP")
@@ -111,31 +115,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return _ACTIONS[args.action or "list"](args, home)
 
 
-def _zone(home: Home) -> str:
-    return configuration.owner_zone(configuration.load(home))
-
-
-def _kinds(home: Home) -> Any:
-    from tawny.app import bundled_kinds  # noqa: PLC0415 - only what adds or edits needs to know every kind
-
-    return bundled_kinds(home, configuration.load(home))
-
-
-def _read_json(name: str) -> Any:
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(
-            f"{name}: {error.strerror or error}", hint="name a file that can be read"
-        ) from error
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise InvalidInput(f"{name} is no JSON: {error}", hint="see docs/how-to/automations.md") from error
-
-
 def _read_document(name: str) -> Document:
-    document = _read_json(name)
+    document = read_json(name)
     if not isinstance(document, dict):
         raise InvalidInput(f"{name}: a document is an object", hint="see docs/how-to/automations.md")
     return cast("Document", document)
@@ -210,7 +191,7 @@ def _show_document(automation: Automation, args: argparse.Namespace, *, head: st
 
 
 def _add(args: argparse.Namespace, home: Home) -> int:
-    document, kinds, zone = _definition(args), _kinds(home), _zone(home)
+    document, kinds, zone = _definition(args), known_kinds(home), zone_of(home)
     if args.dry_run:
         now = SystemClock().now()
         parsed = orders.check(document, kinds=kinds, now=now, timezone=zone)
@@ -224,7 +205,7 @@ def _add(args: argparse.Namespace, home: Home) -> int:
 
 
 def _edit(args: argparse.Namespace, home: Home) -> int:
-    patch, kinds, zone = _definition(args), _kinds(home), _zone(home)
+    patch, kinds, zone = _definition(args), known_kinds(home), zone_of(home)
     if not patch:
         raise InvalidInput("nothing to change is given", hint="for example --cron '0 9 * * *', or --file F")
     after = ledger.write(home, lambda tx: orders.edit(tx, args.lookup, patch, kinds=kinds, timezone=zone))
@@ -335,30 +316,15 @@ def _preview(args: argparse.Namespace, home: Home) -> int:
     schedule, now = _schedule(args), SystemClock().now()
     if schedule is None:
         raise InvalidInput("no schedule is given", hint="for example --cron '0 8 * * 1-5' --tz Europe/Berlin")
-    answer = orders.preview(schedule, now=now, timezone=args.tz or _zone(home), start=args.start, n=args.n)
+    answer = orders.preview(schedule, now=now, timezone=args.tz or zone_of(home), start=args.start, n=args.n)
     emit(answer, args, text="\n".join(answer["local"]))
-    return 0
-
-
-def _import(args: argparse.Namespace, home: Home) -> int:
-    given = _read_json(args.file)
-    items: Any = given.get("items", [given]) if isinstance(given, dict) else given  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in cast("list[Any]", items)):
-        raise InvalidInput(f"{args.file}: it is no document and no list of them", hint="see docs/how-to")
-    documents = cast("list[Document]", items)
-    kinds, zone = _kinds(home), _zone(home)
-    done = ledger.write(
-        home, lambda tx: [orders.import_(tx, document, kinds=kinds, timezone=zone) for document in documents]
-    )
-    lines = [f"{'added' if new else 'changed'}  {one.automation_id}  {one.name}" for one, new in done]
-    emit({"items": [one.document() for one, _ in done], "next_cursor": None}, args, text="\n".join(lines))
     return 0
 
 
 def _orders(args: argparse.Namespace, home: Home) -> int:
     from tawny.engine.orders import sync  # noqa: PLC0415 - only this asks
 
-    kinds, zone = _kinds(home), _zone(home)
+    kinds, zone = known_kinds(home), zone_of(home)
     done = ledger.write(home, lambda tx: sync(tx, home.workspace / "orders", kinds=kinds, timezone=zone))
     items = [{"id": one, "outcome": what} for what, one in done]
     text = "\n".join(f"{what:<9} {one}" for what, one in done)
@@ -389,7 +355,7 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace, Home], int]] = {
     "remove": _remove,
     "history": _history,
     "preview": _preview,
-    "import": _import,
+    "import": take_in,
     "orders": _orders,
     "why": _why,
 }

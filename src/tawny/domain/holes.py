@@ -41,6 +41,17 @@ def check(value: Json, *, field: str) -> None:
             check(item, field=field)
 
 
+def literal(value: Json) -> Json:
+    """The value with every `{{` in its texts kept as it is: for words that were not written for us."""
+    if isinstance(value, str):
+        return re.sub(r"\{(?=\{)", '{{ "{" }}', value) if has_holes(value) else value
+    if isinstance(value, Mapping):
+        return {key: literal(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [literal(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
 def render(value: Json, names: Mapping[str, Json]) -> Json:
     """The value filled in; a text that is one hole and nothing else keeps the type of what fills it.
 
