@@ -1,13 +1,14 @@
 """Phrases in English and Chinese, as of a Friday at 10:00 in Berlin."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tawny.clock import from_datetime
-from tawny.domain import phrases, zones
+from tawny.domain import automations, phrases, zones
 from tawny.errors import InvalidInput
 
 NOW = from_datetime(datetime.fromisoformat("2026-11-20T10:00:00+01:00"))
@@ -116,6 +117,32 @@ def test_phrase_becomes_its_schedule_and_the_next_times(text: str, expected: dic
     assert all(instant > NOW for instant in phrase.next)
 
 
+def _vectors() -> list[tuple[str, str]]:
+    lines = (Path(__file__).parent / "vectors" / "phrases.tsv").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    return [(phrase, meaning) for phrase, meaning in pairs]
+
+
+@pytest.mark.parametrize(("text", "meaning"), _vectors())
+def test_phrases_mean_what_a_reader_found_they_mean_or_are_refused(text: str, meaning: str) -> None:
+    try:
+        schedule = phrases.parse(text, now=NOW, timezone="Europe/Berlin").schedule
+    except InvalidInput as refusal:
+        said = "refused" if refusal.hint else "refused without a hint"
+    else:
+        first = {
+            "cron": "expression",
+            "every": "interval",
+            "at": "time",
+            "after": "delay",
+            "rrule": "expression",
+        }
+        key = first[schedule["type"]]
+        more = [f"{name} {schedule[name]}" for name in ("start", "until") if name in schedule]
+        said = "; ".join([f"{schedule['type']} {schedule[key]}", *more])
+    assert said == meaning
+
+
 def test_next_three_times_are_shown_to_confirm() -> None:
     phrase = phrases.parse("every weekday at 8", now=NOW, timezone="Europe/Berlin")
     assert phrase.document()["next"] == [
@@ -143,6 +170,32 @@ def test_what_the_grammar_does_not_know_is_refused_with_examples(text: str) -> N
     assert refused.value.hint
 
 
+_WORDS = (
+    "every", "day", "monday", "weekday", "morning", "night", "at", "in", "on", "the", "next", "until", "other", "half",
+    "an", "and", "a", "hour", "hours", "minutes", "weeks", "months", "years", "first", "last", "of", "month", "april",
+    "february", "30", "31st", "12", "8", "8:30", "0", "99999", "1.5", "pm", "am", "2026-02-30", "2026-13-01",
+    "9999-12-31", "midnight", "between", "from", "to", "tomorrow", "tonight", "past", "quarter", "-1", "twenty", "five",
+)  # fmt: skip
+_CHINESE = (
+    "每", "隔", "天", "周", "一", "二", "十", "月", "年", "号", "日", "点", "分", "半", "刻", "早上", "晚上",
+    "凌晨", "下",
+    "这", "个", "小时", "分钟", "后", "到", "和", "最后", "第", "工作日", "明天", "今晚", "12", "31", "99999", "0",
+    "零",     "两", "底",
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(_WORDS), max_size=8).map(" ".join)
+    | st.lists(st.sampled_from(_CHINESE), max_size=9).map("".join)
+)
+def test_any_words_are_understood_or_refused_never_a_crash(text: str) -> None:
+    try:
+        phrase = phrases.parse(text, now=NOW, timezone="Europe/Berlin")
+    except InvalidInput:
+        return
+    assert all(instant > NOW for instant in phrase.next)
+
+
 @given(st.text(alphabet="every day at in minutes 0123456789:pm 每天周月点分后明下上午一二十", max_size=24))
 def test_any_text_is_understood_or_refused_never_a_crash(text: str) -> None:
     try:
@@ -150,3 +203,12 @@ def test_any_text_is_understood_or_refused_never_a_crash(text: str) -> None:
     except InvalidInput:
         return
     assert phrase.next
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("0 8 * * 1-5", "cron"), ("*/15 9-17 * * mon-fri", "cron"), ("@daily", "cron"), ("0 30 8 * * ?", "cron"),
+     ("2 days from now at 9am", "at"), ("9am on the first monday of every month", "cron"), ("30 minutes from now", "after")],
+)  # fmt: skip
+def test_a_cron_expression_and_a_phrase_are_told_apart(text: str, kind: str) -> None:
+    assert automations.compile_schedule(text, now=NOW, timezone="Europe/Berlin").document["type"] == kind

@@ -342,6 +342,10 @@ def _type(given: _Document) -> Type:
     return "event" if present[0] == "on" else "continuous"
 
 
+_CRON = re.compile(r"@\w+$|[\d*?][\d*,/?-]*\s+[\d*?][\d*,/?-]*\s+\S+\s+\S+\s+\S+")
+"""Minute and hour in figures: so begins no phrase of five words."""
+
+
 def compile_schedule(
     given: Mapping[str, Json] | str, *, now: Instant, timezone: str, new: bool = True
 ) -> schedule.Plan:
@@ -352,7 +356,7 @@ def compile_schedule(
     """
     if not isinstance(given, str):
         return schedule.compile(given, now=now, timezone=timezone, new=new)
-    if len(given.split()) in (5, 6, 7) and re.match(r"[\d*@]", given):
+    if _CRON.match(given.strip()):
         return schedule.compile({"type": "cron", "expression": given}, now=now, timezone=timezone, new=new)
     try:
         document = phrases.parse(given, now=now, timezone=timezone).schedule

@@ -1,0 +1,262 @@
+"""English words for times, days and lengths of time, brought to one form and read."""
+
+import re
+
+import msgspec
+
+from tawny.domain import daytimes
+from tawny.domain.moments import Time
+
+DAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = {
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "seventy": 70,
+    "eighty": 80,
+    "ninety": 90,
+}
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
+DEFAULT = Time(9, 0)
+_MOST = 100_000
+"""Larger numbers are a mistake."""
+
+DAY = r"(?:sun|mon|tues?|wed(?:nes)?|thur?s?|fri|satur|sat)(?:day)?s?"
+MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+UNIT = r"(?:seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|weeks?|months?|years?|s|m|h|d|w)"
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+TIME = (
+    r"(?:(?:\d{1,2}(?:[:.]\d{2})? ?(?:am|pm)?|noon|midday|midnight)"
+    r"(?: in the (?:morning|afternoon|evening)| at night)?)"
+)
+TIMES = rf"{TIME}(?:(?:, and |, ?| and | & ){TIME})*"
+PART = r"(?:morning|afternoon|evening|night)"
+AND = r"(?:, and |, ?| and | & |/)"
+WEEKLY = (
+    rf"(?:weekdays?|work(?:ing )?days?|business days?|weekends?|{DAY}(?: to |-){DAY}|{DAY}(?:{AND}{DAY})*)"
+)
+NTH = rf"(?:\d{{1,2}}(?:st|nd|rd|th)|{'|'.join(_ORDINALS)})"
+
+
+# --- the words in one form
+
+_FORMS = (
+    (r"\s+", " "),
+    (r"[–—]", "-"),
+    (r"\ba\.m\.?|\ba m\b", "am"),
+    (r"\bp\.m\.?|\bp m\b", "pm"),
+    (r"@ ?", "at "),
+    (r"(\d) (am|pm)\b", r"\1\2"),
+    (r"\b(\d{1,2}(?::\d\d)?)([ap])\b", r"\1\2m"),
+    (r"\b(\d{1,2}) ?o'? ?clock(?: (am|pm))?", r"\1:00\2"),
+    (r"\b(mon|tue|tues|wed|thu|thur|thurs|fri|sat|sun)\.", r"\1"),
+    (r"\beveryday\b", "every day"),
+    (r"\beach\b", "every"),
+    (r"\bonce (?:a|an|every|per) ", "every "),
+    (r"\bevery single\b", "every"),
+    (r"\b(?:thru|through|till)\b", "to"),
+    (
+        r"\bevery (?:second|2nd) (?=day|week|month|year|hour|minute|mon|tue|wed|thu|fri|sat|sun)",
+        "every other ",
+    ),
+    (r"\bevery (\d+)(?:st|nd|rd|th) (day|week|month|year|hour|minute)s?$", r"every \1 \2s"),
+    (r"\bfortnightly\b", "every 2 weeks"),
+    (r"\bin a fortnight\b", "in 2 weeks"),
+    (r"\btonite\b", "tonight"),
+)
+
+
+def plain(text: str) -> str:
+    words = re.sub(r"\s+", " ", text.strip().lower()).rstrip(".!?")
+    words = re.sub(r"^please ", "", words)
+    words = _digits(words)
+    for pattern, form in _FORMS:
+        words = re.sub(pattern, form, words)
+    return _past_and_to(words)
+
+
+def _digits(words: str) -> str:
+    """Numbers in words as digits: `twenty five` is 25. `second` stays: it is a unit and an ordinal."""
+    ones = "|".join(sorted(_ONES, key=len, reverse=True))
+
+    def tens(match: re.Match[str]) -> str:
+        return str(_TENS[match[1]] + (_ONES.index(match[2]) if match[2] else 0))
+
+    words = re.sub(rf"\b({'|'.join(_TENS)})(?:[ -]({'|'.join(_ONES[1:10])}))?\b", tens, words)
+    return re.sub(rf"\b({ones})\b", lambda match: str(_ONES.index(match[1])), words)
+
+
+_PAST = re.compile(
+    r"(?<!from )(?<!between )\b"
+    r"(?:(?P<half>half)|(?:a )?(?P<quarter>quarter)|(?P<at>at )?(?P<count>\d{1,2})(?P<unit> minutes?)?)"
+    r" (?P<way>past|after|to) (?P<hour>\d{1,2})(?P<noon>am|pm)?\b(?![:.-])"
+)
+
+
+def _past_and_to(words: str) -> str:
+    """`half past 8` and `quarter to 9pm` as clocks say them."""
+
+    def clock(match: re.Match[str]) -> str:
+        minutes = 30 if match["half"] else 15 if match["quarter"] else int(match["count"])
+        hour, noon = int(match["hour"]), match["noon"] or ""
+        is_range = match["way"] == "to" and match["count"] and not (match["at"] or match["unit"])
+        if minutes > 59 or hour > 12 or is_range or (match["half"] and match["way"] == "to"):
+            return match[0]
+        if match["way"] == "to":
+            minutes = 60 - minutes
+            if hour == 12 and noon:
+                noon = "am" if noon == "pm" else "pm"
+            hour = hour - 1 or 12 if noon or hour == 1 else hour - 1
+        return f"{match['at'] or ''}{hour}:{minutes:02d}{noon}"
+
+    return _PAST.sub(clock, words)
+
+
+SAYS_TIME = re.compile(r"[:.]|am|pm|noon|midday|midnight|in the|night")
+"""What makes a number a time of day; a bare one after or before a day could be anything: the 15th, a year."""
+_DAY_WORDS = (
+    rf"(?:every |on |today|tomorrow|tonight|the day after|this |next |daily|weekly|monthly|yearly|{WEEKLY}\b"
+    rf"|{MONTH} \d|\d{{1,2}}(?:st|nd|rd|th) |\d{{4}}-)"
+)
+
+
+def time_last(words: str) -> str:
+    """`at 9am every day` as `every day at 9am`."""
+    match = re.fullmatch(rf"(?P<at>at )?(?P<times>{TIMES}),? (?P<rest>{_DAY_WORDS}.*)", words)
+    if match is None or " at " in match["rest"]:
+        return words
+    if not match["at"] and not SAYS_TIME.search(match["times"]):
+        return words
+    rest, word, until = match["rest"].partition(" until ")
+    return f"{rest} at {match['times']}{word}{until}"
+
+
+# --- times of day
+
+
+def read_clock(text: str, part: str | None = None) -> Time | None:
+    """One time of day, in the part of it that was named beside."""
+    match = re.fullmatch(
+        r"(?:(?P<hour>\d{1,2})(?:[:.](?P<minute>\d{2}))? ?(?P<half>am|pm)?|(?P<word>noon|midday|midnight))"
+        r"(?: (?:in the (?P<in>morning|afternoon|evening)|at (?P<at>night)))?",
+        text.strip(),
+    )
+    if match is None:
+        return None
+    said = match["in"] or match["at"]
+    if said and part and said != part:
+        return None
+    part = said or part
+    if match["word"] == "midnight":
+        return Time(0, 0, 1) if part in ("night", "evening") else None if part else Time(0, 0)
+    if match["word"]:
+        return None if part else Time(12, 0)
+    hour, minute, half = int(match["hour"]), int(match["minute"] or 0), match["half"] or ""
+    if part:
+        return daytimes.within(part, hour, minute, half=half)
+    exact = daytimes.hour_of_half(hour, half) if half else hour
+    return None if exact is None or exact > 23 or minute > 59 else Time(exact, minute)
+
+
+def read_clocks(text: str | None, part: str | None = None) -> list[Time] | None:
+    """`8`, `8:30pm`, `8 and 20`, `9, 12 and 18`; without any the part's usual time."""
+    if text is None:
+        return [daytimes.USUAL[part] if part else DEFAULT]
+    found = [read_clock(one.removeprefix("at "), part) for one in re.split(AND, text)]
+    return None if None in found else [time for time in found if time is not None]
+
+
+# --- spans
+
+_SPAN_PART = re.compile(
+    rf"(?:(?P<count>\d+(?:\.\d+)? ?|(?:an?|half an?|half|\d+ and a half) )(?P<unit>{UNIT})\b)(?P<more> and a half\b)?"
+)
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A length of time: whole months, or seconds. `unit` is the smallest that was named."""
+
+    months: int = 0
+    seconds: float = 0
+    unit: str = ""
+
+
+def read_span(text: str) -> Span | None:
+    """`30 minutes`, `half an hour`, `1h30m`, `an hour and a half`, `2 hours and 15 minutes`."""
+    if re.fullmatch(r"(?:a )?quarter (?:of an )?hour", text):
+        return Span(seconds=900, unit="m")
+    if re.fullmatch(r"3 ?quarters of an hour", text):
+        return Span(seconds=2700, unit="m")
+    rest, months, seconds, unit = text, 0, 0.0, ""
+    while rest:
+        match = _SPAN_PART.match(rest)
+        if match is None:
+            # 1h30m: no end of a word between a unit and a number
+            match = re.match(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>[dhms])(?P<more>)(?=\d)", rest)
+        if match is None:
+            return None
+        number = _number(match["count"].strip()) + (0.5 if match["more"] else 0)
+        unit = "mo" if match["unit"].startswith("mo") else match["unit"][0]
+        if number > _MOST:
+            return None
+        if unit in ("mo", "y"):
+            if number != int(number):
+                return None
+            months += int(number) * (12 if unit == "y" else 1)
+        else:
+            seconds += number * SECONDS[unit]
+        rest = re.sub(r"^(?:, and |, ?| and | )", "", rest[match.end() :])
+    return Span(months, seconds, unit) if not (months and seconds) and (months or seconds) else None
+
+
+def _number(text: str) -> float:
+    if text in ("a", "an"):
+        return 1
+    if text.endswith(" and a half"):
+        return float(text.split()[0]) + 0.5
+    return 0.5 if text.startswith("half") else float(text)
+
+
+# --- weekdays and ordinals
+
+
+def weekday_field(days: str) -> str:
+    """Weekdays in words as a field of cron."""
+    if days.startswith(("weekday", "work", "business")):
+        return "1-5"
+    if days.startswith("weekend"):
+        return "0,6"
+    if match := re.fullmatch(rf"({DAY})(?: to |-)({DAY})", days):
+        first, last = DAYS[match[1][:3]], DAYS[match[2][:3]]
+        if first <= last:
+            return f"{first}-{last}" if first < last else str(first)
+        return ",".join(map(str, sorted({day % 7 for day in range(first, last + 8)})))
+    return ",".join(map(str, sorted({DAYS[name[:3]] for name in re.split(AND, days)})))
+
+
+def weekdays(field: str) -> list[int]:
+    found: list[int] = []
+    for part in field.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def nth_weekdays(numbers: list[int], day: str) -> str | None:
+    if not all(number == -1 or 1 <= number <= 5 for number in numbers):
+        return None
+    return ",".join(f"{DAYS[day[:3]]}#{'L' if number == -1 else number}" for number in numbers)
+
+
+def nth(text: str) -> int:
+    return _ORDINALS.get(text) or int(re.sub(r"\D", "", text) or 0)
