@@ -162,10 +162,11 @@ def test_braces_of_others_are_words() -> None:
 
 
 def test_hermes_jobs() -> None:
-    base = {"id": "540d", "name": "B", "prompt": "Back up", "enabled": True,
-            "created_at": "2026-06-05T20:50:30+00:00", "skills": ["git"], "deliver": "origin", "origin": {"platform": "telegram", "chat_id": "6"},
-            "schedule": {"kind": "cron", "expr": "0 */12 * * *", "display": "x"}, "repeat": {"times": None},
-            }  # fmt: skip
+    base = {
+        "id": "540d", "name": "B", "prompt": "Back up", "enabled": True, "created_at": "2026-06-05T20:50:30+00:00",
+        "skills": ["git"], "deliver": "origin", "origin": {"platform": "telegram", "chat_id": "6"},
+        "schedule": {"kind": "cron", "expr": "0 */12 * * *", "display": "x"}, "repeat": {"times": None},
+    }  # fmt: skip
     store = {"jobs": [
         base,
         {**base, "schedule": {"kind": "interval", "minutes": 10}, "deliver": "local", "enabled": False},

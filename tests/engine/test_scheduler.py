@@ -324,6 +324,64 @@ async def test_criteria_decide_the_verdict_apart_from_the_status(house: House) -
     assert [o.outcome for o in await house.slots(automation)] == ["failed", "succeeded"]
 
 
+def verified(fail_at: int = 0, **more: Any) -> dict[str, Any]:
+    parameters = {"steps": 1, "step_seconds": 30} | ({"fail_at": fail_at} if fail_at else {})
+    verifier = {"type": "simulate", "parameters": parameters, **more}
+    return every("1h", success={"min_length": 3, "verifier": verifier})
+
+
+@pytest.mark.parametrize(
+    ("document", "outcome", "word"),
+    [
+        (verified(), "succeeded", ""),
+        (verified(fail_at=1), "failed", "the verifier ended failed"),
+        (verified(condition='contains(text, "1 of 1")'), "failed", "does not hold"),
+        (verified(condition="text < 3"), "failed", "condition"),
+    ],
+)
+async def test_a_verifier_has_the_last_word_on_the_verdict(
+    house: House, document: dict[str, Any], outcome: str, word: str
+) -> None:
+    automation = await house.add(document)
+    await house.pass_time("1h")
+    assert [o.outcome for o in await house.slots(automation)] == [None]
+    await house.stop()
+    await house.start()
+    await house.pass_time("2m")
+    (slot,) = await house.slots(automation)
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    assert [(task.status, task.verdict) for task in made.items] == [(Status.SUCCEEDED, outcome)]
+    assert slot.outcome == outcome
+    children = await house.app.ledger.read(lambda tx: tasks.children(tx, made.items[0].task_id))
+    assert [child.title for child in children] == ["Verifier of It"]
+    judged = [
+        e.data["reason"]
+        for e in await house.app.ledger.read(lambda tx: events.after(tx, 0))
+        if e.type == "task.judged"
+    ]
+    assert len(judged) == 1
+    assert word in judged[0]
+    assert (await house.get(automation)).failures == (outcome == "failed")
+
+
+async def test_what_the_run_said_is_what_its_verifier_reads(house: House) -> None:
+    verifier = {"type": "remind", "parameters": {"text": "{{ text }} / {{ status }}"},
+                "condition": 'text == "Good morning / succeeded"'}  # fmt: skip
+    automation = await house.add(every("1h", success={"verifier": verifier}))
+    await house.pass_time("1h")
+    assert [o.outcome for o in await house.slots(automation)] == ["succeeded"]
+
+
+async def test_no_verifier_runs_where_another_criterion_has_failed_already(house: House) -> None:
+    document = verified()
+    document["success"]["min_length"] = 1000
+    automation = await house.add(document)
+    await house.pass_time("1h")
+    assert [o.outcome for o in await house.slots(automation)] == ["failed"]
+    made = await house.app.ledger.read(lambda tx: tasks.page(tx, detached_only=False))
+    assert [task.title for task in made.items] == ["It"]
+
+
 async def test_an_edit_keeps_history_and_the_next_match(house: House) -> None:
     automation = await house.add(scheduled("0 9 * * *"))
     await house.pass_time("2h")

@@ -135,6 +135,18 @@ class FileFresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     within: Duration = "1h"
 
 
+class Verifier(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A task of its own that looks at what the run did: a kind and its parameters, whose `{{ … }}` are over the result.
+
+    It holds where the task succeeds and `condition`, over the verifier's own result, does too.
+    """
+
+    type: Name
+    parameters: dict[str, Json] = {}
+    condition: str = ""
+    timeout: Duration = "5m"
+
+
 class Success(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """When the run did what was asked, whatever it says itself; all that are given must hold."""
 
@@ -143,6 +155,7 @@ class Success(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     schema: dict[str, Json] | None = None
     min_length: int | None = None
     condition: str = ""
+    verifier: Verifier | None = None
 
 
 class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -487,6 +500,11 @@ def _check_success(success: Success | None) -> None:
         jsonshape.check(success.schema)
     if success.condition:
         _expression("success.condition", success.condition, None, 'contains(text, "done")')
+    if success.verifier is not None:
+        duration("success.verifier.timeout", success.verifier.timeout, least=1)
+        holes.check(success.verifier.parameters, field="success.verifier.parameters")
+        if success.verifier.condition:
+            _expression("success.verifier.condition", success.verifier.condition, None, "exit_code == 0")
     if success.file_fresh is not None:
         duration("success.file_fresh.within", success.file_fresh.within)
 

@@ -45,7 +45,19 @@ def check(
             raise InvalidInput(f"action: {error.message}", hint=error.hint) from error
         if parsed.spec.watch is not None:
             probes.check(parsed.spec.watch.probe, kinds)
+        _check_verifier(parsed.spec, kinds)
     return parsed
+
+
+def _check_verifier(spec: Spec, kinds: Kinds) -> None:
+    verifier = None if spec.success is None else spec.success.verifier
+    if verifier is None:
+        return
+    try:
+        if verifier.type not in kinds or not holes.has_holes(verifier.parameters):
+            check_params(verifier.type, verifier.parameters, kinds)
+    except InvalidInput as error:
+        raise InvalidInput(f"success.verifier: {error.message}", hint=error.hint) from error
 
 
 def add(

@@ -156,7 +156,6 @@ def start(
     if tx.now % _PRUNE_EVERY == 0:
         occurrences.prune(tx, automation.automation_id)
     _tell(tx, automation, "ran", slot, task_id=task.task_id, status=status)
-    tx.wake(automations.TOPIC)
     return task
 
 

@@ -148,6 +148,10 @@ class Scheduler:
             if again is not None and again <= now:
                 again = now + SECOND
             await wait_for(changed, self._clock, again)
+            if not is_late and (again is None or self._clock.now() < again):
+                # what has just changed is overdue in two minutes at the earliest, however much changes until then
+                soonest = self._clock.now() + OVERDUE
+                await self._clock.sleep_until(soonest if again is None else min(again, soonest))
 
 
 def problems(tx: Tx) -> list[str]:

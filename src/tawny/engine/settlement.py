@@ -6,7 +6,7 @@ from tawny.clock import Instant, iso
 from tawny.domain import automations as rules
 from tawny.domain.tasks import Status, Task
 from tawny.domain.verdicts import Changed, judge
-from tawny.engine import firing
+from tawny.engine import firing, verification
 from tawny.errors import Conflict
 from tawny.ledger import automations, occurrences, outbox, verdicts
 from tawny.ledger.automations import Automation
@@ -33,7 +33,13 @@ def settle_all(tx: Tx, *, changed: Changed) -> int:
 
 
 def _settle(tx: Tx, automation: Automation, slot: Instant, task: Task, changed: Changed) -> None:
-    verdict, reason = judge(automation.spec.success, task, now=tx.now, changed=changed)
+    success = automation.spec.success
+    verdict, reason = judge(success, task, now=tx.now, changed=changed)
+    if verdict == "succeeded" and success is not None and success.verifier is not None:
+        found = verification.look(tx, automation, success.verifier, task)
+        if found is None:
+            return
+        verdict, reason = found
     if verdict is not None and task.verdict is None:
         verdicts.record(tx, task, verdict, reason)
     verdict = task.verdict or verdict

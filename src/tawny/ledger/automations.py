@@ -14,6 +14,8 @@ from tawny.ledger.database import Row, Tx
 from tawny.ledger.tasks import MAX_LIMIT, Page, to_json
 
 TOPIC = "automations"
+SOURCES_TOPIC = "sources"
+"""Rung when other places may have to be listened to: far rarer than a change of a due time."""
 _KEEP_EDITS = 50
 _spec = msgspec.json.Decoder(Spec).decode
 _origin = msgspec.json.Decoder(Origin).decode
@@ -148,8 +150,14 @@ def add(
     audit.append(
         tx, "automation.create", actor=actor, detail={"automation_id": automation_id, "name": spec.name}
     )
-    tx.wake(TOPIC)
+    _ring(tx, spec)
     return from_row(rows[0])
+
+
+def _ring(tx: Tx, *specs: Spec) -> None:
+    tx.wake(TOPIC)
+    if any(spec.on is not None for spec in specs):
+        tx.wake(SOURCES_TOPIC)
 
 
 def _hook(spec: Spec) -> str | None:
@@ -186,7 +194,7 @@ def edit(tx: Tx, automation_id: str, spec: Spec, timing: Timing, *, actor: str =
     audit.append(
         tx, "automation.edit", actor=actor, detail={"automation_id": automation_id, "version": after.version}
     )
-    tx.wake(TOPIC)
+    _ring(tx, before.spec, spec)
     return after
 
 
@@ -270,7 +278,7 @@ def set_status(
             actor=actor,
             detail={"automation_id": automation_id, "reason": reason},
         )
-    tx.wake(TOPIC)
+    _ring(tx, before.spec)
     return from_row(rows[0])
 
 
@@ -348,12 +356,14 @@ def note_outcome(
 
 def remove(tx: Tx, automation_id: str, *, actor: str = "owner") -> None:
     """Take it away with its occurrences; the tasks it made stay."""
-    name = get(tx, automation_id).name
+    gone = get(tx, automation_id)
     for table in ("occurrences", "automation_edits", "automations"):
         tx.execute(f"DELETE FROM {table} WHERE automation_id = :id", id=automation_id)
-    tell(tx, automation_id, "removed", {"name": name})
-    audit.append(tx, "automation.remove", actor=actor, detail={"automation_id": automation_id, "name": name})
-    tx.wake(TOPIC)
+    tell(tx, automation_id, "removed", {"name": gone.name})
+    audit.append(
+        tx, "automation.remove", actor=actor, detail={"automation_id": automation_id, "name": gone.name}
+    )
+    _ring(tx, gone.spec)
 
 
 def tell(tx: Tx, automation_id: str, what: str, data: dict[str, Any]) -> None:

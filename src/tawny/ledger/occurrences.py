@@ -86,11 +86,30 @@ def free_slot(tx: Tx, automation_id: str, slot: Instant) -> Instant:
     return slot
 
 
+_VERIFIER = "verify:"
+
+
+def verifier_key(task_id: str) -> str:
+    """What a run's verifier is known by among its children."""
+    return _VERIFIER + task_id
+
+
+def verifier_of(tx: Tx, task_id: str) -> str | None:
+    """The task that verifies a run, once it has been started."""
+    return tx.value(
+        "SELECT task_id FROM tasks WHERE parent_id = :id AND dedupe_key = :key",
+        id=task_id,
+        key=verifier_key(task_id),
+    )
+
+
 def ended(tx: Tx, *, limit: int = 200) -> list[Ended]:
-    """Slots whose task has ended since: their outcome is to be settled."""
+    """Slots whose task has ended since, and their verifier with it: their outcome is to be settled."""
     rows = tx.all(
         "SELECT o.automation_id, o.slot, o.task_id FROM occurrences o JOIN tasks t ON t.task_id = o.task_id"
         f" WHERE o.task_id IS NOT NULL AND o.outcome IS NULL AND t.status NOT IN {ACTIVE}"
+        " AND NOT EXISTS (SELECT 1 FROM tasks v WHERE v.parent_id = o.task_id"
+        f" AND v.dedupe_key = '{_VERIFIER}' || o.task_id AND v.status IN {ACTIVE})"
         " ORDER BY t.ended_at, o.slot LIMIT :limit",
         limit=limit,
     )

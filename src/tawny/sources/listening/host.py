@@ -95,7 +95,7 @@ class Listening:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        changed = self._ledger.bell.subscribe(automations.TOPIC)
+        changed = self._ledger.bell.subscribe(automations.SOURCES_TOPIC)
         async with asyncio.TaskGroup() as group:
             while True:
                 wanted = await self._ledger.read(self._wanted)
