@@ -193,7 +193,7 @@ async def open_app(
                 workshop=workshop,
                 model=model,
             )
-            known.update(guarded(known, agency.door))
+            known.update(guarded(known, agency.door, home.workspace))
             known["agent_turn"] = agent_turn(agency.run_turn)
             if config.model.name != "demo":
                 for kind in (

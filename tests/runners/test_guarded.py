@@ -31,7 +31,7 @@ def outside(engine: Any) -> Any:
         "command": Kind(name="command", params=CommandParams, run=command),
         "http": Kind(name="http", params=HttpParams, run=http),
     }
-    engine.app.kinds.update(guarded(kinds, engine.app.agency.door))
+    engine.app.kinds.update(guarded(kinds, engine.app.agency.door, engine.app.home.workspace))
     engine.done_outside = done
     return engine
 

@@ -23,11 +23,11 @@ from tawny.ledger.migrations import outdated
 from tawny.ledger.sqlite import SqliteStore
 from tawny.sandbox.choice import open_sandbox
 from tawny.sandbox.commands import Commands, Outcome
+from tawny.sandbox.identity import find_binary
 from tawny.sandbox.limits import find_holder
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import missing_secrets
-from tawny.tools.exec import find_binary
 from tawny.tools.rulebook import read_rules
 
 ERROR, WARN, INFO = "error", "warn", "info"

@@ -1,7 +1,7 @@
 """What an approval is, who may answer it, and how it is shown."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What only a person may answer. `arguments` are shown whole and may be edited before a yes.
 
     `expires_in` is in microseconds. `may_confirm` are further ids that may answer this one: whoever asked, where a rule
-    wants no more than a confirmation.
+    wants no more than a confirmation. `bound` is what the answer holds for beside the arguments, such as the hash of
+    the program that a command names.
     """
 
     tool: str
@@ -37,16 +38,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin = Origin()
     expires_in: int | None = None
     may_confirm: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A settled approval: `status` is approved, denied or expired."""
+    """A settled approval: `status` is approved, denied or expired. `fingerprint` is that of what was asked."""
 
     status: str
     arguments: dict[str, Json]
     approval_id: str
     answered_by: str | None = None
     note: str = ""
+    fingerprint: str = ""
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,9 +132,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def fingerprint(tool: str, operation: str, arguments: Mapping[str, Json]) -> str:
-    """What a standing grant is bound to: any changed byte makes another one."""
-    return hashlib.sha256(_encode([tool, operation, arguments])).hexdigest()
+def fingerprint(tool: str, operation: str, arguments: Mapping[str, Json], bound: Sequence[str] = ()) -> str:
+    """What a standing grant is bound to: any changed byte makes another one, of the arguments or of what they name."""
+    given = [tool, operation, arguments, *([bound] if bound else [])]
+    return hashlib.sha256(_encode(given)).hexdigest()
 
 
 def may_answer(by: str, approvers: Collection[str]) -> bool:

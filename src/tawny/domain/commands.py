@@ -34,18 +34,23 @@ class Verdict(StrEnum):
 
 
 class Binary(msgspec.Struct, frozen=True):
-    """A program as it lies on the disk: its real path, device and inode."""
+    """A program as it lies on the disk: its real path, device, inode and the hash of its content."""
 
     path: str
     device: int
     inode: int
+    digest: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An allow-list entry with the program it was bound to at load; `binary` is `None` where there was none."""
+    """An allow-list entry with the program it was bound to at load; `binary` is `None` where there was none.
+
+    `files` are those its words name for a program that runs what it is given, each with the hash of its content.
+    """
 
     words: tuple[str, ...]
     binary: Binary | None
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_exact(self) -> bool:
@@ -53,12 +58,17 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A command as it is about to run. `words` is `None` where a shell is needed for `line`; `binary` is found now."""
+    """A command as it is about to run. `words` is `None` where a shell is needed for `line`; `binary` is found now.
+
+    `files` are as in `Entry`; `others` are further programs that a line of shell names.
+    """
 
     line: str
     words: tuple[str, ...] | None
     because: str = ""
     binary: Binary | None = None
+    others: tuple[Binary, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
     env: Mapping[str, str] = {}
 
 
@@ -111,7 +121,7 @@ def decide(mode: Mode, allow: Sequence[Entry], request: Request) -> Decision:
 
 
 def fingerprint(request: Request, cwd: str) -> str:
-    """What a standing yes is bound to: the program itself, every word, the folder, the added environment."""
+    """What makes two commands the same one: the program itself, every word, the folder, the added environment."""
     binary = request.binary
     parts = [
         *(["line", request.line] if request.words is None else ["words", *request.words]),
@@ -124,6 +134,22 @@ def fingerprint(request: Request, cwd: str) -> str:
     ]
     framed = "".join(f"{len(part)}:{part}" for part in parts)
     return hashlib.sha256(framed.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def bound(request: Request) -> tuple[str, ...]:
+    """What a standing yes holds for beside the words: each program and each file it runs, by path and content."""
+    programs = [*([request.binary] if request.binary else []), *request.others]
+    return tuple(
+        dict.fromkeys(
+            f"{path} sha256:{digest}"
+            for path, digest in [*((program.path, program.digest) for program in programs), *request.files]
+        )
+    )
+
+
+def runs_files(words: Sequence[str]) -> bool:
+    """Whether the program runs what a file among its words says, as an interpreter does."""
+    return bool(words) and ("/" in words[0] or _is_runner(words[0]))
 
 
 def _objection(allow: Sequence[Entry], request: Request) -> str | None:
@@ -139,8 +165,10 @@ def _objection(allow: Sequence[Entry], request: Request) -> str | None:
         return f"{words[0]} is a path to a program, not the listed one's own"
     name = words[0].rsplit("/", 1)[-1]
     meant = [e for e in allow if e.binary == binary and e.words[0].rsplit("/", 1)[-1] == name]
-    if any(entry.is_exact and entry.words[1:] == words[1:] for entry in meant):
-        return None
+    exact = [entry for entry in meant if entry.is_exact and entry.words[1:] == words[1:]]
+    if exact:
+        changed = f"a file that {name} is to run has changed since the allow-list was bound to it"
+        return None if any(entry.files == request.files for entry in exact) else changed
     if any(not entry.is_exact for entry in meant):
         return _risk(name, words[1:])
     if any(entry.words[0] == name for entry in allow):

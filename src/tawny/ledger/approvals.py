@@ -56,7 +56,7 @@ def request(
         return _approval(known)
     approval_id = new_id("appr", tx.now)
     expires_at = tx.now + (question.expires_in if question.expires_in is not None else expires_in)
-    print_ = fingerprint(question.tool, question.operation, question.arguments)
+    print_ = fingerprint(question.tool, question.operation, question.arguments, question.bound)
     tx.execute(
         "INSERT INTO approvals (approval_id, task_id, wait_key, status, tool, operation, arguments, fingerprint,"
         " level, reason, origin, approvers, created_at, expires_at, remind_at)"
@@ -246,10 +246,16 @@ def page(
 
 
 def use_grant(
-    tx: Tx, *, task_id: str, tool: str, operation: str, arguments: Mapping[str, Json]
+    tx: Tx,
+    *,
+    task_id: str,
+    tool: str,
+    operation: str,
+    arguments: Mapping[str, Json],
+    bound: Sequence[str] = (),
 ) -> Grant | None:
     """Use a standing yes to exactly this call, if there is one; it counts as used when this commits."""
-    print_ = fingerprint(tool, operation, arguments)
+    print_ = fingerprint(tool, operation, arguments, bound)
     row = tx.one(
         "SELECT * FROM grants WHERE fingerprint = :fingerprint AND revoked_at IS NULL AND uses_left > 0"
         " AND expires_at > :now ORDER BY created_at LIMIT 1",
@@ -273,6 +279,18 @@ def use_grant(
         decision="allow",
     )
     return grant
+
+
+def bind_grant(tx: Tx, approval_id: str, *, bound: Sequence[str]) -> None:
+    """Bind the standing yes that came with edited arguments to what those name now; without this it serves nothing."""
+    row = tx.one("SELECT * FROM grants WHERE approval_id = :approval_id", approval_id=approval_id)
+    if row is not None:
+        grant = _grant_of(row)
+        tx.execute(
+            "UPDATE grants SET fingerprint = :fingerprint WHERE grant_id = :grant_id",
+            fingerprint=fingerprint(grant.tool, grant.operation, grant.arguments, bound),
+            grant_id=grant.grant_id,
+        )
 
 
 def grants(tx: Tx, *, active: bool = True) -> list[Grant]:
@@ -327,6 +345,7 @@ def _settle(
         approval_id=approval.approval_id,
         answered_by=by,
         note=note,
+        fingerprint=approval.fingerprint,
     )
     wake(tx, approval.task_id, approval.key, msgspec.to_builtins(outcome))
     event = "approval.expired" if status == "expired" else "approval.answered"
@@ -345,7 +364,10 @@ def _settle(
 
 
 def _grant(tx: Tx, approval: Approval, by: str) -> None:
-    arguments = approval.arguments if approval.answered_arguments is None else approval.answered_arguments
+    arguments, print_ = approval.arguments, approval.fingerprint
+    if approval.answered_arguments is not None:
+        arguments = approval.answered_arguments
+        print_ = fingerprint(approval.tool, approval.operation, arguments)
     grant_id = new_id("grant", tx.now)
     tx.execute(
         "INSERT INTO grants (grant_id, approval_id, tool, operation, arguments, fingerprint, granted_by, created_at,"
@@ -356,7 +378,7 @@ def _grant(tx: Tx, approval: Approval, by: str) -> None:
         tool=approval.tool,
         operation=approval.operation,
         arguments=_encode(arguments).decode(),
-        fingerprint=fingerprint(approval.tool, approval.operation, arguments),
+        fingerprint=print_,
         by=by,
         now=tx.now,
         expires_at=tx.now + GRANT_LIFETIME,

@@ -7,26 +7,25 @@ and shorten → record. A run that starts again from the top gets the recorded r
 import difflib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from tawny.clock import stopwatch
 from tawny.domain import scope
 from tawny.domain.approvals import Answer, Question, fingerprint
-from tawny.domain.display import visible
 from tawny.domain.loops import Loop, LoopGuard
-from tawny.domain.mentions import host_and_path
-from tawny.domain.messages import Outgoing
 from tawny.domain.origin import OWNER, is_inert, read_from, standing, trust_of
 from tawny.domain.policy import Call, Decision, Verdict, decide
 from tawny.domain.rules import Rules
 from tawny.domain.tasks import Effect, Json, Origin, Usage
 from tawny.engine.kinds import Context
 from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError, Uncertain
-from tawny.ledger import approvals, audit, outbox
+from tawny.ledger import approvals, audit
 from tawny.ledger.database import Ledger, Tx
 from tawny.log import redact
+from tawny.tools.answers import asker, held_to, hold_to, said_no
+from tawny.tools.outcomes import failure, opened, tell_owner, warned, where
 from tawny.tools.registry import Operation, Tool, Tools
 from tawny.tools.results import as_text, clean, longest, shorten, size
 
@@ -105,7 +104,9 @@ class Door:
             )
             if answer.status != "approved":
                 await self.record(context, tool, operation, decision, arguments, outcome=answer.status)
-                raise Refused(_said_no(tool, answer))
+                raise Refused(said_no(tool, answer))
+            if answer.arguments == arguments:
+                hold_to(answer, tool, operation, arguments)
             return answer.arguments
         return arguments
 
@@ -150,7 +151,12 @@ class Door:
         if not context.is_recorded(key):
             granted = await self._ledger.write(
                 lambda tx: approvals.use_grant(
-                    tx, task_id=task_id, tool=tool, operation=operation.name, arguments=arguments
+                    tx,
+                    task_id=task_id,
+                    tool=tool,
+                    operation=operation.name,
+                    arguments=arguments,
+                    bound=operation.bound,
                 )
             )
             if granted is not None:
@@ -160,17 +166,26 @@ class Door:
                     approval_id=granted.approval_id,
                     answered_by=granted.granted_by,
                     note=f"standing grant {granted.grant_id}",
+                    fingerprint=fingerprint(tool, operation.name, arguments, operation.bound),
                 )
         question = Question(
             tool=tool,
             operation=operation.name,
             arguments=arguments,
             level=decision.level,
-            reason=self._redact(decision.reason),
+            reason=self._redact(decision.reason + held_to(operation.bound)),
             origin=context.task.origin,
-            may_confirm=_asker(context.task.origin) if decision.confirmation else (),
+            bound=operation.bound,
+            may_confirm=asker(context.task.origin) if decision.confirmation else (),
         )
         return await context.ask(key, question)
+
+    async def bind(self, answer: Answer, operation: Operation) -> None:
+        """Let an "always" that came with edited arguments hold for what those name."""
+        if operation.bound:
+            await self._ledger.write(
+                lambda tx: approvals.bind_grant(tx, answer.approval_id, bound=operation.bound)
+            )
 
     async def record(
         self,
@@ -191,10 +206,8 @@ class Door:
             "operation": operation.name,
             "level": decision.level,
             "outcome": outcome,
-            "fingerprint": fingerprint(tool, operation.name, arguments),
-            "to": [self._redact(_where(target)) for target in (*operation.recipients, *operation.targets)][
-                :5
-            ],
+            "fingerprint": fingerprint(tool, operation.name, arguments, operation.bound),
+            "to": [self._redact(where(target)) for target in (*operation.recipients, *operation.targets)][:5],
         }
         if decision.rule is not None:
             detail["rule"] = decision.rule
@@ -212,7 +225,7 @@ class Door:
                 decision=decision.verdict.value,
             )
             if tell:
-                _tell(tx, context, tool, operation, key=tell)
+                tell_owner(tx, context, tool, operation, key=tell)
 
         await self._ledger.write(write)
 
@@ -248,7 +261,7 @@ class Calls:
         key = f"call:{call_id}"
         try:
             if context.is_recorded(key):
-                result = _opened(await context.step(key, _never, input=await self._final(call_id, arguments)))
+                result = opened(await context.step(key, _never, input=await self._final(call_id, arguments)))
             else:
                 result = await self._decided(tool, params, arguments, call_id=call_id)
         except Refused as refusal:
@@ -259,7 +272,7 @@ class Calls:
             raise
         self._note_origin(tool, params, result)
         if self._loops.after(name, arguments, result) is Loop.WARN:
-            result = _warned(result)
+            result = warned(result)
         return result
 
     async def _decided(self, tool: Tool, params: Any, arguments: Arguments, *, call_id: str) -> Json:
@@ -276,12 +289,15 @@ class Calls:
             )
             if answer.status != "approved":
                 await door.record(context, tool.name, operation, decision, arguments, outcome=answer.status)
-                raise Refused(_said_no(tool.name, answer))
+                raise Refused(said_no(tool.name, answer))
             if answer.arguments != arguments:
                 params, arguments = _checked(tool, answer.arguments, edited=True), answer.arguments
                 operation = tool.operation(params)
                 again = await door.decide(context, tool.name, operation)
                 decision = again if again.verdict is Verdict.DENY else decision
+                await door.bind(answer, operation)
+            else:
+                hold_to(answer, tool.name, operation, arguments)
         if decision.verdict is Verdict.DENY:
             await door.record(context, tool.name, operation, decision, arguments, outcome="refused")
         return await self._run(tool, params, arguments, operation, decision, key=f"call:{call_id}")
@@ -311,20 +327,20 @@ class Calls:
 
         async def act() -> Json:
             if denied:
-                return _failed(Refused(f"{tool.name}: {decision.reason}"))
+                return failure(Refused(f"{tool.name}: {decision.reason}"))
             elapsed = stopwatch()
             try:
                 found = await tool.run(call, params)
             except Uncertain:
                 raise  # nobody can know whether it happened: the step stays open until a person has said
             except TawnyError as error:
-                kept = _failed(error, door.redact)
+                kept = failure(error, door.redact)
                 await door.record(
                     context, tool.name, operation, decision, arguments, outcome=error.code, seconds=elapsed()
                 )
                 return kept
             except Exception as error:  # noqa: BLE001 - a tool is a stranger's code; its failure is a result
-                kept = _failed(PermanentError(f"{tool.name}: {type(error).__name__}: {error}"), door.redact)
+                kept = failure(PermanentError(f"{tool.name}: {type(error).__name__}: {error}"), door.redact)
                 await door.record(
                     context, tool.name, operation, decision, arguments, outcome="error", seconds=elapsed()
                 )
@@ -346,7 +362,7 @@ class Calls:
             return {"value": await self._fit(found, key)}
 
         kept_effect = Effect.PURE if denied else effect
-        return _opened(await context.step(key, act, input=arguments, effect=kept_effect, name=tool.name))
+        return opened(await context.step(key, act, input=arguments, effect=kept_effect, name=tool.name))
 
     async def _fit(self, found: Json, key: str) -> Json:
         if size(found) <= self._most:
@@ -391,7 +407,7 @@ class Calls:
                 self._context.add_origin(read)
         elif tool.reads_untrusted and not is_inert(result):
             targets = tool.operation(params).targets
-            what = f"{tool.name} {_where(targets[0])}" if targets else tool.name
+            what = f"{tool.name} {where(targets[0])}" if targets else tool.name
             self._context.add_origin(read_from(what))
         if tool.reads_private:
             self._context.add_origin(read_from(f"private data by {tool.name}", trust=OWNER, private=True))
@@ -409,74 +425,3 @@ def _checked(tool: Tool, arguments: Arguments, *, edited: bool = False) -> Any:
 
 async def _never() -> Json:
     raise AssertionError("a recorded step does not run again")
-
-
-def _failed(error: TawnyError, redact: Callable[[str], str] = redact) -> Json:
-    """A failure as a record: what failed once must not run again by itself when the run starts over."""
-    return {
-        "failed": {
-            "refused": isinstance(error, Refused),
-            "code": error.code,
-            "message": redact(error.message),
-            "hint": redact(error.hint),
-        }
-    }
-
-
-def _opened(kept: Json) -> Json:
-    failed = kept.get("failed")
-    if failed is None:
-        return kept["value"]
-    kind = Refused if failed["refused"] else PermanentError
-    raise kind(failed["message"], hint=failed["hint"], code=failed["code"])
-
-
-def _said_no(tool: str, answer: Answer) -> str:
-    if answer.status == "expired":
-        return f"{tool}: nobody answered in time, so it was not done"
-    note = f": {answer.note}" if answer.note else ""
-    return f"{tool}: {answer.answered_by or 'a person'} said no{note}"
-
-
-def _warned(result: Json) -> Json:
-    note = "You have made this very call several times with the same outcome. Do something else, or finish."
-    if isinstance(result, dict):
-        return {**cast(dict[str, Json], result), "warning": note}
-    return f"{as_text(result)}\n\n[{note}]"
-
-
-def _asker(origin: Origin) -> tuple[str, ...]:
-    """Who set the run going, by the channel's own immutable id; nobody where nobody can tell."""
-    channel, sender = origin.detail.get("channel"), origin.detail.get("sender")
-    if not (isinstance(channel, str) and isinstance(sender, str) and channel and sender):
-        return ()
-    return (f"{channel}:{sender}",)
-
-
-def _where(target: str) -> str:
-    """A target without what may be secret in it: a link's host alone."""
-    return host_and_path(target)[0] if "://" in target else target[:200]
-
-
-def _tell(tx: Tx, context: Context, tool: str, operation: Operation, *, key: str) -> None:
-    """Level 3 is told afterwards: where the work was asked for; of a chat's own turn, in the inbox."""
-    task = context.task
-    reached = ", ".join(
-        dict.fromkeys([*operation.recipients, *(_where(target) for target in operation.targets)])
-    )
-    asked = task.origin.reply_to or next(iter(task.delivery.channels), "default")
-    outbox.put(
-        tx,
-        task_id=task.task_id,
-        transition=f"told:{key}",
-        target=asked if task.detached else "inbox",
-        message=Outgoing(
-            key="",
-            text=visible(
-                f"Done: {operation.name} ({tool}){f' to {reached}' if reached else ''}. Task: {task.title}"
-            ),
-            format="plain",
-            severity="low",
-        ),
-        severity="low",
-    )

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -12,21 +12,23 @@ import msgspec
 from tawny.clock import SECOND, parse_duration
 from tawny.domain import environment, shell
 from tawny.domain.commands import (
-    Binary,
     Entry,
     Mode,
     Request,
     Verdict,
+    bound,
     decide,
     fake_reminder,
     fingerprint,
     parse_entry,
     quoted,
+    runs_files,
 )
 from tawny.domain.origin import read_from
 from tawny.domain.tasks import Effect, Json, Origin
 from tawny.errors import InvalidInput, NotFound, Refused, TawnyError, Uncertain
 from tawny.sandbox.commands import Outcome
+from tawny.sandbox.identity import files_among, find_binary
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.place import Workplace, find_program
 from tawny.sandbox.processes import Note, Process, Processes, status_of
@@ -74,7 +76,10 @@ class AllowList:
     def entries(self) -> tuple[Entry, ...]:
         if self._entries is None:
             words = [parse_entry(text) for text in self._texts]
-            self._entries = tuple(Entry(one, find_binary(one[0], self._workspace)) for one in words)
+            self._entries = tuple(
+                Entry(one, find_binary(one[0], self._workspace), _files(one, self._workspace))
+                for one in words
+            )
         return self._entries
 
     def request(self, params: Exec, cwd: Path) -> Request:
@@ -87,24 +92,44 @@ class AllowList:
             raise InvalidInput("exec: give either command or argv")
         if params.argv:
             words: tuple[str, ...] | None = tuple(params.argv)
-            line, because = quoted(params.argv), ""
+            line, because, names = quoted(params.argv), "", ()
             if any("\0" in word for word in params.argv) or not params.argv[0]:
                 raise InvalidInput("exec: argv has an empty program or a NUL in it")
         else:
             read = shell.parse(params.command)
-            line, words, because = params.command, read.words, read.because
-        binary = find_binary(words[0], cwd) if words else None
-        return Request(line=line, words=words, because=because, binary=binary, env=params.env)
+            line, words, because, names = params.command, read.words, read.because, read.programs
+        if words:
+            return Request(
+                line=line,
+                words=words,
+                because=because,
+                binary=find_binary(words[0], cwd),
+                files=_files(words, cwd),
+                env=params.env,
+            )
+        commands = shell.commands_in(line)
+        found = (find_binary(name, cwd) for name in (_shell_words()[0], *names))
+        return Request(
+            line=line,
+            words=None,
+            because=because,
+            others=tuple(binary for binary in found if binary is not None),
+            files=tuple(sorted({file for each in commands for file in files_among(map(_bare, each), cwd)})),
+            env=params.env,
+        )
 
 
-def find_binary(name: str, cwd: Path) -> Binary | None:
-    """The program behind a name as it is on the disk now."""
-    try:
-        path = os.path.realpath(find_program(name, cwd))
-        status = os.stat(path)
-    except (NotFound, OSError):
-        return None
-    return Binary(path, status.st_dev, status.st_ino)
+def _files(words: Sequence[str], cwd: Path) -> tuple[tuple[str, str], ...]:
+    """What an interpreter among programs is given to run; the file a plain program reads is its own matter."""
+    return files_among(words[1:], cwd) if runs_files(words) else ()
+
+
+def _bare(word: str) -> str:
+    return word.strip("'\"")
+
+
+def _shell_words() -> tuple[str, ...]:
+    return next(words for words in _SHELLS if os.path.exists(words[0]))
 
 
 def exec_tool(
@@ -123,7 +148,13 @@ def exec_tool(
             raise Refused(f"exec: {decision.reason}", hint="see [exec] in config.toml")
         if decision.verdict is Verdict.RUN:
             return Operation(name="exec.allowed", operation="execute", level=CHANGE, text=(request.line,))
-        return Operation(name="exec.run", operation="execute", level=SENSITIVE, text=(request.line,))
+        return Operation(
+            name="exec.run",
+            operation="execute",
+            level=SENSITIVE,
+            text=(request.line,),
+            bound=bound(request),
+        )
 
     async def run(call: ToolContext, params: Exec) -> Json:
         where = place()
@@ -199,8 +230,7 @@ def _order(params: Exec, request: Request, place: Workplace, *, task_id: str, li
     if request.words is not None:
         argv = (find_program(request.words[0], cwd), *request.words[1:])
     else:
-        shell_words = next(words for words in _SHELLS if os.path.exists(words[0]))
-        argv = (*shell_words, request.line)
+        argv = (*_shell_words(), request.line)
     try:
         seconds = parse_duration(params.timeout) / SECOND
     except ValueError as error:

@@ -28,7 +28,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `name` is such as `mail.send` or `file.delete`; `operation` the verb rules compare (`read create update send
     pay delete authorise execute`); `targets` are the addresses, URLs or paths it touches, `recipients` the people.
     `text` is what goes out in words (addresses in it count as targets), `subjects` the titles of what is made.
-    `level` may only raise what the table in `domain/permissions.py` says.
+    `level` may only raise what the table in `domain/permissions.py` says. `bound` is what a yes to the call holds for
+    beside its arguments: the programs and files it would run, with their hashes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     text: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     channel: str | None = None
+    bound: tuple[str, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

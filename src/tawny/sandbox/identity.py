@@ -1,0 +1,63 @@
+"""What a program or a file is right now: where it really lies, and its content's hash."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tawny.domain.commands import Binary
+from tawny.errors import NotFound
+from tawny.sandbox.place import find_program
+
+_MOST_FILES = 64
+_LARGEST = 256 * 1024 * 1024
+_SETTLED = 2_000_000_000
+"""Nanoseconds after which a changed file's times have certainly moved on: before that nothing is remembered of it."""
+
+_known: dict[tuple[str, int, int, int, int, int], str] = {}
+
+
+def find_binary(name: str, cwd: Path) -> Binary | None:
+    """The program behind a name as it is on the disk now."""
+    try:
+        path = os.path.realpath(find_program(name, cwd))
+        status = os.stat(path)
+    except (NotFound, OSError):
+        return None
+    return Binary(path, status.st_dev, status.st_ino, digest(path))
+
+
+def files_among(words: Iterable[str], cwd: Path) -> tuple[tuple[str, str], ...]:
+    """The files that the words name, as they are or behind an option's `=`, each with its hash."""
+    found: dict[str, str] = {}
+    for word in words:
+        for name in (word, word.partition("=")[2]):
+            if name and "\0" not in name and len(found) < _MOST_FILES:
+                path = os.path.realpath(cwd / name)
+                if os.path.isfile(path):
+                    found[path] = digest(path)
+    return tuple(sorted(found.items()))
+
+
+def digest(path: str) -> str:
+    """SHA-256 of the file's content; of one that is too large or cannot be read, what the disk says of it."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    key = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if key in _known:
+        return _known[key]
+    try:
+        if status.st_size > _LARGEST:
+            raise OSError
+        with open(path, "rb") as file:
+            made = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return "unread:" + hashlib.sha256(repr(key).encode()).hexdigest()
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
+        if len(_known) > 1000:
+            _known.clear()
+        _known[key] = made
+    return made

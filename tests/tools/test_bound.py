@@ -1,0 +1,134 @@
+"""A yes holds for the program and the files that were there when it was given, not for what takes their name."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tools.test_exec import Shop, pytestmark
+
+from tawny.config import Home
+from tawny.domain.commands import Mode
+from tawny.sandbox.identity import digest, files_among, find_binary
+
+__all__ = ["pytestmark"]
+
+
+@pytest.fixture
+async def shop(home: Home) -> AsyncGenerator[Shop]:
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        shop.mode = Mode.ASK
+        yield await shop.open()
+
+
+def script(shop: Shop, name: str, text: str) -> Path:
+    place = shop.home.workspace / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    place.chmod(0o755)
+    return place
+
+
+async def always(shop: Shop, **call: Any) -> Any:
+    assert await shop.call("exec", **call) == "asked"
+    return (await shop.runs.answer(always=True)).result["results"][0]
+
+
+FIRST, SECOND = "#!/bin/sh\necho first\n", "#!/bin/sh\necho SECOND\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ({"command": "./tool"}, "tool"),
+        ({"argv": ["./tool", "x"]}, "tool"),
+        ({"command": "sh tool"}, "tool"),
+        ({"command": "env A=1 ./tool"}, "tool"),
+        ({"command": "echo go && ./tool"}, "tool"),
+        ({"command": "echo go | sh ./tool"}, "tool"),
+        ({"command": "sh 'a tool' | cat"}, "a tool"),
+        ({"command": "sh ../tool", "workdir": "deep"}, "tool"),
+    ],
+)
+async def test_a_standing_yes_is_for_the_content_that_was_there(
+    shop: Shop, call: dict[str, Any], name: str
+) -> None:
+    (shop.home.workspace / "deep").mkdir(parents=True)
+    place = script(shop, name, FIRST)
+    assert "first" in (await always(shop, **call))["output"]
+    assert "first" in (await shop.call("exec", **call))["output"]
+    # In place: the same inode, another content.
+    place.write_text(SECOND)
+    assert await shop.call("exec", **call) == "asked"
+
+
+async def test_a_standing_yes_sees_through_a_link_to_the_program(shop: Shop) -> None:
+    script(shop, "one", FIRST)
+    script(shop, "two", SECOND)
+    link = shop.home.workspace / "tool"
+    link.symlink_to("one")
+    assert "first" in (await always(shop, command="./tool"))["output"]
+    link.unlink()
+    link.symlink_to("two")
+    assert await shop.call("exec", command="./tool") == "asked"
+
+
+async def test_a_copy_of_the_same_content_in_the_same_place_needs_no_second_yes(shop: Shop) -> None:
+    place = script(shop, "tool", FIRST)
+    await always(shop, command="./tool")
+    place.unlink()
+    script(shop, "tool", FIRST)
+    assert "first" in (await shop.call("exec", command="./tool"))["output"]
+
+
+async def test_what_is_exchanged_between_the_question_and_the_yes_is_not_run(shop: Shop) -> None:
+    place = script(shop, "tool", FIRST)
+    assert await shop.call("exec", command="./tool") == "asked"
+    place.write_text(SECOND)
+    refusal = (await shop.runs.answer()).result["results"][0]
+    assert refusal.startswith("changed: exec: a program or file it names has changed")
+
+
+async def test_the_question_says_what_a_yes_holds_for(shop: Shop) -> None:
+    place = script(shop, "tool", FIRST)
+    assert await shop.call("exec", command="sh tool") == "asked"
+    [approval] = await shop.runs.pending()
+    assert f"a yes holds for {find_binary('sh', place.parent).path} (sha256:" in approval.reason  # pyright: ignore[reportOptionalMemberAccess]
+    assert f"{place} (sha256:{digest(str(place))[:16]})" in approval.reason
+
+
+async def test_always_with_edited_arguments_holds_for_what_those_name(shop: Shop) -> None:
+    script(shop, "tool", FIRST)
+    other = script(shop, "other", SECOND)
+    assert await shop.call("exec", command="./tool") == "asked"
+    edited = await shop.runs.answer(always=True, arguments={"command": "./other"})
+    assert "SECOND" in edited.result["results"][0]["output"]  # pyright: ignore[reportOptionalSubscript]
+    assert "SECOND" in (await shop.call("exec", command="./other"))["output"]
+    assert await shop.call("exec", command="./tool") == "asked"
+    await shop.runs.answer("denied")
+    other.write_text(FIRST)
+    assert await shop.call("exec", command="./other") == "asked"
+
+
+async def test_an_allowed_script_that_was_rewritten_in_place_asks(home: Home) -> None:
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        tool, build = script(shop, "tool", FIRST), script(shop, "build.sh", FIRST)
+        shop.mode, shop.allow = Mode.ASK, (f"{tool} x", "sh build.sh")
+        await shop.open()
+        assert "first" in (await shop.call("exec", argv=[str(tool), "x"]))["output"]
+        assert "first" in (await shop.call("exec", command="sh build.sh"))["output"]
+        tool.write_text(SECOND)
+        assert await shop.call("exec", argv=[str(tool), "x"]) == "asked"
+        await shop.runs.answer("denied")
+        build.write_text(SECOND)
+        assert await shop.call("exec", command="sh build.sh") == "asked"
+
+
+def test_files_are_found_behind_an_option_and_not_in_the_air(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "d").mkdir()
+    found = files_among(["--from=a", "a", "d", "nothing", "", "\0"], tmp_path)
+    assert found == ((str(tmp_path / "a"), digest(str(tmp_path / "a"))),)
