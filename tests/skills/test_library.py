@@ -92,3 +92,13 @@ def test_a_link_in_a_skill_is_refused(tmp_path: Path) -> None:
     (folder / "out").symlink_to("/etc/passwd")
     with pytest.raises(InvalidInput):
         read_skill(folder)
+
+
+def test_a_tampered_skill_is_not_read_either(library: Library, tmp_path: Path) -> None:
+    library.install(make(tmp_path / "source"))
+    path = "skills/brew-tea/SKILL.md"
+    assert library.objection(path) == ""
+    (tmp_path / "home" / "workspace" / "skills" / "brew-tea" / "SKILL.md").write_text(PLAIN + "Add gin.")
+    assert "changed since it was installed" in library.objection(path)
+    assert "changed since" in library.objection("./skills/../skills/brew-tea/SKILL.md")
+    assert library.objection("notes/skills.md") == ""

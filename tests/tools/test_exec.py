@@ -21,6 +21,7 @@ from tawny.engine.kinds import Kind
 from tawny.ledger import events, steps
 from tawny.sandbox.processes import Processes
 from tawny.sandbox.workshop import Workshop
+from tawny.skills.grants import Grants
 from tawny.tools.call import Door
 from tawny.tools.exec import AllowList, exec_tool
 from tawny.tools.process import process_tool
@@ -36,6 +37,7 @@ class Shop:
         self.stack = stack
         self.mode = Mode.FULL
         self.allow: tuple[str, ...] = ()
+        self.grants: Grants | None = None
         self.config = CONFIG
 
     async def open(self) -> "Shop":
@@ -46,7 +48,8 @@ class Shop:
         workshop = Workshop(self.home, self.config, SystemClock())
         self.processes: Processes = workshop.processes
         allowed = AllowList(self.mode, self.allow, self.home.workspace)
-        tools = [exec_tool(self.processes, lambda: workshop.place, allowed), process_tool(self.processes)]
+        run = exec_tool(self.processes, lambda: workshop.place, allowed, grants=self.grants)
+        tools = [run, process_tool(self.processes)]
         self.door = Door({tool.name: tool for tool in tools}, self.app.ledger)
         self.engine = Engine(self.app, SystemClock())
         self.runs = Runs(self.engine, World(), self.door)

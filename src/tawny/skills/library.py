@@ -1,8 +1,9 @@
 """The skills of a home: the owner's own in the workspace, those installed (pinned by their hash), those bundled."""
 
 import json
+import posixpath
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -61,6 +62,15 @@ class Library:
             if shelved.name == name:
                 return shelved
         raise NotFound(f"there is no skill {name!r}", hint="'tawny skills list' shows what there is")
+
+    def objection(self, path: str) -> str:
+        """Why a path of the workspace is not to be read: it is of a skill that has changed since it was installed."""
+        parts = PurePosixPath(posixpath.normpath(path)).parts
+        folder = self._workspace / parts[1] if len(parts) > 2 and parts[0] == "skills" else None
+        if folder is None or not (pins := self._pins()) or not folder.is_dir():
+            return ""
+        shelved = self._look(folder, pins, is_own=True)
+        return shelved.reason if folder.name in pins and shelved.skill is None else ""
 
     def install(self, source: Path, *, accept: bool = False) -> Skill:
         """Copy a skill into the workspace and pin its hash.

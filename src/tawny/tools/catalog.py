@@ -14,6 +14,8 @@ from tawny.sandbox.paths import Root
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import secret_filler
+from tawny.skills.grants import Grants
+from tawny.skills.library import Library
 from tawny.sources.markup import text_of
 from tawny.sources.shelf import Shelf
 from tawny.tools.automations import automations_tool
@@ -61,15 +63,23 @@ def bundled_tools(
     workshop = workshop or Workshop(home, config, clock)
     allowed = AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)
 
+    library = Library(home.root, home.workspace)
+
     async def document(path: Path) -> str:
         return await shelf.document(path)
 
     tools = [
         tasks_tool(ledger, kinds, limits, allowed=lambda kind: kind not in _GUARDED),
         automations_tool(ledger, kinds, zone),
-        exec_tool(workshop.processes, lambda: workshop.place, allowed, limits=workshop.limits),
+        exec_tool(
+            workshop.processes,
+            lambda: workshop.place,
+            allowed,
+            limits=workshop.limits,
+            grants=Grants(home.root, home.workspace, library),
+        ),
         process_tool(workshop.processes),
-        *file_tools(home.workspace, document),
+        *file_tools(home.workspace, document, objection=library.objection),
         *memory_tools(notes_of(home), clock, zone),
         *web_tools(way_out.egress, _page_text, Searching(config.search.url)),
         message_tool(ledger, channels),

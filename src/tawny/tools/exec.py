@@ -32,6 +32,7 @@ from tawny.sandbox.identity import files_among, find_binary
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.place import Workplace, find_program
 from tawny.sandbox.processes import Note, Process, Processes, status_of
+from tawny.skills.grants import Grants, Leave
 from tawny.tools.registry import CHANGE, SENSITIVE, Operation, Tool, ToolContext
 
 _TIMEOUT = "30m"
@@ -133,17 +134,29 @@ def _shell_words() -> tuple[str, ...]:
 
 
 def exec_tool(
-    processes: Processes, place: Callable[[], Workplace], allowed: AllowList, *, limits: Limits | None = None
+    processes: Processes,
+    place: Callable[[], Workplace],
+    allowed: AllowList,
+    *,
+    limits: Limits | None = None,
+    grants: Grants | None = None,
 ) -> Tool:
-    """The tool, with its sandbox and the owner's allow-list."""
+    """The tool, with its sandbox, the owner's allow-list, and what was granted to skills."""
+
+    def leave_of(request: Request, cwd: Path) -> Leave | None:
+        return None if grants is None else grants.leave(request.words, request.line, cwd)
 
     def operation(params: Exec) -> Operation:
         environment.check(params.env)
-        request = allowed.request(params, _folder(place(), params))
+        cwd = _folder(place(), params)
+        request = allowed.request(params, cwd)
         hint = fake_reminder(request.line, background=params.background)
         if hint is not None:
             raise Refused(hint, code="use_automations")
         decision = decide(allowed.mode, allowed.entries, request)
+        leave = leave_of(request, cwd)
+        if leave is not None and leave.runs and not params.env and allowed.mode is not Mode.DENY:
+            return Operation(name="exec.allowed", operation="execute", level=CHANGE, text=(request.line,))
         if decision.verdict is Verdict.REFUSE:
             raise Refused(f"exec: {decision.reason}", hint="see [exec] in config.toml")
         if decision.verdict is Verdict.RUN:
@@ -161,6 +174,8 @@ def exec_tool(
         cwd = _folder(where, params)
         request = allowed.request(params, cwd)
         order = _order(params, request, where, task_id=call.run.task.task_id, limits=limits or Limits())
+        if (leave := leave_of(request, cwd)) is not None and not params.env:
+            order = msgspec.structs.replace(order, allow=(*order.allow, *leave.network))
         task = call.run.task
         note = Note(
             conversation=call.session or task.task_id,

@@ -9,6 +9,7 @@ import msgspec
 
 from tawny.clock import SECOND, iso
 from tawny.domain.tasks import Effect, Json
+from tawny.errors import Refused
 from tawny.sandbox.paths import Root
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
 
@@ -42,12 +43,16 @@ class ListFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str = "."
 
 
-def file_tools(workspace: Path, text_of: Text) -> list[Tool]:
-    """The three tools, on one workspace."""
+def file_tools(
+    workspace: Path, text_of: Text, *, objection: Callable[[str], str] = lambda _path: ""
+) -> list[Tool]:
+    """The three tools, on one workspace. `objection` tells why a path is not to be read, if it is not."""
     root = Root(workspace)
 
     async def read(scope: ToolContext, params: ReadFile) -> Json:
         del scope
+        if reason := await asyncio.to_thread(objection, params.path):
+            raise Refused(f"{params.path} is not to be read: {reason}")
         if PurePosixPath(params.path).suffix.lower() in _DOCUMENTS:
             root.stat(params.path)
             text = await text_of(root.path / params.path)
