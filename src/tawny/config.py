@@ -161,10 +161,14 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Background(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What always goes to the background: `rules` in plain words, and bounds the tools check by themselves."""
+    """What always goes to the background: `rules` in plain words for the model, and bounds that hold by themselves.
+
+    A chat's turn goes on in the background, and says so at once, when it wants more than `max_steps` calls of tools or
+    when more than `max_bytes` are attached to the message.
+    """
 
     rules: tuple[str, ...] = ("a report over more than 7 days",)
-    max_steps: Count = 8
+    max_steps: Count = 20
     max_bytes: Count = 1_000_000
 
 

@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
 from agent.conftest import Chat, OpenChat
-from tawny.config import Budgets, BudgetScope
+from tawny.config import Background, Budgets, BudgetScope, Home
 from tawny.config import Chat as ChatConfig
 from tawny.domain.budgets import Use
+from tawny.domain.messages import Attachment, Inbound
 from tawny.domain.tasks import Status
 from tawny.engine import commands
 from tawny.ledger import automations, budgets, events, sessions, tasks
@@ -202,3 +204,83 @@ async def test_what_the_session_has_read_counts_for_its_next_turn(chat: OpenChat
         assert task.status is Status.WAITING
         assert task.waiting_for is not None
         assert task.waiting_for.kind == "approval"
+
+
+def quick_tool() -> Tool:
+    async def run(scope: ToolContext, params: Nothing) -> str:
+        return "looked"
+
+    return Tool(
+        name="look",
+        description="looks",
+        params=Nothing,
+        operation=lambda _params: Operation(name="file.read", operation="read", level=READ),
+        run=run,
+    )
+
+
+async def test_more_steps_than_a_chat_waits_for_go_on_in_the_background(chat: OpenChat) -> None:
+    script = ScriptedModel([[Call("look"), Call("look")], [Call("look"), Call("look")], "all looked at"])
+    async with chat(script, background=Background(max_steps=3)) as talk:
+        talk.app.agency.door.tools["look"] = quick_tool()  # type: ignore[index]
+        acknowledged = await talk.say("look at everything")
+        assert acknowledged.status == "running"
+        assert "it takes more than 3 steps" in acknowledged.text
+        task = await talk.until(acknowledged.run_id, Status.SUCCEEDED)
+        assert task.detached
+
+        async def told() -> bool:
+            return "all looked at" in await texts(talk)
+
+        await talk.wait_for(told)
+
+
+async def test_as_many_steps_as_a_chat_waits_for_stay_in_it(chat: OpenChat) -> None:
+    script = ScriptedModel([[Call("look"), Call("look"), Call("look")], "all looked at"])
+    async with chat(script, background=Background(max_steps=3)) as talk:
+        talk.app.agency.door.tools["look"] = quick_tool()  # type: ignore[index]
+        assert (await talk.say("look at everything")).text == "all looked at"
+
+
+@pytest.mark.parametrize(("size", "goes"), [(2001, True), (2000, False)])
+async def test_what_comes_with_a_big_file_goes_to_the_background(
+    chat: OpenChat, home: Home, size: int, goes: bool
+) -> None:
+    home.prepare()
+    (home.root / "inbox").mkdir()
+    (home.root / "inbox" / "big.txt").write_bytes(b"x" * size)
+    async with chat(ScriptedModel(["it is all x"]), background=Background(max_bytes=2000)) as talk:
+        received = await talk.app.agency.inbox.receive(
+            Inbound(
+                channel="http",
+                event_id="one",
+                sender="owner",
+                text="sum this up",
+                attachments=(Attachment("big.txt", path="inbox/big.txt"),),
+            ),
+            session="main",
+        )
+        assert received.run_id is not None
+        task = await talk.until(received.run_id, Status.SUCCEEDED)
+        assert task.detached is goes
+
+        async def told() -> bool:
+            return "it is all x" in await texts(talk)
+
+        await talk.wait_for(told)
+        acknowledged = [
+            text for text in await texts(talk) if "are attached), so I go on in the background" in text
+        ]
+        assert len(acknowledged) == goes
+
+
+async def test_the_model_is_told_the_bounds_too(chat: OpenChat) -> None:
+    script = ScriptedModel(["hello"])
+    async with chat(
+        script, background=Background(rules=("tax returns",), max_steps=7, max_bytes=300_000)
+    ) as talk:
+        await talk.say("hi")
+    told = str(script.asked[0][-1].instructions)
+    assert "tax returns" in told
+    assert "more than 7 tool calls" in told
+    assert "more than 0.3 MB" in told

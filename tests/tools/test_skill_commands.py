@@ -41,6 +41,10 @@ async def shop(home: Home) -> AsyncGenerator[Shop]:
         yield await shop.open()
 
 
+def rewrite(file: Path) -> None:
+    file.write_text("echo coffee")
+
+
 async def test_without_a_grant_the_door_refuses(shop: Shop) -> None:
     result = await shop.call("exec", command="sh skills/brew-tea/run.sh")
     assert "no leave to run anything" in str(result)
@@ -55,5 +59,5 @@ async def test_a_grant_runs_the_skill_and_opens_its_hosts_to_it_alone(shop: Shop
     assert "kettle.invalid cannot be resolved" in result["output"]
     assert [line.partition(" ")[0] for line in result["networkRefused"]] == ["other.invalid:80"]
     assert "allowlist" in str(await shop.call("exec", command="sh -c 'echo hi' skills/brew-tea/run.sh"))
-    Path(home.workspace / "skills" / "brew-tea" / "run.sh").write_text("echo coffee")
+    rewrite(home.workspace / "skills" / "brew-tea" / "run.sh")
     assert "no leave" in str(await shop.call("exec", command="sh skills/brew-tea/run.sh"))

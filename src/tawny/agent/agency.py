@@ -119,6 +119,7 @@ class Agency:
                     workspace_for=self.workspace,
                     settings=self.settings,
                     keeper=self._keeper,
+                    root=self._home.root,
                     skills=self._skills,
                 )
                 _settle_memory()

@@ -3,6 +3,7 @@
 from zoneinfo import ZoneInfo
 
 from tawny.agent.prompt import Piece, Workspace, pieces
+from tawny.agent.settings import background_rules
 from tawny.clock import to_datetime
 from tawny.config import Config, Home, owner_zone
 from tawny.ledger import sessions
@@ -27,7 +28,7 @@ def context_of(tx: Tx, home: Home, config: Config, key: str) -> tuple[list[Piece
         time=now.strftime("%H:%M"),
         zone=zone,
         workspace=Workspace(root),
-        rules=config.background.rules,
+        rules=background_rules(config.background),
         summary=session.summary,
         notes=[note.text for note in sessions.notes(tx, key, "")],
         helper=session.depth > 0,

@@ -74,6 +74,7 @@ def _text(answer: ModelResponse) -> str:
 
 async def _make(run: Run, toolset: Toolset, calls: list[ToolCallPart]) -> tuple[list[ModelRequestPart], bool]:
     """Make the calls of one answer; the parts that answer them, in order, and whether there was no sense in any."""
+    run.announce(len(calls))
     results: dict[int, ToolReturnPart] = {}
     said: list[str] = []
     sound: list[tuple[int, ToolCallPart]] = []

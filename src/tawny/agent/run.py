@@ -60,6 +60,7 @@ class Run:
         bounds: Bounds,
         steer: Callable[[str], Awaitable[list[str]]],
         around_tool: Callable[[str], Callable[[], None]],
+        wants: Callable[[int], None],
     ) -> None:
         self.ctx = ctx
         self.run_id = ctx.task.task_id
@@ -77,6 +78,7 @@ class Run:
         self._bounds = bounds
         self._steer = steer
         self._around_tool = around_tool
+        self._wants = wants
 
     def again(self, bounds: Bounds) -> None:
         """Begin from the first model call once more; what is journaled comes from the journal."""
@@ -137,6 +139,10 @@ class Run:
             return events.get()
 
     # --- tool calls
+
+    def announce(self, calls: int) -> None:
+        """Say how many more calls are about to be made."""
+        self._wants(self.tool_calls + calls)
 
     async def tool_call(self, name: str, arguments: dict[str, Any], *, call_id: str) -> tuple[str, list[str]]:
         """One tool call through the door: what the model gets to read, and what was said to it meanwhile."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from tawny.clock import SECOND, parse_duration
-from tawny.config import Config, owner_zone
+from tawny.config import Background, Config, owner_zone
 from tawny.domain.sessions import DROPS, MODES, SCOPES, Queueing
 from tawny.errors import ConfigError
 
@@ -18,6 +18,8 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     turn_model_calls: int = 50
     turn_tool_calls: int = 100
     background_rules: tuple[str, ...] = ()
+    max_steps: int = 20
+    max_bytes: int = 1_000_000
     scope: str = "main"
     links: dict[str, tuple[str, ...]] = {}
     queueing: Queueing = Queueing()
@@ -44,7 +46,9 @@ def turn_settings(config: Config) -> TurnSettings:
         context_tokens=chat.context_tokens,
         turn_model_calls=config.budgets.turn.model_calls or 1_000_000,
         turn_tool_calls=config.budgets.turn.tool_calls or 1_000_000,
-        background_rules=config.background.rules,
+        background_rules=background_rules(config.background),
+        max_steps=config.background.max_steps,
+        max_bytes=config.background.max_bytes,
         scope=chat.scope,
         links=chat.links,
         queueing=Queueing(
@@ -54,6 +58,20 @@ def turn_settings(config: Config) -> TurnSettings:
             drop=chat.drop,
         ),
     )
+
+
+def background_rules(background: Background) -> tuple[str, ...]:
+    """What the model is told of `[background]`."""
+    return (
+        *background.rules,
+        f"work of more than {background.max_steps} tool calls, as far as you can tell beforehand",
+        f"files of more than {megabytes(background.max_bytes)}",
+    )
+
+
+def megabytes(size: int) -> str:
+    """Such as `1 MB` or `0.3 MB`."""
+    return f"{size / 1_000_000:.2g} MB" if size < 10_000_000 else f"{size / 1_000_000:.0f} MB"
 
 
 def _seconds(name: str, value: str) -> float:

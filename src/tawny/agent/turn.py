@@ -3,6 +3,8 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,7 +17,7 @@ from tawny.agent.exchange import converse
 from tawny.agent.live import Delta, Live, Reply
 from tawny.agent.prompt import Piece, Workspace, pieces, render
 from tawny.agent.run import Bounds, Ended, Run, is_overflow
-from tawny.agent.settings import TurnSettings
+from tawny.agent.settings import TurnSettings, megabytes
 from tawny.agent.toolbox import Toolbox
 from tawny.clock import to_datetime
 from tawny.domain.addresses import Address
@@ -57,6 +59,7 @@ class _Opening(msgspec.Struct, frozen=True):
     fresh: list[Entry]
     own: list[Entry]
     notes: list[Note]
+    attached: list[str]
 
 
 class _Held(msgspec.Struct):
@@ -89,6 +92,7 @@ class Turns:
         workspace_for: Callable[[str], Workspace],
         settings: TurnSettings,
         keeper: Keeper,
+        root: Path,
         skills: Callable[[str], list[str]] = lambda _agent: [],
     ) -> None:
         self._ledger = ledger
@@ -99,6 +103,7 @@ class Turns:
         self._workspace_for = workspace_for
         self._settings = settings
         self._keeper = keeper
+        self._root = root
         self._skills = skills
         self._zone = ZoneInfo(settings.zone)
         self._toolbox = Toolbox(door.tools)
@@ -114,7 +119,15 @@ class Turns:
             opening = await self._ledger.read(lambda tx: self._open(tx, request.session, run_id))
         session = opening.session
         assert session is not None
-        turn = _Turn(self._ledger, self._live, ctx, request=request, session=session, notes=opening.notes)
+        turn = _Turn(
+            self._ledger,
+            self._live,
+            ctx,
+            request=request,
+            session=session,
+            notes=opening.notes,
+            attached=opening.attached,
+        )
         if opening.own and not turn.handed_over:
             # Everything was said and recorded; only the end of the task was not.
             return {"text": opening.own[-1].text, "session": request.session}
@@ -124,14 +137,14 @@ class Turns:
     def _open(self, tx: Tx, key: str, run_id: str) -> _Opening:
         session = sessions.find(tx, key)
         if session is None:
-            return _Opening(None, [], [], [])
+            return _Opening(None, [], [], [], [])
         held = self._held.get(key)
         after = session.starts_after
         if held is not None and held.starts_after == session.starts_after:
             after = held.last
         fresh = [entry for entry in sessions.entries(tx, key, after=after) if entry.run_id != run_id]
         own = sessions.of_run(tx, key, run_id)
-        return _Opening(session, fresh, own, sessions.notes(tx, key, run_id))
+        return _Opening(session, fresh, own, sessions.notes(tx, key, run_id), _attached(tx, run_id))
 
     def _take_in(self, session: Session, fresh: list[Entry]) -> _Held:
         held = self._held.pop(session.session, None)
@@ -155,6 +168,11 @@ class Turns:
         if (before := remembered(turn.session.settings.get("read"))) is not None:
             # Also a scheduled turn answers with this session's history before it.
             ctx.add_origin(before)
+        if (
+            turn.attached
+            and (size := await asyncio.to_thread(self._size, turn.attached)) > self._settings.max_bytes
+        ):
+            turn.hand_over(f"{megabytes(size)} are attached")
         router = self._router_for(request.model or str(turn.session.settings.get("model") or ""))
         names = frozenset(self._tools if request.tools is None else request.tools)
         bounds = Bounds(
@@ -174,6 +192,7 @@ class Turns:
             bounds=bounds,
             steer=turn.steer,
             around_tool=lambda name: turn.watch(name, self._settings.yield_after),
+            wants=lambda calls: turn.bound(calls, self._settings.max_steps),
         )
         try:
             text, messages = await self._converse(names, run, request=request, turn=turn, bounds=bounds)
@@ -195,6 +214,11 @@ class Turns:
         entries[-1] = msgspec.structs.replace(entries[-1], task_ids=turn.task_ids)
         turn.finish(entries, text)
         return result
+
+    def _size(self, files: list[str]) -> int:
+        """Bytes of files in the home; of what is gone, none."""
+        paths = [self._root / name for name in files]
+        return sum(path.stat().st_size for path in paths if path.is_file())
 
     async def _converse(
         self,
@@ -292,7 +316,9 @@ class _Turn:
         request: Request,
         session: Session,
         notes: list[Note],
+        attached: list[str],
     ) -> None:
+        self.attached = attached
         self.session = session
         self.notes = notes
         self.held = _Held(session.starts_after, session.starts_after, [], [])
@@ -327,16 +353,22 @@ class _Turn:
         """Hand the turn over to the background if the tool is not done after `seconds`; call the result when it is."""
         if not self._request.chat or self.handed_over:
             return lambda: None
-        handle = asyncio.get_running_loop().call_later(seconds, self._hand_over, tool)
+        handle = asyncio.get_running_loop().call_later(seconds, self.hand_over, f"{tool} is still at work")
         return handle.cancel
 
-    def _hand_over(self, tool: str) -> None:
-        if self.handed_over:
+    def bound(self, calls: int, most: int) -> None:
+        """Hand the turn over if it wants more than `most` calls of tools in all."""
+        if calls > most:
+            self.hand_over(f"it takes more than {most} steps")
+
+    def hand_over(self, why: str) -> None:
+        """Go on in the background: acknowledged at once, the chat is free, the result is delivered as a task's."""
+        if self.handed_over or not self._request.chat:
             return
         self.handed_over = True
         title = " ".join(self._request.text.split())[:60]
         said = (
-            f'This takes longer ({tool} is still at work), so I go on in the background as "{title}"'
+            f'This takes longer ({why}), so I go on in the background as "{title}"'
             f" ({self._run_id}) and tell you here when it is done. Ask me anything meanwhile."
         )
         user = Entry(role="user", text=self._request.text, message=sessions.user_message(self._request.text))
@@ -425,6 +457,13 @@ class _Turn:
                     task_ids=list(task_ids),
                 )
             )
+
+
+def _attached(tx: Tx, run_id: str) -> list[str]:
+    """The files that came with a turn's message, by their paths in the home."""
+    kept = sessions.input_of(tx, run_id)
+    files: Any = (kept.detail.get("attachments") if kept is not None else None) or []
+    return [str(one["path"]) for one in files if one.get("path")]
 
 
 def _take_queued(tx: Tx, session: str, run_id: str) -> list[str]:
