@@ -6,6 +6,9 @@ import threading
 from tawny.clock import Instant
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+# Two characters at a time: an id is made for every row.
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 _RANDOM_BITS = 80
 _MASK = (1 << _RANDOM_BITS) - 1
 
@@ -36,7 +39,7 @@ _sequence = _Sequence()
 def new_id(prefix: str, now: Instant) -> str:
     """A new id such as `task_01jd8x…`: ids made later sort later (26 characters of Crockford base 32)."""
     number = _sequence.next(now)
-    return f"{prefix}_{''.join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))}"
+    return f"{prefix}_{''.join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])}"
 
 
 def secret_token() -> str:

@@ -4,10 +4,11 @@ import base64
 import json
 import logging
 import logging.handlers
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 _MAX_BYTES = 10 * 1024 * 1024
@@ -16,36 +17,103 @@ _KEEP = 5
 
 _LEAST = 6
 """A shorter secret is no secret, and would tear holes into every text."""
+_MANY = 24
+"""From so many forms on, one pass of an automaton is cheaper than a look for each."""
 REDACTED = "[redacted]"
+
+
+class _Known:
+    """The secrets known at one time: their forms, the longest first, and a quick way to tell that a text has none."""
+
+    __slots__ = ("_pattern", "forms", "shortest")
+
+    def __init__(self, forms: tuple[str, ...], *, compiled: bool) -> None:
+        self.forms = forms
+        self.shortest = min(map(len, forms), default=0)
+        self._pattern = _compile(forms) if compiled and len(forms) > _MANY else None
+
+    def are_in(self, text: str) -> bool:
+        if self._pattern is not None:
+            try:
+                return self._pattern.search(text) is not None
+            except UnicodeEncodeError:
+                pass  # half a surrogate pair, which RE2 cannot read
+        for form in self.forms:  # noqa: SIM110 - a generator would cost more than the search
+            if form in text:
+                return True
+        return False
 
 
 class Redactor:
     """Takes every secret that was ever resolved in this process out of a text, also where it was encoded.
 
     There is one, `redact`, because a part that forgot to be given one would leak: logs, every write to the ledger,
-    and what a tool gives to a model pass it.
+    and what a tool gives to a model pass it. Hardly any text has a secret in it, so finding that out is what has to
+    be cheap: one look at all of a statement's values together, none at what is shorter than the shortest form.
     """
 
     def __init__(self) -> None:
-        self._forms: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self._secrets: set[str] = set()
+        self._compiled = False
+        self._known = _Known((), compiled=False)
 
     def learn(self, secret: str) -> None:
         """From now on this is not to be seen anywhere."""
-        for part in {secret.strip(), *secret.split("\n")}:
-            if len(part) >= _LEAST:
-                known = {*self._forms, *_forms(part)}
+        parts = {part for part in {secret.strip(), *secret.split("\n")} if len(part) >= _LEAST}
+        with self._lock:
+            fresh = parts - self._secrets
+            if fresh:
+                self._secrets |= fresh
+                known = {*self._known.forms}.union(*map(_forms, fresh))
                 # The longest first, so that no tail of one is left by another that it contains.
-                self._forms = tuple(sorted(known, key=len, reverse=True))
+                self._replace(tuple(sorted(known, key=len, reverse=True)))
+
+    def compile(self) -> None:
+        """Look for many secrets in one pass from now on; for a process that lives long, as it loads a library."""
+        with self._lock:
+            self._compiled = True
+            self._replace(self._known.forms)
 
     def forget(self) -> None:
         """Know none any more; for tests."""
-        self._forms = ()
+        with self._lock:
+            self._secrets.clear()
+            self._compiled = False
+            self._replace(())
+
+    def _replace(self, forms: tuple[str, ...]) -> None:
+        # One assignment: the ledger's writer reads it in a thread of its own.
+        self._known = _Known(forms, compiled=self._compiled)
 
     def __call__(self, text: str) -> str:
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, REDACTED)
+        known = self._known
+        if len(text) < known.shortest or not known.are_in(text):
+            return text
+        for form in known.forms:
+            text = text.replace(form, REDACTED)
         return text
+
+    def values(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values with every secret taken out of the texts among them: the same object where there is none."""
+        known = self._known
+        if not known.forms:
+            return values
+        shortest = known.shortest
+        texts = [value for value in values.values() if type(value) is str and len(value) >= shortest]
+        # What is in one of them is in the whole; what only the joints make up is in none and replaced nowhere.
+        if not texts or not known.are_in("\0".join(texts)):
+            return values
+        return {name: self(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def _compile(forms: tuple[str, ...]) -> Any:
+    import re2  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs] # only for a long life with many secrets
+
+    library = cast(Any, re2)
+    options = library.Options()
+    options.max_mem = 64 << 20
+    return library.compile("|".join(map(library.escape, forms)), options)
 
 
 def _forms(secret: str) -> set[str]:

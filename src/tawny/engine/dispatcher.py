@@ -137,14 +137,11 @@ class Dispatcher:
 
         def claim(tx: Tx) -> list[tuple[Task, dict[str, steps.Step]]]:
             claimed = queue.claim(tx, slots, worker=self._worker, lease_until=tx.now + LEASE)
-            return [(task, self._journal(tx, task)) for task in claimed]
+            known = steps.of_tasks(tx, [task.task_id for task in claimed])
+            return [(task, {step.key: step for step in known[task.task_id]}) for task in claimed]
 
         self.idle.clear()
         return await self._ledger.write(claim, urgent=True), not low
-
-    @staticmethod
-    def _journal(tx: Tx, task: Task) -> dict[str, steps.Step]:
-        return {step.key: step for step in steps.of_task(tx, task.task_id)}
 
     def _start(self, group: asyncio.TaskGroup, task: Task, journal: dict[str, steps.Step]) -> None:
         kind = self._kinds[task.kind]

@@ -8,11 +8,14 @@ import msgspec
 
 from tawny.clock import Instant, iso
 from tawny.ledger.database import Row, Tx
-from tawny.log import redact
 
 GENESIS = "0" * 64
 _BATCH = 1000
 _encode = msgspec.json.Encoder(order="sorted").encode
+_INSERT = (
+    "INSERT INTO audit (seq, time, actor, action, task_id, detail, usage, decision, hash, previous)"
+    " VALUES (:seq, :time, :actor, :action, :task_id, :detail, :usage, :decision, :hash, :previous)"
+)
 
 
 def append(
@@ -31,25 +34,24 @@ def append(
     """
     last, head = tx.numbers.take("audit")
     seq, previous = last + 1, head or GENESIS
-    row: dict[str, Any] = {
-        "seq": seq,
-        "time": tx.now,
-        "actor": redact(actor),
-        "action": action,
-        "task_id": task_id,
-        # Clean before the hash is taken: the row is stored clean.
-        "detail": redact(_encode(detail or {}).decode()),
-        "usage": None if usage is None else _encode(usage).decode(),
-        "decision": decision,
-        "previous": previous,
-    }
+    row = tx.append(
+        "audit",
+        _INSERT,
+        {
+            "seq": seq,
+            "time": tx.now,
+            "actor": actor,
+            "action": action,
+            "task_id": task_id,
+            "detail": _encode(detail or {}).decode(),
+            "usage": None if usage is None else _encode(usage).decode(),
+            "decision": decision,
+            "previous": previous,
+        },
+    )
+    # Over what will be stored, which is clean.
     row["hash"] = digest(row)
     tx.numbers.put("audit", seq, row["hash"])
-    tx.execute(
-        "INSERT INTO audit (seq, time, actor, action, task_id, detail, usage, decision, hash, previous)"
-        " VALUES (:seq, :time, :actor, :action, :task_id, :detail, :usage, :decision, :hash, :previous)",
-        **row,
-    )
     return seq
 
 

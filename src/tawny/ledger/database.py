@@ -9,144 +9,95 @@ import asyncio
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from tawny.clock import Clock, Instant
 from tawny.errors import StorageError, TawnyError
+from tawny.ledger.additions import Appended, Numbers
+from tawny.ledger.connection import Connection as Connection
+from tawny.ledger.connection import Row as Row
+from tawny.ledger.connection import Store as Store
 from tawny.log import Log, redact
 
 T = TypeVar("T")
-Row = Mapping[str, Any]
 _GROUP = 200
 _log = Log("ledger")
 
 
-class Connection(Protocol):
-    """One connection to a database, SQLite's or PostgreSQL's, both speaking the same SQL."""
+class Tx:
+    """One transaction: SQL with `:name` parameters, the time it happens at, and wake-ups for after the commit.
 
-    dialect: str
-
-    def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
-        """Run a statement; the number of rows it changed."""
-        ...
-
-    def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]: ...
-
-    def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None: ...
-
-    def begin(self) -> None: ...
-
-    def commit(self) -> None: ...
-
-    def rollback(self) -> None: ...
-
-    def savepoint(self) -> AbstractContextManager[None]: ...
-
-    def close(self) -> None: ...
-
-
-class Store(Protocol):
-    """Opens connections to one database; `sqlite.py` and `postgres.py` are the two."""
-
-    def connect(self, *, read_only: bool = False) -> Connection: ...
-
-    def hold(self) -> None:
-        """Take the database for this gateway; `Conflict` where another has it."""
-        ...
-
-    def let_go(self) -> None: ...
-
-    def notify(self, topics: set[str]) -> None:
-        """Tell other processes on the same database that something was committed."""
-        ...
-
-    def listen(self, ring: Callable[[set[str]], None]) -> Callable[[], None]:
-        """Call `ring`, from any thread, with what others committed; the result ends it."""
-        ...
-
-
-class Numbers:
-    """Running numbers and the texts that go with them, taken once a group and written back before the commit.
-
-    PostgreSQL's row lock, or SQLite's one writer, keeps others from the same number meanwhile, so there are no gaps.
+    No known secret gets into the ledger: every value passes the redactor. So do those that are asked for, as what is
+    looked up was stored clean.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    __slots__ = ("_appended", "_connection", "dialect", "now", "numbers", "topics")
+
+    def __init__(
+        self,
+        connection: Connection,
+        now: Instant,
+        numbers: Numbers | None = None,
+        appended: Appended | None = None,
+    ) -> None:
         self._connection = connection
-        self._taken: dict[str, tuple[int, str]] = {}
-        self._written: dict[str, tuple[int, str]] = {}
-
-    def take(self, name: str) -> tuple[int, str]:
-        """The last number and text under a name."""
-        known = self._taken.get(name)
-        if known is None:
-            lock = "" if self._connection.dialect == "sqlite" else " FOR UPDATE"
-            row = self._connection.fetch(
-                f"SELECT value, note FROM counters WHERE name = :name{lock}", {"name": name}
-            )[0]
-            known = self._taken[name] = self._written[name] = (int(row["value"]), row["note"])
-        return known
-
-    def put(self, name: str, value: int, note: str = "") -> None:
-        """The new last number and text."""
-        self._taken[name] = (value, note)
-
-    def snapshot(self) -> dict[str, tuple[int, str]]:
-        return dict(self._taken)
-
-    def restore(self, snapshot: dict[str, tuple[int, str]]) -> None:
-        """Forget what a function took that has failed."""
-        self._taken = {name: snapshot.get(name, self._written[name]) for name in self._taken}
-
-    def write_back(self) -> None:
-        for name, (value, note) in self._taken.items():
-            if self._written[name] != (value, note):
-                self._connection.execute(
-                    "UPDATE counters SET value = :value, note = :note WHERE name = :name",
-                    {"value": value, "note": note, "name": name},
-                )
-
-
-class Tx:
-    """One transaction: SQL with `:name` parameters, the time it happens at, and wake-ups for after the commit."""
-
-    def __init__(self, connection: Connection, now: Instant, numbers: Numbers | None = None) -> None:
-        self._connection = connection
+        self._appended = appended or Appended(connection)
         self.numbers = numbers or Numbers(connection)
         self.now = now
         self.dialect = connection.dialect
         self.topics: set[str] = set()
 
     def execute(self, sql: str, **params: Any) -> int:
-        """Run a statement; the number of rows it changed. No known secret gets into the ledger."""
-        return self._connection.execute(sql, _clean(params))
+        """Run a statement; the number of rows it changed."""
+        self._appended.write_before(sql)
+        return self._connection.execute(sql, redact.values(params))
 
-    def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
-        self._connection.execute_many(sql, [_clean(row) for row in params])
+    def execute_many(self, sql: str, params: Iterable[dict[str, Any]]) -> None:
+        self._appended.write_before(sql)
+        self._connection.execute_many(sql, [redact.values(row) for row in params])
+
+    def insert(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
+        """Insert a row, given by its columns; the row as it is stored."""
+        clean = redact.values(row)
+        self._connection.execute(_insertion(table, tuple(row)), clean)
+        return clean
+
+    def append(self, table: str, sql: str, row: dict[str, Any]) -> dict[str, Any]:
+        """Add a row to a table that only grows, at the latest before the commit; the row as it will be stored."""
+        clean = redact.values(row)
+        self._appended.add(table, sql, clean)
+        return clean
 
     def all(self, sql: str, **params: Any) -> Sequence[Row]:
-        return self._connection.fetch(sql, _clean(params))
+        self._appended.write_before(sql)
+        return self._connection.fetch(sql, redact.values(params))
 
     def one(self, sql: str, **params: Any) -> Row | None:
-        rows = self._connection.fetch(sql, _clean(params))
+        rows = self.all(sql, **params)
         return rows[0] if rows else None
 
     def value(self, sql: str, **params: Any) -> Any:
         """The first column of the first row, `None` where there is none."""
-        rows = self._connection.fetch(sql, _clean(params))
+        rows = self.all(sql, **params)
         return next(iter(rows[0].values())) if rows else None
 
     def wake(self, topic: str) -> None:
         """Ring `topic` once this transaction is committed. Ring only for what changed."""
         self.topics.add(topic)
 
+    def write_out(self) -> None:
+        """Write what has gathered; the commit comes next."""
+        self._appended.write()
+        self.numbers.write_back()
 
-def _clean(params: Mapping[str, Any]) -> dict[str, Any]:
-    # Also what is asked for: an INSERT may return rows, and what is looked up was stored clean.
-    return {name: redact(value) if type(value) is str else value for name, value in params.items()}
+
+@lru_cache(64)
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
+    values = ", ".join(f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"
 
 
 class Bell:
@@ -312,10 +263,10 @@ class Ledger:
         now = self.clock.now()
         try:
             connection.begin()
-            numbers = Numbers(connection)
+            numbers, appended = Numbers(connection), Appended(connection)
             for job in group:
-                tx = Tx(connection, now, numbers)
-                taken = numbers.snapshot()
+                tx = Tx(connection, now, numbers, appended)
+                taken, added = numbers.snapshot(), appended.snapshot()
                 try:
                     if len(group) == 1:
                         job.result = job.fn(tx)
@@ -327,11 +278,13 @@ class Ledger:
                 except BaseException as error:  # noqa: BLE001 - an interruption too is the caller's, not the writer's
                     job.error = error
                     numbers.restore(taken)
+                    appended.restore(added)
                     if len(group) == 1:
                         connection.rollback()
                         return topics
                 else:
                     topics |= tx.topics
+            appended.write()
             numbers.write_back()
             self._probe("before")
             connection.commit()
@@ -342,6 +295,12 @@ class Ledger:
             _log.error("commit failed", error=str(error), jobs=len(group))
             for job in group:
                 job.error = StorageError(error.message, hint=error.hint)
+            return set()
+        except Exception as error:  # noqa: BLE001 - the writer outlives whatever the database says to the last lines
+            connection.rollback()
+            _log.error("commit failed", exc=error, jobs=len(group))
+            for job in group:
+                job.error = error
             return set()
         return topics
 
@@ -375,7 +334,7 @@ def write_now(store: Store, clock: Clock, fn: Callable[[Tx], T]) -> T:
         except TawnyError:
             connection.rollback()
             raise
-        tx.numbers.write_back()
+        tx.write_out()
         connection.commit()
         if tx.topics:
             store.notify(tx.topics)

@@ -9,7 +9,7 @@ from tawny.domain.messages import Outgoing
 from tawny.domain.tasks import Failure, Json, Notify, Progress, Status, Task, WaitingFor
 from tawny.ledger import audit, outbox
 from tawny.ledger.database import Tx
-from tawny.ledger.relations import active_children
+from tawny.ledger.relations import Ties, active_children, ties
 from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
 from tawny.ledger.transitions import advance, end_execution, wake
 from tawny.ledger.withdrawals import withdraw
@@ -34,11 +34,11 @@ def finish(
     """
     if task.status is Status.RUNNING:
         end_execution(tx, task, to, error)
-    active = active_children(tx, task.task_id)
-    if to is Status.SUCCEEDED and active:
+    tied = ties(tx, task.task_id)
+    if to is Status.SUCCEEDED and tied.children:
         return _drain(tx, task, result, progress)
-    if to is Status.CANCELLED and active:
-        return _await_cancelled(tx, task, active)
+    if to is Status.CANCELLED and tied.children:
+        return _await_cancelled(tx, task, active_children(tx, task.task_id))
     columns: dict[str, Any] = {
         "ended_at": tx.now,
         "intent": None,
@@ -69,14 +69,21 @@ def finish(
         usage=msgspec.to_builtins(after.usage),
     )
     _tell(tx, after)
-    withdraw(tx, task.task_id)
-    _release_dependents(tx, after)
-    _tell_merged(tx, after)
-    if after.parent_id is not None:
-        _tell_parent(tx, after.parent_id)
+    _tell_tied(tx, after, tied)
     tx.wake("queue")
     tx.wake("ended")
     return after
+
+
+def _tell_tied(tx: Tx, ended: Task, tied: Ties) -> None:
+    if tied.questions:
+        withdraw(tx, ended.task_id)
+    if tied.followers:
+        _release_dependents(tx, ended)
+    if tied.merged:
+        _tell_merged(tx, ended)
+    if ended.parent_id is not None:
+        _tell_parent(tx, ended.parent_id)
 
 
 def _drain(tx: Tx, task: Task, result: dict[str, Json] | None, progress: Progress | None) -> Task:

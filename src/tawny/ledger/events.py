@@ -9,6 +9,10 @@ from tawny.clock import Instant, iso
 from tawny.ledger.database import Tx
 
 _encode = msgspec.json.Encoder().encode
+_INSERT = (
+    "INSERT INTO events (seq, time, type, task_id, session, data)"
+    " VALUES (:seq, :time, :type, :task_id, :session, :data)"
+)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -44,16 +48,15 @@ def append(
     """Append a fact and ring `events`; its sequence number."""
     seq = tx.numbers.take("event")[0] + 1
     tx.numbers.put("event", seq)
-    tx.execute(
-        "INSERT INTO events (seq, time, type, task_id, session, data)"
-        " VALUES (:seq, :time, :type, :task_id, :session, :data)",
-        seq=seq,
-        time=tx.now,
-        type=type,
-        task_id=task_id,
-        session=session,
-        data=_encode(data).decode(),
-    )
+    row = {
+        "seq": seq,
+        "time": tx.now,
+        "type": type,
+        "task_id": task_id,
+        "session": session,
+        "data": _encode(data).decode(),
+    }
+    tx.append("events", _INSERT, row)
     tx.wake("events")
     return seq
 

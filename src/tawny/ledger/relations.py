@@ -1,8 +1,33 @@
-"""Whom a task has to do with: its children, and what it follows."""
+"""Whom a task has to do with: its children, what it follows, and what hangs on it."""
+
+import msgspec
 
 from tawny.domain.tasks import Task
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import ACTIVE, from_row
+
+_TIES = (
+    f"SELECT EXISTS (SELECT 1 FROM tasks WHERE parent_id = :id AND awaited = 1 AND status IN {ACTIVE}) AS children,"
+    " EXISTS (SELECT 1 FROM dependencies WHERE after_id = :id) AS followers,"
+    f" EXISTS (SELECT 1 FROM tasks WHERE merged_into = :id AND status IN {ACTIVE}) AS merged,"
+    " EXISTS (SELECT 1 FROM approvals WHERE task_id = :id AND status = 'pending') AS questions"
+)
+
+
+class Ties(msgspec.Struct, frozen=True):
+    """What hangs on a task: active children it waits for, tasks that follow it or were merged into it, questions."""
+
+    children: bool
+    followers: bool
+    merged: bool
+    questions: bool
+
+
+def ties(tx: Tx, task_id: str) -> Ties:
+    """What hangs on a task, in one look: most tasks have none of it."""
+    row = tx.one(_TIES, id=task_id)
+    assert row is not None
+    return Ties(bool(row["children"]), bool(row["followers"]), bool(row["merged"]), bool(row["questions"]))
 
 
 def active_children(tx: Tx, task_id: str) -> list[str]:

@@ -2,8 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ class SqliteConnection:
                 timeout=_BUSY_MS / 1000,
                 cached_statements=512,
             )
-            self._raw.row_factory = _as_dict
             if read_only:
                 self._raw.execute("PRAGMA query_only = ON")
             else:
@@ -50,7 +48,12 @@ class SqliteConnection:
 
     def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]:
         try:
-            return self._raw.execute(sql, params or {}).fetchall()
+            cursor = self._raw.execute(sql, params or {})
+            rows = cursor.fetchall()
+            if not rows:
+                return rows
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in rows]
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
@@ -72,17 +75,18 @@ class SqliteConnection:
         if self._raw.in_transaction:
             self._raw.execute("ROLLBACK")
 
-    @contextmanager
-    def savepoint(self) -> Generator[None]:
+    def savepoint(self) -> "SqliteConnection":
+        return self
+
+    def __enter__(self) -> None:
         self.execute("SAVEPOINT one")
-        try:
-            yield
-        except BaseException:
-            if self._raw.in_transaction:
-                self._raw.execute("ROLLBACK TO one")
-                self._raw.execute("RELEASE one")
-            raise
-        self.execute("RELEASE one")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.execute("RELEASE one")
+        elif self._raw.in_transaction:
+            self._raw.execute("ROLLBACK TO one")
+            self._raw.execute("RELEASE one")
 
     def close(self) -> None:
         self._raw.close()
@@ -140,10 +144,6 @@ class SqliteStore:
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
 def _translate(error: sqlite3.Error, path: Path) -> Exception:

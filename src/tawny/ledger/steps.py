@@ -1,7 +1,7 @@
 """The journal: one record a step, by explicit key and the hash of its input, never by position."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,11 @@ from tawny.domain.tasks import Json
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import to_json
 
+_MANY = 16
+_OF_TASKS = (
+    f"SELECT * FROM steps WHERE task_id IN ({', '.join(f':id{n}' for n in range(_MANY))})"
+    " ORDER BY task_id, ordinal, started_at"
+)
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -71,6 +76,17 @@ def of_task(tx: Tx, task_id: str) -> list[Step]:
         "SELECT * FROM steps WHERE task_id = :task_id ORDER BY ordinal, started_at", task_id=task_id
     )
     return [_step(row) for row in rows]
+
+
+def of_tasks(tx: Tx, task_ids: Sequence[str]) -> dict[str, list[Step]]:
+    """All steps of several tasks, by task id; each in the order in which they were begun."""
+    found: dict[str, list[Step]] = {task_id: [] for task_id in task_ids}
+    for start in range(0, len(task_ids), _MANY):
+        # Always as many parameters, so that there is one statement, whatever their number.
+        part = [*task_ids[start : start + _MANY], *[""] * _MANY][:_MANY]
+        for row in tx.all(_OF_TASKS, **{f"id{n}": task_id for n, task_id in enumerate(part)}):
+            found[row["task_id"]].append(_step(row))
+    return found
 
 
 def get(tx: Tx, task_id: str, key: str) -> Step | None:

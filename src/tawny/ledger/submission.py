@@ -35,6 +35,30 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 _NO_LIMITS = Limits(max_queued=2**31)
+_RETRY = to_json(Retry())
+_UNSET: dict[str, Any] = {
+    "attempt": 0,
+    "failures": 0,
+    "crashes": 0,
+    "ran_for": 0,
+    "delivery_status": "not_applicable",
+    "progress": to_json(Progress()),
+    "usage": to_json(Usage()),
+    **dict.fromkeys(
+        (
+            "execution_id",
+            "next_attempt_at",
+            "intent",
+            "estimated_completion",
+            "started_at",
+            "ended_at",
+            "result",
+            "error",
+            "verdict",
+        )
+    ),
+}
+"""What a task has not got yet when it is accepted."""
 
 
 def submit(tx: Tx, submission: Submission, *, actor: str = "owner", limits: Limits | None = None) -> Task:
@@ -104,51 +128,49 @@ def _insert(
         ready_at = opening if submission.deadline is None else min(opening, max(submission.deadline, tx.now))
     held = blocked > 0 or leader is not None or ready_at > tx.now
     waiting = WaitingFor("child", key="…", detail={"merged_into": leader}) if leader else None
-    row: dict[str, Any] = {
-        "task_id": task_id,
-        "kind": submission.kind,
-        "params": to_json(submission.params),
-        "title": submission.title or submission.kind,
-        "runtime": submission.runtime,
-        "owner": submission.owner,
-        "session": submission.session,
-        "status": Status.WAITING if leader else Status.QUEUED,
-        "automation_id": submission.automation_id,
-        "parent_id": submission.parent_id,
-        "flow_id": submission.flow_id,
-        "awaited": int(submission.awaited),
-        "priority": submission.priority,
-        "notify": notify,
-        "detached": int(submission.detached),
-        "lane": submission.lane,
-        "timeout": submission.timeout,
-        "retry": to_json(submission.retry or Retry()),
-        "dedupe_key": submission.dedupe_key,
-        "merge_key": submission.merge_key if leader is None else None,
-        "merged_into": leader,
-        "not_before": submission.not_before,
-        "time_window": submission.window,
-        "deadline": submission.deadline,
-        "effect": submission.effect,
-        "runnable": 0 if held else 1,
-        "ready_at": ready_at if not blocked and leader is None else None,
-        "queue_rank": queue_rank(submission.priority, tx.now, submission.deadline),
-        "blocked_by": blocked,
-        "waiting_for": None if waiting is None else to_json(waiting),
-        "progress": to_json(Progress()),
-        "created_at": tx.now,
-        "queued_at": tx.now,
-        "updated_at": tx.now,
-        "delivery": to_json(delivery),
-        "delivery_status": "not_applicable",
-        "usage": to_json(Usage()),
-        "budget": None if submission.budget is None else to_json(submission.budget),
-        "origin": to_json(submission.origin),
-    }
-    columns = ", ".join(row)
-    values = ", ".join(f":{name}" for name in row)
-    rows = tx.all(f"INSERT INTO tasks ({columns}) VALUES ({values}) RETURNING *", **row)
-    return from_row(rows[0])
+    stored = tx.insert(
+        "tasks",
+        {
+            **_UNSET,
+            "task_id": task_id,
+            "kind": submission.kind,
+            "params": to_json(submission.params),
+            "title": submission.title or submission.kind,
+            "runtime": submission.runtime,
+            "owner": submission.owner,
+            "session": submission.session,
+            "status": Status.WAITING if leader else Status.QUEUED,
+            "automation_id": submission.automation_id,
+            "parent_id": submission.parent_id,
+            "flow_id": submission.flow_id,
+            "awaited": int(submission.awaited),
+            "priority": submission.priority,
+            "notify": notify,
+            "detached": int(submission.detached),
+            "lane": submission.lane,
+            "timeout": submission.timeout,
+            "retry": _RETRY if submission.retry is None else to_json(submission.retry),
+            "dedupe_key": submission.dedupe_key,
+            "merge_key": submission.merge_key if leader is None else None,
+            "merged_into": leader,
+            "not_before": submission.not_before,
+            "time_window": submission.window,
+            "deadline": submission.deadline,
+            "effect": submission.effect,
+            "runnable": 0 if held else 1,
+            "ready_at": ready_at if not blocked and leader is None else None,
+            "queue_rank": queue_rank(submission.priority, tx.now, submission.deadline),
+            "blocked_by": blocked,
+            "waiting_for": None if waiting is None else to_json(waiting),
+            "created_at": tx.now,
+            "queued_at": tx.now,
+            "updated_at": tx.now,
+            "delivery": to_json(delivery),
+            "budget": None if submission.budget is None else to_json(submission.budget),
+            "origin": to_json(submission.origin),
+        },
+    )
+    return from_row(stored)
 
 
 def _check_queue(tx: Tx, submission: Submission, limits: Limits) -> None:

@@ -1,6 +1,7 @@
 """Reading tasks. What changes them is in `submission.py`, `transitions.py`, `endings.py` and `particulars.py`."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -29,12 +30,17 @@ MAX_LIMIT = 500
 ACTIVE = "('queued', 'running', 'waiting', 'paused')"
 """The statuses of what has not ended, as SQL."""
 
-_delivery = msgspec.json.Decoder(Delivery).decode
+# Most tasks have the same few of these, and they are values: one look-up instead of a document read again.
+_delivery = lru_cache(256)(msgspec.json.Decoder(Delivery).decode)
+_origin = lru_cache(256)(msgspec.json.Decoder(Origin).decode)
+_retry = lru_cache(256)(msgspec.json.Decoder(Retry).decode)
+_usage = lru_cache(256)(msgspec.json.Decoder(Usage).decode)
+_runtimes = {runtime.value: runtime for runtime in Runtime}
+_statuses = {status.value: status for status in Status}
+_priorities = {priority.value: priority for priority in Priority}
+_policies = {policy.value: policy for policy in Notify}
 _failure = msgspec.json.Decoder(Failure).decode
-_origin = msgspec.json.Decoder(Origin).decode
 _progress = msgspec.json.Decoder(Progress).decode
-_retry = msgspec.json.Decoder(Retry).decode
-_usage = msgspec.json.Decoder(Usage).decode
 _waiting = msgspec.json.Decoder(WaitingFor).decode
 _budget = msgspec.json.Decoder(Budget).decode
 _decode = msgspec.json.Decoder().decode
@@ -60,17 +66,17 @@ def from_row(row: Mapping[str, Any]) -> Task:
         kind=row["kind"],
         params=_decode(row["params"]),
         title=row["title"],
-        runtime=Runtime(row["runtime"]),
+        runtime=_runtimes[row["runtime"]],
         owner=row["owner"],
         session=row["session"],
-        status=Status(row["status"]),
+        status=_statuses[row["status"]],
         attempt=row["attempt"],
         execution_id=row["execution_id"],
         automation_id=row["automation_id"],
         parent_id=row["parent_id"],
         flow_id=row["flow_id"],
-        priority=Priority(row["priority"]),
-        notify=Notify(row["notify"]),
+        priority=_priorities[row["priority"]],
+        notify=_policies[row["notify"]],
         detached=bool(row["detached"]),
         lane=row["lane"],
         timeout=row["timeout"],
