@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tawny import log
 from tawny.app import open_app
@@ -172,6 +174,41 @@ def test_a_secret_too_short_to_be_one_does_not_tear_holes():
     redactor.learn("a")
     redactor.learn("")
     assert redactor("a banana") == "a banana"
+
+
+WORDS = st.text(st.sampled_from('aB3+/=" \n%ü\0\ud83d') | st.characters(), min_size=6, max_size=24)
+
+
+@given(secrets=st.lists(WORDS, min_size=1, max_size=40), data=st.data())
+def test_many_secrets_in_one_pass_are_found_as_each_by_itself(secrets, data):
+    plain, compiled = Redactor(), Redactor()
+    compiled.compile()
+    for secret in secrets:
+        plain.learn(secret)
+        compiled.learn(secret)
+    inside = data.draw(st.sampled_from(secrets))
+    around = data.draw(st.text(max_size=40))
+    values = {
+        "a": around,
+        "b": f"{around}{inside}{around}",
+        "c": 7,
+        "d": json.dumps({"k": inside}),
+        "e": None,
+    }
+    by_one = {name: plain(value) if type(value) is str else value for name, value in values.items()}
+    assert plain.values(values) == compiled.values(values) == by_one
+    if len(inside.strip()) >= 6:
+        assert inside.strip() not in by_one["b"]
+    assert {name: compiled(value) for name, value in values.items() if type(value) is str} == {
+        name: value for name, value in by_one.items() if type(value) is str
+    }
+
+
+def test_what_lies_across_two_values_is_no_secret():
+    redactor = Redactor()
+    redactor.learn("abc\0defg")
+    values = {"one": "xx abc", "two": "defg xx"}
+    assert redactor.values(values) == values
 
 
 def test_what_the_configuration_names_is_known_before_anything_runs(home, monkeypatch):

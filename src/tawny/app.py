@@ -45,7 +45,7 @@ from tawny.ledger.retention import keep_of
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
-from tawny.log import Log
+from tawny.log import Log, redact
 from tawny.runners.agent_turn import AgentTurn, agent_turn
 from tawny.runners.batch import batch
 from tawny.runners.command import command
@@ -368,6 +368,7 @@ async def open_gateway(app: App) -> AsyncGenerator["Gateway"]:
     """The gateway of an open app, following the ledger; `Gateway.serving` opens its door."""
     from tawny.gateway.gateway import Gateway  # noqa: PLC0415 - the web server; only the always-on process needs it
 
+    redact.compile()
     gateway = Gateway(
         home=app.home,
         config=app.config,
