@@ -11,13 +11,15 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from telegram import Update
 
+import telegram_schema
 from fake_http import Response
 from tawny.api import AmbiguousSend, Attachment, Inbound, Outgoing, PermanentError, TemporaryError
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.bot import TelegramChannel
 from tawny.channels.telegram.markup import to_html
+from tawny.channels.telegram.updates import WANTED
+from tawny.channels.telegram.wordless import _rich
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 from telegram_api import FakeTelegram, _Html, slow_down
 
@@ -133,56 +135,82 @@ def test_webhook_mode_without_a_secret_is_refused():
         msgspec.convert({"token": "x", "webhook_url": "https://x.test/"}, TelegramSettings)
 
 
-async def test_every_type_of_update_is_survived_and_only_messages_and_taps_count(
-    server: FakeTelegram, bot: TelegramChannel, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [kind for kind in telegram_schema.update_types() if kind not in WANTED])
+async def test_of_every_other_type_of_update_nothing_comes_in_and_nothing_stops(
+    server: FakeTelegram, bot: TelegramChannel, monkeypatch: pytest.MonkeyPatch, kind: str
 ):
-    # As a server would that ignores allowed_updates: all types, with content and with none.
-    monkeypatch.setattr("tawny.channels.telegram.bot.WANTED", tuple(Update.ALL_TYPES))
-    message = server.message("posted")
-    person = {"id": 12345678, "is_bot": False, "first_name": "Owner"}
-    chat = {"id": 12345678, "type": "private"}
-    member = {"status": "member", "user": person}
-    contents: dict[str, Any] = {
-        "edited_message": {**message, "edit_date": 1},
-        "channel_post": {**message, "from": None, "chat": {"id": -1, "type": "channel", "title": "c"}},
-        "edited_channel_post": {**message, "edit_date": 1, "chat": {"id": -1, "type": "channel", "title": "c"}},
-        "inline_query": {"id": "1", "from": person, "query": "q", "offset": ""},
-        "chosen_inline_result": {"result_id": "1", "from": person, "query": "q"},
-        "poll": {
-            "id": "1", "question": "q", "options": [], "total_voter_count": 0, "is_closed": False, "is_anonymous": True,
-            "type": "regular", "allows_multiple_answers": False,
-        },
-        "my_chat_member": {
-            "chat": chat, "from": person, "date": 1, "old_chat_member": member,
-            "new_chat_member": {"status": "kicked", "user": person, "until_date": 0},
-        },
-        "message_reaction": {
-            "chat": chat, "message_id": 1, "user": person, "date": 1, "old_reaction": [],
-            "new_reaction": [{"type": "emoji", "emoji": "👍"}],
-        },
-        "message_reaction_count": {"chat": chat, "message_id": 1, "date": 1, "reactions": []},
-        "deleted_business_messages": {"business_connection_id": "1", "chat": chat, "message_ids": [1]},
-        "business_message": message,
-        "edited_business_message": {**message, "edit_date": 1},
-        "purchased_paid_media": {"from": person, "paid_media_payload": "x"},
-        "chat_join_request": {"chat": chat, "from": person, "user_chat_id": 1, "date": 1},
-    }  # fmt: skip
-    for kind, content in contents.items():
-        server.push(**{kind: content})
-    for more in (
-        {"location": {"latitude": 52.5, "longitude": 13.4}},
-        {"contact": {"phone_number": "1", "first_name": "A"}},
-        {"new_chat_members": [person]},
-        {"dice": {"emoji": "🎲", "value": 3}},
-        {"from": None},
-        {"text": "", "pinned_message": None},
-    ):
-        server.push(message={**server.message(), **more})
+    # As a server would that ignores allowed_updates: with the least in it, with the most, with nothing.
+    monkeypatch.setattr("tawny.channels.telegram.bot.WANTED", telegram_schema.update_types())
+    for depth in range(4):
+        for pick in range(8):
+            server.push(**{kind: telegram_schema.content_of(kind, depth=depth, pick=pick)})
+    server.push(**{kind: {}})
+    server.push(**{kind: None})
+    server.push(**{kind: [1]})
+    server.say("the end")
+    heard = await take(bot, server, 1)
+    assert [inbound.text for inbound in heard] == ["the end"]
+
+
+_SAID = {
+    "text": "text",
+    "caption": "text",
+    "sticker": "text",
+    "contact": "A contact: text text, text",
+    "location": "My location: 1.5, 1.5",
+    "venue": "A place: text, text (1.5, 1.5)",
+    "poll": "A poll: text\n- text",
+    "checklist": "A checklist: text\n- [ ] text",
+    "dice": "text 7",
+    "rich_message": "text",
+}
+_FILES = {"animation", "audio", "document", "live_photo", "photo", "video", "video_note", "voice"}
+
+
+@pytest.mark.parametrize("field", telegram_schema.message_fields())
+async def test_every_content_of_a_message_is_survived_and_what_a_person_said_comes_in(
+    server: FakeTelegram, bot: TelegramChannel, field: str
+):
+    bare = server.message("")
+    content = telegram_schema.content_of(field, of="Message", depth=1)
+    server.push(message={**bare, "text": None, field: content, "from": bare["from"]})
+    for depth in (2, 3):
+        full = telegram_schema.content_of(field, of="Message", depth=depth, pick=depth)
+        server.push(message={**bare, "from": {"id": 666, "is_bot": True, "first_name": "Bot"}, field: full})
+    server.push(message={**bare, field: "not what it should be", "chat": {"id": "?"}})
+    server.say("the end")
+    comes_in = field in _SAID or field in _FILES
+    first, *more = await take(bot, server, 2 if comes_in else 1)
+    if field in _SAID:
+        assert first.text == _SAID[field]
+    elif field in _FILES:
+        assert "could not be fetched" in first.text or first.attachments
+    assert [inbound.text for inbound in (more or [first])] == ["the end"]
+
+
+def test_the_words_of_rich_text_are_read_in_order():
+    document = {
+        "blocks": [
+            {"type": "heading", "text": "Plan", "size": 1},
+            {"type": "paragraph", "text": ["buy ", {"type": "bold", "text": ["two ", "pears"]}]},
+            {"type": "divider"},
+            {"type": "list", "items": [{"label": "1. ", "blocks": [{"type": "paragraph", "text": "first"}]}]},
+            {"type": "photo", "photo": [{"file_id": "x"}], "caption": {"text": "a pear", "credit": "me"}},
+        ]
+    }
+    assert _rich(document) == "Plan\nbuy two pears\n1. first\na pearme"
+    deep: Any = "bottom"
+    for _ in range(5000):
+        deep = {"text": deep}
+    assert _rich({"blocks": [deep]}) == ""
+
+
+async def test_an_update_of_a_future_api_stops_nothing(server: FakeTelegram, bot: TelegramChannel):
     server.push(message={"message_id": "what?", "chat": 7})
     server.push(some_future_thing={"x": 1})
+    server.push(message={**server.message(), "from": None})
     server.say("the end")
-    heard = await take(bot, server, 3)
-    assert [inbound.text for inbound in heard] == ["My location: 52.5, 13.4", "A contact: A, 1", "the end"]
+    assert [inbound.text for inbound in await take(bot, server, 1)] == ["the end"]
 
 
 async def test_an_anonymous_admin_is_not_the_owner(server: FakeTelegram, bot: TelegramChannel):

@@ -7,6 +7,7 @@ from tawny.delivery.channel import AmbiguousSend, ChannelDown, ChannelSettings
 from tawny.delivery.dispatcher import Manners
 from tawny.domain import notify
 from tawny.domain.messages import Button, Outgoing
+from tawny.engine import commands
 from tawny.errors import Conflict, PermanentError, TemporaryError
 from tawny.ledger import deliveries, outbox
 from tawny.testing import MemoryChannel
@@ -390,15 +391,63 @@ async def test_the_same_transition_is_owed_once(desk: Any):
     assert await desk.ledger.write(put) is None
 
 
-async def test_a_silenced_task_says_no_more(desk: Any):
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("silent", ["May I?"]),
+        ("on_failure", ["failed", "May I?"]),
+        ("done_only", ["failed", "done", "May I?"]),
+        ("state_changes", ["failed", "started", "done", "May I?"]),
+    ],
+)
+async def test_what_a_task_owes_and_no_longer_wants_to_tell_is_not_told(
+    desk: Any, policy: str, said: list[str]
+):
+    channel = MemoryChannel("a")
+    dispatcher = await desk.dispatcher(channel)
+    await desk.add_task(status="running")
+    await desk.put("failed", task_id="task_1", transition="task.failed")
+    await desk.put("started", task_id="task_1", transition="task.started@1")
+    await desk.put("done", task_id="task_1", transition="task.succeeded")
+    await desk.put("May I?", task_id="task_1", transition="approval.requested:appr_1")
+    await desk.ledger.write(lambda tx: commands.set_notify(tx, "task_1", policy))
+    await dispatcher.run_until_idle()
+    assert [message.text for message in channel.sent] == said
+    if policy == "silent":
+        assert await desk.task_status() == "suppressed"
+
+
+async def test_an_ended_task_keeps_in_what_it_still_owes_and_is_changed_no_further(desk: Any):
     channel = MemoryChannel("a")
     dispatcher = await desk.dispatcher(channel)
     await desk.add_task()
     await desk.put("done", task_id="task_1", transition="task.succeeded")
-    await desk.ledger.write(lambda tx: outbox.suppress_task(tx, "task_1"))
+    task = await desk.ledger.write(lambda tx: commands.set_notify(tx, "task_1", "silent"))
     await dispatcher.run_until_idle()
     assert channel.sent == []
-    assert await desk.task_status() == "suppressed"
+    assert task.delivery_status == "suppressed"
+    with pytest.raises(Conflict, match="ended already"):
+        await desk.ledger.write(lambda tx: commands.set_notify(tx, "task_1", "silent"))
+
+
+async def test_hushing_one_task_costs_no_other_that_travels_with_it(desk: Any):
+    channel = MemoryChannel("a")
+    dispatcher = await desk.dispatcher(channel, manners=Manners(digest=MINUTE))
+    await desk.add_task("task_1", status="running")
+    await desk.add_task("task_2")
+    await desk.put("first", task_id="task_1", transition="task.succeeded")
+    await desk.put("second", task_id="task_2", transition="task.succeeded")
+    async with desk.running(dispatcher):
+        await desk.until(desk.all_held)
+        channel.fail_next(TemporaryError("not now"))
+        await desk.clock.advance("2m")
+        await desk.until(lambda: channel.attempts)
+        await desk.clock.settle()
+        # Both travel in one message now, which waits to be tried again.
+        await desk.ledger.write(lambda tx: commands.set_notify(tx, "task_1", "silent"))
+        await desk.clock.advance("6s")
+        await desk.until(lambda: channel.sent)
+    assert "second" in channel.sent[0].text
 
 
 async def test_a_person_may_have_an_unknown_sent_again(desk: Any):

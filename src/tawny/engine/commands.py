@@ -2,7 +2,7 @@
 
 from tawny.domain.tasks import Failure, Json, Notify, Priority, Status, Submission, Task, queue_rank
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import audit, endings, items, particulars, relations, steps, transitions
+from tawny.ledger import audit, endings, events, items, outbox, particulars, relations, steps, transitions
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -121,14 +121,22 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
 
 
 def set_notify(tx: Tx, task_id: str, notify: str) -> Task:
-    """Change what a task tells: `silent done_only state_changes on_failure`.
+    """Change what a task tells: `silent done_only state_changes on_failure`; what is owed and no longer wanted too.
+
+    A task that has ended stays as it is, but what it still owes (held by quiet hours, waiting for a retry) is kept in.
 
     Raises:
         InvalidInput: it is none of them.
+        Conflict: it has ended, and owes nothing that the policy would keep in.
     """
     if notify not in {*Notify}:
         raise InvalidInput(f"notify: {notify!r} is no policy", hint=f"one of {', '.join(Notify)}")
-    return transitions.set_columns(tx, get(tx, task_id), "notify_changed", notify=notify)
+    task = get(tx, task_id)
+    hushed = outbox.hush(tx, task_id, Notify(notify))
+    if hushed and task.status.is_terminal:
+        events.append(tx, "task.notify_changed", {"notify": notify, "suppressed": hushed}, task_id=task_id)
+        return get(tx, task_id)
+    return transitions.set_columns(tx, task, "notify_changed", notify=notify)
 
 
 def set_priority(tx: Tx, task_id: str, priority: str) -> Task:

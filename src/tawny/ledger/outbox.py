@@ -13,7 +13,7 @@ import msgspec
 from tawny.clock import DAY, MINUTE, Instant, iso
 from tawny.domain import notify
 from tawny.domain.messages import Outgoing, Receipt
-from tawny.domain.tasks import Task
+from tawny.domain.tasks import Notify, Task
 from tawny.errors import Conflict, NotFound
 from tawny.ids import new_id
 from tawny.ledger import audit, events
@@ -278,15 +278,33 @@ def resend(tx: Tx, delivery_id: str) -> str:
     return fresh
 
 
-def suppress_task(tx: Tx, task_id: str) -> None:
-    """The task has become silent: what has not gone out yet stays in."""
-    tx.execute(
-        "UPDATE outbox SET status = 'suppressed', error = 'the task was silenced', next_at = NULL,"
-        " updated_at = :now WHERE task_id = :task_id AND status = 'pending' AND bundle IS NULL",
+def hush(tx: Tx, task_id: str, policy: Notify) -> int:
+    """The task tells less from now on: of its news, what has not gone out and is no longer wanted stays in; how much.
+
+    Questions about the task are no news, and a message that carries other tasks' news too goes out whole.
+    """
+    rows = tx.all(
+        "SELECT delivery_id, transition FROM outbox WHERE task_id = :task_id AND status = 'pending'"
+        " AND bundle IS NULL AND transition LIKE 'task.%' AND NOT EXISTS"
+        " (SELECT 1 FROM outbox rider WHERE rider.bundle = outbox.delivery_id AND rider.status = 'pending')",
         task_id=task_id,
-        now=tx.now,
     )
-    refresh(tx, task_id)
+    unwanted = [
+        row["delivery_id"]
+        for row in rows
+        if not notify.is_wanted(policy, row["transition"].partition("@")[0])
+    ]
+    for delivery_id in unwanted:
+        tx.execute(
+            "UPDATE outbox SET status = 'suppressed', error = :why, next_at = NULL, updated_at = :now"
+            " WHERE delivery_id = :id",
+            why=f"the task was set to {policy}",
+            id=delivery_id,
+            now=tx.now,
+        )
+    if unwanted:
+        refresh(tx, task_id)
+    return len(unwanted)
 
 
 def refresh(tx: Tx, task_id: str) -> str:

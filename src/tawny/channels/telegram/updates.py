@@ -5,6 +5,7 @@ from typing import Any
 from telegram import Chat, Message, MessageEntity, Update, User
 
 from tawny.api import SECOND, Inbound
+from tawny.channels.telegram.wordless import described
 
 WANTED = (Update.MESSAGE, Update.CALLBACK_QUERY)
 """The types of update asked for. Edited messages are not taken as new orders, and channel posts have no sender."""
@@ -26,7 +27,7 @@ def inbound_of(update: Update, *, channel: str, bot: User) -> Inbound | None:
     sender = message.sender_chat.id if message.sender_chat is not None else message.from_user.id
     if message.from_user.is_bot and message.sender_chat is None:
         return None
-    text = message.text or message.caption or _described(message)
+    text = message.text or message.caption or described(message)
     if not text and attachment_of(message) is None:
         return None
     group = message.chat.type in _GROUPS
@@ -77,6 +78,7 @@ def attachment_of(message: Message) -> tuple[str, str, str] | None:
         (message.audio, f"audio-{message.message_id}", "audio/mpeg"),
         (message.video, f"video-{message.message_id}.mp4", "video/mp4"),
         (message.video_note, f"video-{message.message_id}.mp4", "video/mp4"),
+        (message.live_photo, f"photo-{message.message_id}.mp4", "video/mp4"),
         (message.animation, f"animation-{message.message_id}.mp4", "video/mp4"),
     ]
     for file, name, media_type in candidates:
@@ -84,18 +86,6 @@ def attachment_of(message: Message) -> tuple[str, str, str] | None:
             given = getattr(file, "file_name", None) or name
             return file.file_id, given, getattr(file, "mime_type", None) or media_type
     return None
-
-
-def _described(message: Message) -> str:
-    """Words for content that has none of its own."""
-    if message.location is not None:
-        return f"My location: {message.location.latitude}, {message.location.longitude}"
-    if message.contact is not None:
-        name = " ".join(filter(None, (message.contact.first_name, message.contact.last_name)))
-        return f"A contact: {name}, {message.contact.phone_number}"
-    if message.sticker is not None:
-        return message.sticker.emoji or ""
-    return ""
 
 
 def _is_meant(message: Message, bot: User) -> bool:
