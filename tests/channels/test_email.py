@@ -4,6 +4,7 @@ import email
 import email.policy
 import itertools
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -12,10 +13,23 @@ from typing import Any
 import msgspec
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import servers
-from tawny.api import AmbiguousSend, Attachment, Button, Inbound, Outgoing, PermanentError, TemporaryError
-from tawny.channels.email import EmailChannel, EmailSettings, Server, own_words
+from tawny.api import (
+    AmbiguousSend,
+    Attachment,
+    Button,
+    ChannelDown,
+    Inbound,
+    Outgoing,
+    PermanentError,
+    TemporaryError,
+)
+from tawny.channels.email import EmailSettings
+from tawny.channels.email.account import EmailChannel, Server
+from tawny.channels.email.words import own_words, text_of
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
 
@@ -318,10 +332,109 @@ async def test_what_lies_in_the_sent_folder_has_arrived(channel: EmailChannel, i
         ("> quoted\nmy words", "my words"),
         ("words\n-- \nAnn", "words"),
         ("one\r\ntwo", "one\ntwo"),
+        ("ja\n\nAm 3.11.2026 um 10:12 schrieb Ann <ann@example.org>:\n> darf ich?", "ja"),
+        ("oui\n\nLe mar. 3 nov. 2026 à 10:12, Ann <ann@example.org> a écrit :\n> puis-je ?", "oui"),
+        ("sí\n\nEl mar, 3 nov 2026 a las 10:12, Ann (<ann@example.org>) escribió:\n\n> ¿puedo?", "sí"),
+        ("好\n\n2026年11月3日 10:12，Ann <ann@example.org> 写道：\n> 可以吗", "好"),
+        (
+            "yes\n\nOn Tue, Nov 3, 2026 at 10:12 AM Ann\n<ann.with.a.long.address@example.org> wrote:\n> ?",
+            "yes",
+        ),
+        ("yes\n\n-----Original Message-----\nFrom: Ann\n\nmay I?", "yes"),
+        ("yes\n\n-----Ursprüngliche Nachricht-----\nVon: Ann", "yes"),
+        ("yes\n\nFrom: Ann <ann@example.org>\nSent: Tuesday\nTo: Bob\nSubject: May I?\n\nmay I?", "yes"),
+        ("yes\n\nVon: Ann\nGesendet: Dienstag\nAn: Bob\nBetreff: Darf ich?\n\nDarf ich?", "yes"),
+        ("yes\n________________________________\nFrom: Ann", "yes"),
+        ("yes On Wed, Apr 4, 2026 at 3:59 PM, ann@example.org wrote:\n> hi", "yes"),
+        (
+            "above\n\nOn Tue, 3 Nov 2026, Ann wrote:\n> one?\nbetween\n> two?\nbelow",
+            "above\n\nbetween\nbelow",
+        ),
+        # What only looks like a quotation, or is what the mail is about, stays.
+        (
+            "On Monday somebody wrote me a letter.\nPlease answer it.",
+            "On Monday somebody wrote me a letter.\nPlease answer it.",
+        ),
+        (
+            "Write a mail\nTo: Bob\nSubject: Lunch\n\nAt noon?",
+            "Write a mail\nTo: Bob\nSubject: Lunch\n\nAt noon?",
+        ),
+        ("Date: Tuesday\nTime: 7:00\nPlease book it.", "Date: Tuesday\nTime: 7:00\nPlease book it."),
+        (
+            "Look\n\n---------- Forwarded message ---------\nFrom: Ann\nDate: today\n\n> old\nthe text",
+            "Look\n\n---------- Forwarded message ---------\nFrom: Ann\nDate: today\n\n> old\nthe text",
+        ),
+        ("Meet at 10:30 with ann@example.org", "Meet at 10:30 with ann@example.org"),
     ],
 )
 def test_only_ones_own_words_count(text: str, own: str):
     assert own_words(text) == own
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(alphabet="abc xyz,.!?äß漢😀", max_size=60), max_size=20))
+def test_words_that_quote_nothing_stay_as_they_are(lines: list[str]):
+    text = "\n".join(lines).strip()
+    assert own_words(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On 1 wrote\n" * 20_000,
+        "12:00 a@b\n" * 20_000,
+        "12:00 " + "a@" * 90_000,
+        "On Jan 1, " + "y" * 199_000,
+        "From: a\n" * 25_000,
+        ">" * 200_000,
+        "- " * 100_000,
+    ],
+)
+def test_a_mail_made_to_be_slow_is_not(text: str):
+    began = time.process_time()
+    own_words(text)
+    assert time.process_time() - began < 1
+
+
+def test_a_pages_quotation_and_layout_are_left_out():
+    page = (
+        "<html><head><style>p {}</style></head><body><p>Yes,\n   do   it</p><pre>a  b</pre>"
+        "<div>On Tue, 3 Nov 2026, Ann wrote:</div><blockquote>may I?</blockquote></body></html>"
+    )
+    assert own_words(text_of(page)) == "Yes, do it\na  b"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"), [("[UNAVAILABLE] later", TemporaryError), ("[AUTHENTICATIONFAILED] no", ChannelDown)]
+)
+async def test_only_a_refused_password_takes_the_account_down(
+    house: Any, answer: str, error: type[Exception]
+):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK IMAP4rev1\r\n")
+        while line := await reader.readline():
+            tag, command = line.decode().split()[:2]
+            said = f"NO {answer}" if command.upper() == "LOGIN" else "OK done"
+            capability = "* CAPABILITY IMAP4rev1\r\n" if command.upper() == "CAPABILITY" else ""
+            writer.write(f"{capability}{tag} {said}\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    channel = EmailChannel(
+        EmailSettings(name="email", sender="a@example.org", smtp="smtp://x"),
+        house,
+        smtp=Server("127.0.0.1", 1, tls=False, user="", password=""),
+        imap=Server("127.0.0.1", port, tls=False, user="me", password="x"),
+    )
+
+    async def accept(inbound: Inbound) -> None:
+        raise AssertionError(inbound)
+
+    with pytest.raises(error):
+        await channel.listen(accept)
+    await channel.close()
+    server.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""A mail as a message, and a message as a mail."""
+
+import email.utils
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from tawny.api import SECOND, Attachment, ChannelHost, Inbound, Instant, Outgoing, PermanentError
+from tawny.channels.email import EmailSettings
+from tawny.channels.email.words import own_words, text_of
+
+_OURS = "dlv_"
+_LARGEST_TEXT = 200_000
+_LARGEST_FILE = 20_000_000
+_ID = re.compile(r"<[^<>\s]+>")
+_UNSAFE = re.compile(r"[^\w.\- ]+")
+
+
+def message_id(key: str, settings: EmailSettings) -> str:
+    """The Message-ID of a delivery: the same for every resend."""
+    return f"<{key}@{settings.sender.rpartition('@')[2].strip('> ')}>"
+
+
+def compose(message: Outgoing, settings: EmailSettings, *, home: Path, now: Instant) -> EmailMessage:
+    """The mail that carries a message.
+
+    Raises:
+        PermanentError: nobody to write to, or a file that is not there.
+    """
+    to = message.to or settings.to
+    if "@" not in to or any(char in to for char in "\r\n,;"):
+        raise PermanentError(
+            f"{to!r} is no mail address" if to else "the e-mail channel has nobody to write to"
+        )
+    mail = EmailMessage()
+    mail["From"] = settings.sender
+    mail["To"] = to
+    mail["Subject"] = _one_line(message.title or message.text.strip().partition("\n")[0][:80] or "Message")
+    mail["Message-ID"] = message_id(message.key, settings)
+    mail["Date"] = email.utils.formatdate(now / SECOND)
+    # Machines must not answer this; without it two assistants would write to each other for ever.
+    mail["Auto-Submitted"] = "auto-generated"
+    if message.thread and _ID.fullmatch(message.thread):
+        mail["In-Reply-To"] = message.thread
+        mail["References"] = message.thread
+    mail.set_content(message.text)
+    for file in message.attachments:
+        data = _file(file, home.resolve()).read_bytes()
+        kind, _, subkind = file.media_type.partition("/")
+        mail.add_attachment(
+            data, maintype=kind or "application", subtype=subkind or "octet-stream", filename=file.name
+        )
+    return mail
+
+
+def _file(file: Attachment, home: Path) -> Path:
+    path = (home / file.path).resolve()
+    if not file.path or not path.is_relative_to(home) or not path.is_file():
+        raise PermanentError(f"the file {file.name!r} is not in the home any more")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise PermanentError(f"the file {file.name!r} is over 20 MB")
+    return path
+
+
+def understand(mail: Any, uid: str, *, settings: EmailSettings, host: ChannelHost) -> Inbound | None:
+    """The message in a mail (one of imap_tools'); `None` where a machine wrote it, or nobody vouches for it."""
+    headers = {name.lower(): values for name, values in mail.headers.items()}
+    sender = mail.from_values.email.strip().lower() if mail.from_values else ""
+    own = email.utils.parseaddr(settings.sender)[1].lower()
+    wanted = settings.authenticated_by
+    if (
+        not sender
+        or sender == own
+        or _is_automatic(headers)
+        or (wanted and not _is_vouched_for(headers, wanted))
+    ):
+        return None
+    letter_id = _ids(headers, "message-id")[:1]
+    root = (*_ids(headers, "references")[:1], *_ids(headers, "in-reply-to")[:1], *letter_id, "")[0]
+    answered = (*_ids(headers, "in-reply-to")[-1:], "")[0]
+    text = own_words(mail.text or text_of(mail.html or ""))[:_LARGEST_TEXT]
+    subject = _one_line(mail.subject or "")
+    if subject and not answered:
+        text = f"{subject}\n\n{text}".strip()
+    return Inbound(
+        channel=settings.name,
+        event_id=hashlib.sha256(f"{(*letter_id, uid)[0]} {sender}".encode()).hexdigest()[:40],
+        sender=sender,
+        sender_name=_one_line(mail.from_values.name or ""),
+        text=text,
+        conversation=sender,
+        thread="" if root.startswith(f"<{_OURS}") else root,
+        reply_to=answered,
+        attachments=_files(mail, uid, host)
+        if sender in {str(entry).lower() for entry in settings.allow}
+        else (),
+        time=int(mail.date.timestamp()) * SECOND if mail.date.year > 1970 else 0,
+    )
+
+
+def _is_vouched_for(headers: Mapping[str, Sequence[str]], wanted: str) -> bool:
+    # The topmost one is the receiving server's own; those below it anybody may have written.
+    first = str(next(iter(headers.get("authentication-results", ())), ""))
+    name, _, results = first.partition(";")
+    return name.strip().split(" ")[0].lower() == wanted.lower() and "dmarc=pass" in results.lower()
+
+
+def _files(mail: Any, uid: str, host: ChannelHost) -> tuple[Attachment, ...]:
+    kept: list[Attachment] = []
+    for number, file in enumerate(mail.attachments[:20]):
+        if not file.payload or len(file.payload) > _LARGEST_FILE:
+            continue
+        name = _UNSAFE.sub("_", Path(file.filename or f"file-{number}").name)[-80:] or f"file-{number}"
+        path = host.folder / f"{uid}-{number}-{name}"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_bytes(file.payload)
+        kept.append(Attachment(name, path=str(path.relative_to(host.home)), media_type=file.content_type))
+    return tuple(kept)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def _ids(headers: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
+    return tuple(_ID.findall(" ".join(map(str, headers.get(name, ())))))
+
+
+def _is_automatic(headers: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a machine wrote it: a bounce, an out-of-office, a list. Such mail is no order."""
+
+    def value(name: str) -> str:
+        return str(next(iter(headers.get(name, ())), "")).strip().lower()
+
+    return (
+        value("auto-submitted") not in ("", "no")
+        or value("precedence") in ("bulk", "list", "junk", "auto_reply")
+        or bool(value("list-id"))
+        or value("return-path") == "<>"
+    )
