@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import email.utils
 import importlib
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from tawny.channels.email import EmailSettings
 from tawny.channels.email.letter import compose, message_id, understand
 
 T = TypeVar("T")
+_log = logging.getLogger("tawny.email")
 _IDLE_SECONDS = 240
 # RFC 5530: the password may be right, the server is not well.
 _NOT_NOW = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]", "[CONTACTADMIN]")
@@ -211,6 +213,7 @@ class EmailChannel(OneWay):
         except (imap_tools.ImapToolsError, OSError):
             raise
         except Exception:  # noqa: BLE001 - a mail can be malformed in any way, and must not stop the next
+            _log.exception("mail not understood", extra={"facts": {"channel": self.name, "uid": uid}})
             return None
 
     async def close(self) -> None:
