@@ -50,6 +50,7 @@ def test_what_others_can_read_is_found_and_mended(home: Home, capsys: pytest.Cap
         ("[sandbox]\nbackend = 'none'\n", "config.valid", "backend"),
         ("[exec]\nallow = ['nonesuch-program']\n", "exec.list", "no program"),
         ("[exec]\nallow = ['env']\n", "exec.list", "runs other programs"),
+        ("[exec]\nallow = ['unzip']\n", "exec.list", "may write or run"),
         ("[exec]\nmode = 'full'\n", "exec.mode", "without a question"),
         (
             "[model]\nname = 'openai:x'\napi_key = 'env:NO_SUCH_KEY_HERE'\n",

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tawny.domain import environment, shell
 from tawny.domain.commands import (
+    STAR,
     Binary,
     Decision,
     Entry,
@@ -15,10 +16,12 @@ from tawny.domain.commands import (
     decide,
     fake_reminder,
     fingerprint,
+    is_runner,
     parse_entry,
     parse_mode,
     quoted,
 )
+from tawny.domain.programs import NEVER_ALONE, READERS
 from tawny.errors import ConfigError, Refused
 
 NAMES = [
@@ -138,7 +141,7 @@ def test_the_modes() -> None:
     assert error.value.hint == "one of deny, allowlist, ask, full"
 
 
-@pytest.mark.parametrize("entry", ["", "ls | cat", "ls *", "$X", "a;b", "echo $(id)"])
+@pytest.mark.parametrize("entry", ["", "ls | cat", "ls -l *", "*", "ls a*", "$X", "a;b", "echo $(id)"])
 def test_an_entry_that_needs_a_shell_is_an_error(entry: str) -> None:
     with pytest.raises(ConfigError):
         parse_entry(entry)
@@ -200,6 +203,61 @@ def test_a_standing_yes_is_bound_to_every_byte() -> None:
     assert len(prints) == len(others) + 1
     assert fingerprint(base, "/w") != fingerprint(base, "/v")
     assert fingerprint(base, "/w") == fingerprint(base, "/w")
+
+
+# From the public collection of programs that can be talked into something: one of each kind of trick.
+TRICKS = [
+    "aa-exec /bin/sh", "ab -p f http://a.test/", "acr -r ./f", "ansible-test shell", "apache2 -f f", "ar r f g",
+    "aria2c --on-download-error=f http://a.test", "arj a f g", "borg extract @:/::: --rsh sh", "busctl --address=x",
+    "capsh --", "choom -n 0 sh", "cowsay -f f x", "cpulimit -l 100 -f -- sh", "csplit -z -b '%df' g 1",
+    "csvtool trim t f -o g", "dhclient -sf sh", "distcc sh", "dmsetup ls --exec sh", "dos2unix -f -n f g",
+    "exiftool -filename=f g", "fzf --bind 'enter:execute(sh)'", "ghc -e x", "gnuplot -e 'system(\"sh\")'",
+    "guile -c x", "hping3 a.test --file f", "ip netns exec x sh", "ispell f", "logsave /dev/null sh -i",
+    "lua5.4 -e x", "mosquitto -c f", "msgfilter -P -i f cat", "multitime sh", "mypy f --junit-xml g",
+    "nginx -c f", "nm f", "openvpn --config f", "pandoc -L f g", "pdflatex --shell-escape x", "pic -U",
+    "pidstat -e sh", "poetry run python f", "pytest f", "qpdf --empty --add-attachment f --key=x -- g",
+    "restic --password-command=f backup", "rlwrap sh", "rustdoc f -o g", "scrot -e sh", "setarch -3 sh",
+    "slsh -e x", "socket -svp sh 1", "ssh-agent sh", "ssh-keygen -D f", "sshpass sh", "strace -o f ls",
+    "sysctl x=y", "tex --shell-escape x", "tic -C f", "top", "torify sh", "tsc f --outFile g", "unzip f",
+    "update-alternatives --force --install f x g 0", "wall f", "whois -h a.test x", "xdotool exec sh",
+    "yt-dlp x --exec sh", "zcat f", "zic -d . -y f g", "a-program-of-my-own --harmless",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", TRICKS)
+def test_a_bare_name_means_nothing_for_a_program_that_is_not_known_only_to_read(line: str) -> None:
+    name = line.split()[0]
+    program = binary(name)
+    request = Request(line=line, words=shell.parse(line).words, binary=program)
+    assert request.words
+    decision = decide(Mode.ASK, [Entry((name,), program)], request)
+    assert decision.verdict is Verdict.ASK
+    assert "list the exact words" in decision.reason
+    exact = decide(Mode.ASK, [Entry(request.words, program)], request)
+    assert exact.verdict is (Verdict.RUN if len(request.words) > 1 else Verdict.ASK)
+
+
+def test_a_star_is_the_owners_word_for_any_arguments() -> None:
+    words = parse_entry("pytest *")
+    entry = Entry(words, binary("pytest"))
+    assert (words, entry.is_open, entry.is_exact) == (("pytest", STAR), True, False)
+    for line in ("pytest", "pytest -x tests", "pytest '*'"):
+        request = Request(line=line, words=shell.parse(line).words, binary=binary("pytest"))
+        assert decide(Mode.ALLOWLIST, [entry], request).verdict is Verdict.RUN
+    other = Request(line="pytest", words=("pytest",), binary=Binary("/work/pytest", 1, 5))
+    assert decide(Mode.ASK, [entry], other).verdict is Verdict.ASK
+    piped = Request(line="pytest | sh", words=None, because="it is a pipeline")
+    assert decide(Mode.ASK, [entry], piped).verdict is Verdict.ASK
+
+
+@pytest.mark.parametrize("entry", ["sh *", "env *", "python3.12 *", "/usr/bin/git *", "find *", "git log *"])
+def test_no_star_behind_a_program_that_runs_others(entry: str) -> None:
+    with pytest.raises(ConfigError, match="the star"):
+        parse_entry(entry)
+
+
+def test_no_known_reader_runs_others_or_writes_by_itself() -> None:
+    assert not [name for name in READERS if is_runner(name) or name in NEVER_ALONE]
 
 
 REMINDERS = [

@@ -1,4 +1,4 @@
-"""Control groups version 2 for real: on a kernel that has them, which is User Mode Linux where the machine's own has not."""
+"""Control groups version 2 for real: on User Mode Linux, which has them whatever the machine's own kernel has."""
 
 import json
 import os

@@ -52,16 +52,25 @@ def python(code: str, **limits: Any) -> Order:
     return Order(argv=(sys.executable, "-I", "-S", "-c", code), cwd="/tmp", limits=Limits(**limits))
 
 
-async def main() -> dict[str, Any]:
-    # As systemd delegates it: a group that has this very process in it.
+def delegate() -> Path:
+    """A group as systemd delegates one: with this very process in it."""
     service = ROOT / "service"
     service.mkdir()
     (ROOT / "cgroup.subtree_control").write_text("+memory +pids +cpu")
     (service / "cgroup.procs").write_text(str(os.getpid()))
+    return service
+
+
+def membership() -> str:
+    return Path("/proc/self/cgroup").read_text().strip()
+
+
+async def main() -> dict[str, Any]:
+    service = delegate()
     holder = find_holder()
     commands = Commands(Path("/tmp/run"), Bare(), holder=holder)
     found: dict[str, Any] = {"kind": holder.kind, "controllers": holder.controllers}
-    found["gateway"] = Path("/proc/self/cgroup").read_text().strip()
+    found["gateway"] = membership()
 
     async def run(name: str, order: Order) -> tuple[Outcome, str]:
         outcome, output = await commands.run(name, order)
@@ -94,4 +103,4 @@ async def main() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print("RESULT " + json.dumps(asyncio.run(main())), flush=True)
+    sys.stdout.write("RESULT " + json.dumps(asyncio.run(main())) + "\n")

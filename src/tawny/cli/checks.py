@@ -14,9 +14,8 @@ from tawny import config as configuration
 from tawny.cli import remote
 from tawny.clock import SystemClock
 from tawny.config import Config, Home
-from tawny.domain.commands import Mode, parse_entry, parse_mode
+from tawny.domain.commands import Mode, bare_name_means_nothing, parse_entry, parse_mode
 from tawny.domain.network import parse_rules
-from tawny.domain.programs import RUNNERS
 from tawny.errors import InvalidInput, Refused, TawnyError
 from tawny.ledger import backup
 from tawny.ledger.migrations import outdated
@@ -264,9 +263,9 @@ def exec_list(patient: Patient) -> Iterator[Finding]:
                 f"[exec] allow: there is no program {words[0]!r}",
                 "install it, or take the entry out",
             )
-        elif len(words) == 1 and name in RUNNERS:
-            message = f"[exec] allow: {name!r} runs other programs, so the bare name allows nothing"
-            mend = f"list the exact words instead, such as {name + ' …'!r}"
+        elif len(words) == 1 and (why := bare_name_means_nothing(name)):
+            what, _, mend = why.partition(": ")
+            message = f"[exec] allow: {what}, so the bare name allows nothing"
         else:
             continue
         yield Finding(id="exec.list", severity=WARN, message=message, mend=mend)

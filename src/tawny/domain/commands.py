@@ -1,8 +1,9 @@
 """Which commands run without a question: the mode, and an allow-list bound to the very program and the very words.
 
-An entry is a name (`ls`: that program, pinned by path and inode, with any arguments that cannot make it write, run or
-load something else) or an exact argument vector (`git status`: these words and no others). Programs that run other
-programs are never meant by a bare name.
+An entry is a name (`ls`: that program, pinned by path, inode and content, with any arguments that cannot make it write,
+run or load something else), an exact argument vector (`git status`: these words and no others), or a name with a star
+(`pytest *`: any arguments, which the owner answers for). A bare name means something only for the programs that are
+known to do nothing but read; programs that run other programs are meant by neither name nor star.
 """
 
 import hashlib
@@ -14,8 +15,11 @@ from enum import StrEnum
 import msgspec
 
 from tawny.domain import environment, shell
-from tawny.domain.programs import FAMILY, INPUTS, LONG, NEVER_ALONE, OUTWARD_FILTER, RUNNERS, SHORT
+from tawny.domain.programs import FAMILY, INPUTS, LONG, NEVER_ALONE, OUTWARD_FILTER, READERS, RUNNERS, SHORT
 from tawny.errors import ConfigError
+
+STAR = "*"
+"""As the only argument of an entry: any arguments."""
 
 
 class Mode(StrEnum):
@@ -54,7 +58,12 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def is_exact(self) -> bool:
-        return len(self.words) > 1
+        return len(self.words) > 1 and not self.is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it stands for any arguments."""
+        return self.words[1:] == (STAR,)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +107,15 @@ def parse_entry(text: str) -> tuple[str, ...]:
     Raises:
         ConfigError: it is empty, or needs a shell.
     """
-    line = shell.parse(text)
+    name, star, rest = text.strip().rpartition(f" {STAR}")
+    line = shell.parse(name if star and not rest else text)
+    if star and not rest and line.words is not None:
+        if len(line.words) != 1 or is_runner(line.words[0]):
+            raise ConfigError(
+                f"[exec] allow: {text!r}: the star stands behind a bare name, and not behind one that runs others",
+                hint="list the exact words instead",
+            )
+        return (*line.words, STAR)
     if line.words is None:
         raise ConfigError(
             f"[exec] allow: {text!r} is no plain command: {line.because}", hint="write plain words"
@@ -149,7 +166,7 @@ def bound(request: Request) -> tuple[str, ...]:
 
 def runs_files(words: Sequence[str]) -> bool:
     """Whether the program runs what a file among its words says, as an interpreter does."""
-    return bool(words) and ("/" in words[0] or _is_runner(words[0]))
+    return bool(words) and words[0] not in READERS
 
 
 def _objection(allow: Sequence[Entry], request: Request) -> str | None:
@@ -170,7 +187,7 @@ def _objection(allow: Sequence[Entry], request: Request) -> str | None:
         changed = f"a file that {name} is to run has changed since the allow-list was bound to it"
         return None if any(entry.files == request.files for entry in exact) else changed
     if any(not entry.is_exact for entry in meant):
-        return _risk(name, words[1:])
+        return None if any(entry.is_open for entry in meant) else _risk(name, words[1:])
     if any(entry.words[0] == name for entry in allow):
         return f"{name} is not the program, or not the arguments, that the allow-list was bound to"
     return f"{name} is not on the allow-list"
@@ -178,10 +195,8 @@ def _objection(allow: Sequence[Entry], request: Request) -> str | None:
 
 def _risk(name: str, arguments: Sequence[str]) -> str | None:
     """Why a listed name with these arguments asks all the same."""
-    if _is_runner(name):
-        return f"{name} runs other programs: list the exact words instead"
-    if name in NEVER_ALONE:
-        return f"{name} writes: list the exact words instead"
+    if why := bare_name_means_nothing(name):
+        return why
     family = FAMILY.get(name, name)
     operands = 0
     options = True
@@ -205,7 +220,20 @@ def _risk(name: str, arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _is_runner(name: str) -> bool:
+def bare_name_means_nothing(name: str) -> str | None:
+    """Why a bare name on the list lets nothing through, with the mend; `None` where it is known only to read."""
+    if is_runner(name):
+        return f"{name} runs other programs: list the exact words instead"
+    if name in NEVER_ALONE:
+        return f"{name} writes: list the exact words instead"
+    if name not in READERS:
+        return f"{name} may write or run with its arguments: list the exact words, or '{name} *' for any"
+    return None
+
+
+def is_runner(name: str) -> bool:
+    """Whether the program's arguments are programs, whatever version stands behind its name."""
+    name = name.rsplit("/", 1)[-1]
     bare = re.sub(r"[-.]?[0-9][0-9.]*$", "", name)
     return name in RUNNERS or bare in RUNNERS
 
@@ -245,7 +273,7 @@ def fake_reminder(line: str, *, background: bool = False) -> str | None:
 def _sleep(words: Sequence[str]) -> float:
     """The seconds a `sleep` among the words would take, wrappers before it included."""
     for at, word in enumerate(words):
-        if word.rsplit("/", 1)[-1] == "sleep" and (at == 0 or _is_runner(words[0].rsplit("/", 1)[-1])):
+        if word.rsplit("/", 1)[-1] == "sleep" and (at == 0 or is_runner(words[0])):
             total = 0.0
             for amount in words[at + 1 :]:
                 match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([smhd]?)", amount)
