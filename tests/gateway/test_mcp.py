@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from tawny.gateway.mcp import TOOLS
+from tawny.gateway.mcp.tools import TOOLS
+from tawny.ledger import artifacts
 
 from .conftest import House
 
@@ -21,8 +23,12 @@ async def rpc(house: House, method: str, token: str = "", **params: Any) -> dict
     body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
     answer = await house.client.post("/mcp", json=body, headers=headers)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["id"] == 7
-    return answer.json()
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        found = msgspec.json.decode(answer.text.strip().rpartition("data: ")[2])
+    else:
+        found = answer.json()
+    assert found["id"] == 7
+    return found
 
 
 async def test_client_is_welcomed_in_its_version(house: House) -> None:
@@ -128,3 +134,117 @@ async def test_only_post_and_only_with_a_token(house: House) -> None:
         assert (await stranger.post("/mcp", json=body)).status_code == 401
         foreign = {"host": "evil.test"}
         assert (await stranger.post("/mcp", json=body, headers=foreign)).status_code == 421
+
+
+async def test_work_is_waited_for_and_its_progress_told(house: House) -> None:
+    body = {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "method": "tools/call",
+        "params": {
+            "name": "tasks_run",
+            "arguments": {"kind": "simulate", "params": {"steps": 3, "step_seconds": 0.05}, "wait": True},
+            "_meta": {"progressToken": "p"},
+        },
+    }
+    headers = {"accept": "application/json, text/event-stream"}
+    answer = await house.client.post("/mcp", json=body, headers=headers)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = [msgspec.json.decode(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    progress = [one["params"] for one in told if one.get("method") == "notifications/progress"]
+    assert [one["progressToken"] for one in progress] == ["p"] * len(progress)
+    assert [one["progress"] for one in progress] == [1, 2, 3]
+    assert told[-1]["id"] == 7
+    assert told[-1]["result"]["structuredContent"]["status"] == "succeeded"
+    headers = {"accept": "application/json"}
+    answer = await house.client.post("/mcp", json=body, headers=headers)
+    assert answer.json()["result"]["structuredContent"]["status"] == "succeeded"
+
+
+async def test_quieter_clients_are_told_less(house: House) -> None:
+    assert (await rpc(house, "logging/setLevel", level="error"))["result"] == {}
+    params = {"steps": 1, "step_seconds": 0}
+    arguments = {"kind": "simulate", "params": params, "wait": True}
+    made = await rpc(house, "tools/call", name="tasks_run", arguments=arguments)
+    assert made["result"]["structuredContent"]["status"] == "succeeded"
+    assert (await rpc(house, "logging/setLevel", level="loud"))["error"]["code"] == -32602
+
+
+async def test_tasks_results_and_files_are_resources(house: House) -> None:
+    task = await house.run(title="Two")
+    id = task["task_id"]
+    await house.until(id, "succeeded")
+
+    def keep(tx: Any) -> str:
+        path = artifacts.store(house.app.home.artifacts, id, "note.txt", b"hello")
+        return artifacts.put(
+            tx, id, "note.txt", media_type="text/plain", size=5, sha256="x", path=path, partial=False
+        )
+
+    file = await house.app.ledger.write(keep)
+    listed = (await rpc(house, "resources/list"))["result"]["resources"]
+    assert [entry["uri"] for entry in listed][:2] == [f"tawny://tasks/{id}", f"tawny://results/{id}"]
+
+    async def read(uri: str) -> dict[str, Any]:
+        return (await rpc(house, "resources/read", uri=uri))["result"]["contents"][0]
+
+    assert msgspec.json.decode((await read(f"tawny://tasks/{id}"))["text"])["title"] == "Two"
+    assert (await read(f"tawny://results/{id}"))["mimeType"] == "text/markdown"
+    assert (await read(f"tawny://artifacts/{file}"))["text"] == "hello"
+    templates = (await rpc(house, "resources/templates/list"))["result"]["resourceTemplates"]
+    assert len(templates) == 3
+    ref = {"type": "ref/resource", "uri": "tawny://tasks/{id}"}
+    found = await rpc(house, "completion/complete", ref=ref, argument={"name": "id", "value": id[:12]})
+    assert found["result"]["completion"]["values"] == [id]
+    for uri in ("tawny://tasks/task_none", "tawny://artifacts/../../token", "file:///etc/passwd", ""):
+        assert (await rpc(house, "resources/read", uri=uri))["error"]["code"] == -32002, uri
+
+
+async def test_main_jobs_are_prompts(house: House) -> None:
+    listed = (await rpc(house, "prompts/list"))["result"]["prompts"]
+    assert [entry["name"] for entry in listed] == [
+        "daily_brief",
+        "background_task",
+        "plan_regularly",
+        "what_needs_me",
+    ]
+    given = {"what": "Look at {when}", "when": "every hour"}
+    made = await rpc(house, "prompts/get", name="plan_regularly", arguments=given)
+    assert "every hour" in made["result"]["messages"][0]["content"]["text"]
+    ref = {"type": "ref/prompt", "name": "plan_regularly"}
+    found = await rpc(house, "completion/complete", ref=ref, argument={"name": "when", "value": "every M"})
+    assert found["result"]["completion"]["values"] == ["every Monday at 9"]
+    for arguments in ({"what": "x"}, {"what": "x", "when": "y", "else": "z"}, {"what": 1, "when": "y"}):
+        refused = await rpc(house, "prompts/get", name="plan_regularly", arguments=arguments)
+        assert refused["error"]["code"] == -32602
+
+
+async def test_a_call_can_be_a_task_of_the_protocol(house: House) -> None:
+    params = {"steps": 2, "step_seconds": 0}
+    call = {"name": "tasks_run", "arguments": {"kind": "simulate", "params": params}, "task": {"ttl": 60000}}
+    handle = (await rpc(house, "tools/call", **call))["result"]["task"]
+    assert handle["status"] in ("working", "completed")
+    done = (await rpc(house, "tasks/result", taskId=handle["taskId"]))["result"]
+    assert done["structuredContent"]["status"] == "succeeded"
+    assert done["_meta"]["io.modelcontextprotocol/related-task"] == {"taskId": handle["taskId"]}
+    assert (await rpc(house, "tasks/get", taskId=handle["taskId"]))["result"]["status"] == "completed"
+    listed = (await rpc(house, "tasks/list"))["result"]["tasks"]
+    assert [one["taskId"] for one in listed] == [handle["taskId"]]
+    long = {"kind": "simulate", "params": {"steps": 1000, "step_seconds": 0.05}}
+    other = (await rpc(house, "tools/call", name="tasks_run", arguments=long, task={}))["result"]["task"]
+    await rpc(house, "tasks/cancel", taskId=other["taskId"])
+    ended = (await rpc(house, "tasks/result", taskId=other["taskId"]))["result"]
+    assert ended["isError"] is True
+    assert ended["structuredContent"]["status"] == "cancelled"
+    assert (await rpc(house, "tasks/get", taskId="task_none"))["error"]["code"] == -32602
+    at_once = await rpc(house, "tools/call", name="tasks_list", arguments={}, task={})
+    assert at_once["error"]["code"] == -32601
+
+
+async def test_a_reader_without_the_scope_reads_nothing(house: House) -> None:
+    task = await house.run()
+    _, secret = await house.door.token_with("write")
+    assert (await rpc(house, "resources/list", token=secret))["result"]["resources"] == []
+    uri = f"tawny://tasks/{task['task_id']}"
+    assert (await rpc(house, "resources/read", token=secret, uri=uri))["error"]["code"] == -32002
+    assert (await rpc(house, "tasks/list", token=secret))["error"]["code"] == -32602

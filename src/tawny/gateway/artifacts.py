@@ -41,9 +41,7 @@ class ArtifactEndpoint:
         del receive
         artifact_id = path_of(scope)["id"]
         entry = await self._site.ledger.read(lambda tx: artifacts.get(tx, artifact_id))
-        path = (self._site.home.artifacts / entry.path).resolve()
-        if not path.is_relative_to(self._site.home.artifacts.resolve()) or not path.is_file():
-            raise NotFound(f"the file of {artifact_id} is gone")
+        path = _place(self._site, entry)
         size = path.stat().st_size
         name = quote(Path(entry.name).name, safe="")
         headers = [
@@ -57,6 +55,22 @@ class ArtifactEndpoint:
         while chunk := await asyncio.to_thread(next, chunks, b""):
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def content_of(site: Site, entry: artifacts.Artifact) -> bytes:
+    """The whole file; its size is the caller's to look at first.
+
+    Raises:
+        NotFound: it is gone.
+    """
+    return await asyncio.to_thread(_place(site, entry).read_bytes)
+
+
+def _place(site: Site, entry: artifacts.Artifact) -> Path:
+    path = (site.home.artifacts / entry.path).resolve()
+    if not path.is_relative_to(site.home.artifacts.resolve()) or not path.is_file():
+        raise NotFound(f"the file of {entry.artifact_id} is gone")
+    return path
 
 
 def _plain(media_type: str) -> bytes:

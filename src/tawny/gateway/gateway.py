@@ -25,7 +25,7 @@ from tawny.gateway.devices import ClaimEndpoint
 from tawny.gateway.feed import Feed
 from tawny.gateway.guard import Hosts
 from tawny.gateway.hooks import HookEndpoint
-from tawny.gateway.mcp import McpEndpoint
+from tawny.gateway.mcp.endpoint import McpEndpoint
 from tawny.gateway.panel import Panel
 from tawny.gateway.pushes import Pusher
 from tawny.gateway.signin import SignInEndpoint, SignOutEndpoint
@@ -90,12 +90,13 @@ class Gateway:
             "hooks.receive": HookEndpoint(site),
             "pairing.claim": ClaimEndpoint(site),
         }
+        self.mcp = McpEndpoint(site, routes.METHODS)
         self.app = application(
             site,
             routes.OPERATIONS,
             endpoints=endpoints,
             extra=[
-                Route("/mcp", McpEndpoint(site, routes.METHODS)),
+                Route("/mcp", self.mcp),
                 *(Route(path, panel, methods=["GET"]) for path in panel.files),
             ],
             sockets=SocketEndpoint(site, routes.METHODS),

@@ -1,0 +1,1 @@
+"""MCP: our tasks, automations and approvals for other people's agents."""
