@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tawny.config import Config, Home, Limits, Network
 from tawny.engine.kinds import Kind
-from tawny.ledger import push
+from tawny.ledger import events, push
 
 from .conftest import House, open_house
 from .test_approvals import Params, ask
@@ -130,6 +131,27 @@ async def test_restart_tells_what_happened_meanwhile_and_nothing_twice(home: Hom
             told = await house.run(notify="done_only")
             assert (await there.next())[1]["task_id"] == told["task_id"]
             assert there.got.empty()
+
+
+async def test_crash_before_the_record_shows_the_person_one(home: Home) -> None:
+    """The gateway died after it told and before it wrote that down; both messages are one to service and browser."""
+    async with service() as there:
+        async with open_pushing(home, there) as house:
+            await house.client.post("/v1/push/subscriptions", json=there.subscription())
+            await house.run("ask")
+            first, shown = await there.next()
+            seen = await house.app.ledger.read(lambda tx: events.after(tx, 0, limit=1000))
+            (asked,) = [event.seq for event in seen if event.type == "approval.requested"]
+            async with asyncio.timeout(10):
+                while (await house.app.ledger.read(push.told) or 0) < asked:
+                    await asyncio.sleep(0.01)
+            await house.app.ledger.write(lambda tx: push.tell(tx, asked - 1))
+        async with open_pushing(home, there) as house:
+            second, again = await there.next()
+        assert again == shown
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,32}", first["topic"])
+        assert second["topic"] == first["topic"]
+        assert shown["tag"] not in first["topic"]
 
 
 async def test_ended_subscription_is_dropped(home: Home) -> None:

@@ -12,48 +12,48 @@ import { connection, loaded, lostAt, now, onEvent, reconnect, stop } from "./sto
 import { pendingApprovals, unread } from "./store/lists";
 import { board, taskSignal } from "./store/tasks";
 import { Board } from "./pages/board";
+import ApprovalsPage from "./pages/approvals";
+import AuditPage from "./pages/audit";
+import AutomationsPage from "./pages/automations";
+import CalendarPage from "./pages/calendar";
+import ChannelsPage from "./pages/channels";
+import ChatPage from "./pages/chat";
+import DevicesPage from "./pages/devices";
+import InboxPage from "./pages/inbox";
+import KnowledgePage from "./pages/knowledge";
+import MetricsPage from "./pages/metrics";
+import SessionsPage from "./pages/sessions";
+import SettingsPage from "./pages/settings";
+import TaskPage from "./pages/task";
 import { SignIn } from "./pages/signin";
 import { Icon, Mark, type IconName } from "./ui/icon";
 import { NewTask, newTask } from "./ui/newtask";
-import { Button, Dialog, Empty, Loading, Page, Toasts } from "./ui/parts";
+import { Button, Dialog, Empty, Page, Toasts } from "./ui/parts";
 import { Preferences } from "./ui/preferences";
 
 type PageOf = ComponentType<{ id: string; rest: string[] }>;
-type Load = () => Promise<{ default: PageOf }>;
 
-interface Route { name: string; label: Key; icon: IconName; group?: Key; page?: PageOf; load?: Load }
+interface Route { name: string; label: Key; icon: IconName; group?: Key; page: PageOf }
 
 const HomePage: PageOf = () => <Board />;
 
 export const ROUTES: Route[] = [
   { name: "", label: "nav.board", icon: "board", page: HomePage },
-  { name: "chat", label: "nav.chat", icon: "chat", load: () => import("./pages/chat") },
-  { name: "approvals", label: "nav.approvals", icon: "hand", load: () => import("./pages/approvals") },
-  { name: "inbox", label: "nav.inbox", icon: "bell", load: () => import("./pages/inbox") },
-  { name: "automations", label: "nav.automations", icon: "repeat", load: () => import("./pages/automations") },
-  { name: "calendar", label: "nav.calendar", icon: "calendar", load: () => import("./pages/calendar") },
-  { name: "metrics", label: "nav.metrics", icon: "chart", group: "nav.group.watch", load: () => import("./pages/metrics") },
-  { name: "audit", label: "nav.audit", icon: "audit", group: "nav.group.watch", load: () => import("./pages/audit") },
-  { name: "sessions", label: "nav.sessions", icon: "people", group: "nav.group.assistant", load: () => import("./pages/sessions") },
-  { name: "knowledge", label: "nav.knowledge", icon: "book", group: "nav.group.assistant", load: () => import("./pages/knowledge") },
-  { name: "channels", label: "nav.channels", icon: "send", group: "nav.group.setup", load: () => import("./pages/channels") },
-  { name: "devices", label: "nav.devices", icon: "device", group: "nav.group.setup", load: () => import("./pages/devices") },
-  { name: "settings", label: "nav.settings", icon: "settings", group: "nav.group.setup", load: () => import("./pages/settings") },
+  { name: "chat", label: "nav.chat", icon: "chat", page: ChatPage },
+  { name: "approvals", label: "nav.approvals", icon: "hand", page: ApprovalsPage },
+  { name: "inbox", label: "nav.inbox", icon: "bell", page: InboxPage },
+  { name: "automations", label: "nav.automations", icon: "repeat", page: AutomationsPage },
+  { name: "calendar", label: "nav.calendar", icon: "calendar", page: CalendarPage },
+  { name: "metrics", label: "nav.metrics", icon: "chart", group: "nav.group.watch", page: MetricsPage },
+  { name: "audit", label: "nav.audit", icon: "audit", group: "nav.group.watch", page: AuditPage },
+  { name: "sessions", label: "nav.sessions", icon: "people", group: "nav.group.assistant", page: SessionsPage },
+  { name: "knowledge", label: "nav.knowledge", icon: "book", group: "nav.group.assistant", page: KnowledgePage },
+  { name: "channels", label: "nav.channels", icon: "send", group: "nav.group.setup", page: ChannelsPage },
+  { name: "devices", label: "nav.devices", icon: "device", group: "nav.group.setup", page: DevicesPage },
+  { name: "settings", label: "nav.settings", icon: "settings", group: "nav.group.setup", page: SettingsPage },
 ];
-const HIDDEN: Route[] = [{ name: "tasks", label: "nav.board", icon: "board", load: () => import("./pages/task") }];
+const HIDDEN: Route[] = [{ name: "tasks", label: "nav.board", icon: "board", page: TaskPage }];
 const TABS = ["", "approvals", "chat", "automations"];
-
-const pages = signal<Record<string, PageOf>>({});
-
-/** The page of a route, once its code is here. */
-function pageOf(route: Route): PageOf | null {
-  if (route.page) return route.page;
-  const ready = pages.value[route.name];
-  if (!ready) route.load?.().then((module) => {
-    pages.value = { ...pages.peek(), [route.name]: module.default };
-  }, () => setTimeout(() => location.reload(), 1500));
-  return ready ?? null;
-}
 
 function NavLink({ route, current }: { route: Route; current: string }) {
   const chosen = route.name === current || (route.name === "" && current === "tasks");
@@ -191,7 +191,7 @@ export function App({ problem }: { problem: string | null }) {
   }, [name, id]);
   if (signedIn.value === false) return <><SignIn problem={problem} /><Toasts /></>;
   const route = [...ROUTES, ...HIDDEN].find((one) => one.name === name);
-  const Chosen = route ? pageOf(route) : null;
+  const Chosen = route?.page;
   return (
     <div class="app">
       <a class="skip" href="#main" onClick={(event) => {
@@ -202,7 +202,7 @@ export function App({ problem }: { problem: string | null }) {
       <div class="content">
         <OfflineBanner />
         <main id="main" ref={main} data-page={name || "board"}>
-          {Chosen ? <Chosen key={`${name}/${id}`} id={id} rest={rest} /> : route ? <Loading /> : <Page title="404"><Empty icon="search" title={t("error.missing")} action={<a class="button plain" href="#/">{t("nav.board")}</a>} /></Page>}
+          {Chosen ? <Chosen key={`${name}/${id}`} id={id} rest={rest} /> : <Page title="404"><Empty icon="search" title={t("error.missing")} action={<a class="button plain" href="#/">{t("nav.board")}</a>} /></Page>}
         </main>
       </div>
       <TabBar current={name} onMore={() => setMore(true)} />

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,9 +101,7 @@ class Pusher:
                 frames = [frame for frame in await device.frames() if frame.seq and frame.type in TOPICS]
                 for frame in frames:
                     await self._tell(frame)
-                if frames:
-                    seq = frames[-1].seq
-                    await self._ledger.write(lambda tx, seq=seq: push.tell(tx, seq))
+                    await self._ledger.write(lambda tx, seq=frame.seq: push.tell(tx, seq))
             if device.closed:
                 await bell.wait()
 
@@ -119,7 +118,12 @@ class Pusher:
             key = await self._ledger.read(push.private_key)
             assert key is not None
             body, headers = await asyncio.to_thread(
-                sealed, subscription, _encode(payload), key, now=self._clock.now()
+                sealed,
+                subscription,
+                _encode(payload),
+                key,
+                now=self._clock.now(),
+                topic=topic(payload["tag"]),
             )
             answer = await self._egress.fetch(
                 "POST", endpoint, headers=headers, body=body, timeout=15, follow=False, max_body=1000
@@ -170,8 +174,17 @@ def payload_of(tx: Tx, frame: Frame) -> dict[str, Any] | None:
     }
 
 
+def topic(tag: str) -> str:
+    """What the push service is told two messages are about, without being told what: the later replaces the earlier.
+
+    We tell first and record then, so a crash in between tells twice. Where the first has not been fetched yet, the
+    second takes its place at the service; where it is shown already, the browser does the same by `tag`.
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(tag.encode()).digest())[:32].decode()
+
+
 def sealed(
-    subscription: Subscription, payload: bytes, private_key: str, *, now: int
+    subscription: Subscription, payload: bytes, private_key: str, *, now: int, topic: str
 ) -> tuple[bytes, dict[str, str]]:
     """The payload encrypted for the browser alone (RFC 8291), and the headers that show who sends (RFC 8292).
 
@@ -198,6 +211,7 @@ def sealed(
         "content-type": "application/octet-stream",
         "ttl": str(_LASTS // SECOND),
         "urgency": "high",
+        "topic": topic,
         "authorization": signed["Authorization"],
     }
     return bytes(body), headers

@@ -1,16 +1,18 @@
 /** What the panel says, in the reader's language. English is built in; other catalogues load when chosen. */
 
 import { signal } from "@preact/signals";
-import { en, type Catalogue, type Key } from "./en";
+import { english, others, places } from "./catalogue";
+import type { Key } from "./en";
 
 export const LANGUAGES: Record<string, string> = { en: "English", zh: "中文" };
 
 export const language = signal("en");
-const catalogue = signal<Catalogue>(en);
+const texts = signal(english);
 
-/** `{name}` is replaced by a parameter; `one|many` chooses by the parameter `n`. */
-export function t(key: Key, values?: Record<string, string | number>): string {
-  let text: string = catalogue.value[key] ?? en[key] ?? key;
+/** The text of a name (of its place, in built code). `{name}` is replaced by a parameter; `one|many` chooses by the parameter `n`. */
+export function t(key: Key | number, values?: Record<string, string | number>): string {
+  const place = typeof key === "number" ? key : places[key]!;
+  let text = texts.value[place] ?? english[place] ?? String(key);
   if (text.includes("|") && values && "n" in values) {
     const [one = "", many] = text.split("|");
     text = values.n === 1 ? one : (many ?? one);
@@ -22,14 +24,14 @@ export function t(key: Key, values?: Record<string, string | number>): string {
 export function word(group: string, value: string | null | undefined): string {
   if (!value) return "";
   const key = `${group}.${value}`;
-  return key in en ? t(key as Key) : value.replace(/_/g, " ");
+  return key in places ? t(key as Key) : value.replace(/_/g, " ");
 }
 
 export async function setLanguage(name: string): Promise<void> {
-  if (name === "zh") catalogue.value = (await import("./zh")).zh;
-  else catalogue.value = en;
-  language.value = name === "zh" ? "zh" : "en";
-  document.documentElement.lang = language.value === "zh" ? "zh-Hans" : "en";
+  const load = others[name];
+  texts.value = load ? await load() : english;
+  language.value = load ? name : "en";
+  document.documentElement.lang = name === "zh" ? "zh-Hans" : "en";
 }
 
 export function preferredLanguage(stored: string | null): string {

@@ -9,7 +9,7 @@ import { loaded, now } from "../store/live";
 import type { Page as PageOf } from "../types";
 import { Icon } from "../ui/icon";
 import { asText, Button, Chip, Empty, Loading, Page, Plain, Problem } from "../ui/parts";
-import { TaskLink } from "../ui/task";
+import { TaskLink } from "../ui/tasklink";
 
 interface Row { seq: number; time: string; actor: string; action: string; task_id: string | null; detail: unknown; usage: unknown; decision: string | null; hash: string; previous: string }
 interface Verdict { ok: boolean; rows?: number; broken_at?: number | null; head?: string }

@@ -6,7 +6,7 @@ import { inbox, loadInbox, unread, type Kept } from "../store/lists";
 import { loaded } from "../store/live";
 import { Markdown } from "../ui/markdown";
 import { Button, Chip, Empty, Loading, Page, When } from "../ui/parts";
-import { TaskLink } from "../ui/task";
+import { TaskLink } from "../ui/tasklink";
 
 async function read(messages: Kept[]): Promise<void> {
   const time = new Date().toISOString();

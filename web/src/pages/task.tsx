@@ -13,7 +13,8 @@ import { ApprovalCard } from "../ui/approval";
 import { Icon } from "../ui/icon";
 import { Markdown } from "../ui/markdown";
 import { asText, Bar, Button, Chip, complain, Empty, Field, Loading, Page, Plain, Problem, StatusChip, tell, useLoad, When } from "../ui/parts";
-import { Commands, percentage, Reconcile, TaskLink, timeLeft, waitLine } from "../ui/task";
+import { Commands, percentage, Reconcile, timeLeft, waitLine } from "../ui/task";
+import { TaskLink } from "../ui/tasklink";
 import { kindTitle } from "../ui/newtask";
 import { Timeline } from "../ui/timeline";
 

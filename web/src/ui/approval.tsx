@@ -10,7 +10,7 @@ import type { Approval } from "../types";
 import { duration } from "../format";
 import { asText, Button, Chip, Plain, tell, When } from "./parts";
 import { Icon } from "./icon";
-import { TaskLink } from "./task";
+import { TaskLink } from "./tasklink";
 
 interface Answer { always?: boolean; note?: string; arguments?: Record<string, unknown> }
 

@@ -11,7 +11,7 @@ import type { Automation, Occurrence, Page as PageOf } from "../types";
 import { actionText, editable, whenText } from "./automation";
 import { Icon } from "./icon";
 import { asText, Button, Dialog, Page, Plain, Problem, StatusChip, tell, useLoad } from "./parts";
-import { TaskLink } from "./task";
+import { TaskLink } from "./tasklink";
 
 interface Rehearsal { would?: string; task?: unknown; next?: string[]; problems?: unknown[] }
 

@@ -2,7 +2,7 @@
 
 import type { Signal } from "@preact/signals";
 import { t, word } from "../i18n";
-import { duration, relative, shortId } from "../format";
+import { duration, relative } from "../format";
 import { now } from "../store/live";
 import { pendingApprovals } from "../store/lists";
 import { command, commandsFor, reconcile, RECONCILIATIONS, type Command } from "../store/tasks";
@@ -128,8 +128,4 @@ export function TaskRow({ task: source, as = "li" }: { task: Signal<Task>; as?: 
       </div>
     </Tag>
   );
-}
-
-export function TaskLink({ id, title }: { id: string; title?: string }) {
-  return <a class="mono" href={`#/tasks/${id}`}>{title || shortId(id)}</a>;
 }

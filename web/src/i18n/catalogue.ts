@@ -1,0 +1,14 @@
+/** Every text by its place, in each language. The build puts lists without names here: see dev/catalogue.ts. */
+
+import { en } from "./en";
+
+const order = Object.keys(en) as (keyof typeof en)[];
+
+export const places: Record<string, number> = Object.fromEntries(order.map((key, place) => [key, place]));
+export const english: readonly string[] = Object.values(en);
+export const others: Record<string, () => Promise<readonly string[]>> = {
+  zh: async () => {
+    const { zh } = await import("./zh");
+    return order.map((key) => zh[key]);
+  },
+};

@@ -1,0 +1,7 @@
+/** A task by its name, as a link to its page. */
+
+import { shortId } from "../format";
+
+export function TaskLink({ id, title }: { id: string; title?: string }) {
+  return <a class="mono" href={`#/tasks/${id}`}>{title || shortId(id)}</a>;
+}
