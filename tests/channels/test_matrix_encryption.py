@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import itertools
+import json
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from fake_http import DROP, FakeHttp, Handler, Request, Response
 from homeserver import Homeserver, Person, synapse
+from owing import SENDER, owe, status
 from sealed_person import SealedPerson, sealed
 from tawny.api import Attachment, ChannelDown, Inbound, Outgoing, TemporaryError
 from tawny.channels.matrix import MatrixSettings
@@ -315,6 +318,46 @@ async def test_a_key_that_comes_after_its_message_opens_it(
     async with asyncio.timeout(60):
         assert [inbound.text for inbound in await waiting] == ["the key is late"]
     assert house.notes["waiting"] == "[]"
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("point", ["asked", "done"])
+async def test_a_sealed_message_cut_off_by_a_kill_is_there_once(
+    line: FakeHttp, ann: SealedPerson, place: Place, tawny: Person, tmp_path: Path, point: str
+):
+    """Sealed anew after the kill, under the same transaction, with a key that Ann has."""
+    table = {"homeserver": line.url, "token": tawny.token, "to": place.alone}
+    home = tmp_path / "home"
+    home.mkdir()
+    delivery_id = owe(home, "matrix")
+    forward = line.handler
+    running: list[asyncio.subprocess.Process] = []
+
+    async def kill(request: Request) -> Response:
+        if not running or not line.applies(request):
+            return await answered(forward, request)
+        if point == "done":
+            await answered(forward, request)
+        running.pop().kill()
+        raise ConnectionError("nobody is there any more")
+
+    line.handler = kill
+    for is_cut_off in (True, False):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(SENDER),
+            str(home),
+            "0",
+            json.dumps({"matrix": [table]}),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        if is_cut_off:
+            running.append(child)
+        async with asyncio.timeout(110):
+            out, _ = await child.communicate()
+        assert out == (b"" if is_cut_off else b"idle\n")
+    assert status(home, delivery_id) == "delivered"
+    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["the result"]
 
 
 async def test_the_account_vouches_for_its_device_once(
