@@ -31,7 +31,21 @@ _BY_STATUS = {
     408: "timeout",
     413: "context_overflow",
 }
-_OVERFLOW = ("context length", "context window", "maximum context", "too many tokens", "prompt is too long")
+# As OpenAI, Anthropic, Google, Ollama, llama.cpp, vLLM, LM Studio, Mistral and their like say it.
+_OVERFLOW = (
+    "context length",
+    "context_length",
+    "context window",
+    "context size",
+    "context overflow",
+    "maximum context",
+    "maximum number of tokens",
+    "too many tokens",
+    "too large for model",
+    "prompt is too long",
+    "input is too long",
+    "reduce the length",
+)
 
 
 def classify(error: Exception, model: str) -> ModelFailure | None:
@@ -44,6 +58,8 @@ def classify(error: Exception, model: str) -> ModelFailure | None:
     for link in chain:
         for known, kind in _KINDS:
             if isinstance(link, known):
+                if kind == "rejected" and _is_overflow(link):
+                    kind = "context_overflow"
                 return failure(
                     kind,
                     model,
@@ -70,14 +86,18 @@ def classify(error: Exception, model: str) -> ModelFailure | None:
 
 
 def _by_status(error: library.ModelHTTPError, model: str) -> ModelFailure:
-    text = str(error).lower()
-    if any(word in text for word in _OVERFLOW):
+    if _is_overflow(error):
         kind = "context_overflow"
     elif error.status_code >= 500:
         kind = "overloaded"
     else:
         kind = _BY_STATUS.get(error.status_code, "rate_limit" if error.status_code == 429 else "rejected")
     return failure(kind, model, detail=_detail(error), retry_after=error.retry_after)
+
+
+def _is_overflow(error: BaseException) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in _OVERFLOW)
 
 
 def _detail(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A model server on loopback that speaks streaming chat completions, and misbehaves on order.
+"""A model server on loopback that streams as OpenAI's, Anthropic's and Google's do, and misbehaves on order.
 
 It serves tests and benchmarks; `python -m tawny.testing.provider --port N` runs it on its own.
 """
@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+
+from tawny.testing.wires import Wire, wire_of
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -40,7 +42,11 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """Misbehave: hang, reset (mid-stream), half (of a frame, then the end), garbage (no JSON), huge (10 MB), stall."""
+    """Misbehave: `how` is one of these.
+
+    hang (no answer), stall (mid-stream), reset (the connection, mid-stream), half (of a frame, then the end), garbage
+    (no JSON in a frame), huge (10 MB of words), html (200 with a page), nothing (200 and an empty stream).
+    """
 
     how: str
 
@@ -54,26 +60,21 @@ def echo(body: dict[str, Any], n: int) -> Answer:
     del n
     messages: list[dict[str, Any]] = body.get("messages", [])
     last = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=-1)
-    text = _content(messages[last]) if last >= 0 else ""
+    text = str(messages[last]["content"]) if last >= 0 else ""
     answered = [message for message in messages[last + 1 :] if message.get("role") == "tool"]
     if text.startswith("use ") and not answered:
         name, _, arguments = text[4:].partition(" ")
         return Tools(((name, arguments or "{}"),))
     if answered:
-        return Text(f"done: {_content(answered[-1])[:200]}")
+        return Text(f"done: {str(answered[-1]['content'])[:200]}")
     return Text(f"echo: {text[-400:]}")
 
 
-def _content(message: dict[str, Any]) -> str:
-    content: Any = message.get("content")
-    if isinstance(content, list):
-        parts: list[Any] = content  # pyright: ignore[reportUnknownVariableType]
-        return "\n".join(str(part.get("text", "")) for part in parts)
-    return str(content or "")
-
-
 class FakeProvider:
-    """The server. `requests` holds the body of every request; `plan` decides each answer and may be changed."""
+    """The server; `plan` decides each answer and may be changed.
+
+    `requests` holds the body of every request with its `messages` in one form, whatever the protocol; `keys` the keys.
+    """
 
     def __init__(self, plan: Plan = echo) -> None:
         self.plan = plan
@@ -85,6 +86,11 @@ class FakeProvider:
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def root(self) -> str:
+        """The address for clients that bring the version in the path (Anthropic's, Google's)."""
+        return f"http://127.0.0.1:{self.port}"
 
     @asynccontextmanager
     async def running(self, port: int = 0) -> "AsyncGenerator[FakeProvider]":
@@ -119,25 +125,35 @@ class FakeProvider:
             for name, _, value in (line.partition(":") for line in lines[1:])
         }
         raw = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.keys.append(headers.get("authorization", ""))
-        if not lines[0].startswith("POST ") or not lines[0].split(" ")[1].endswith("/chat/completions"):
+        self.keys.append(
+            headers.get("authorization") or headers.get("x-api-key") or headers.get("x-goog-api-key") or ""
+        )
+        method, path = lines[0].split(" ")[:2]
+        wire = wire_of(path)
+        if method != "POST" or wire is None:
             await _plain(writer, 200, {"object": "list", "data": [{"id": "fake", "object": "model"}]})
             return True
-        body = json.loads(raw)
+        sent = json.loads(raw)
+        body = {**sent, "messages": wire.messages(sent)}
         self.requests.append(body)
-        return await self._answer(writer, body, self.plan(body, len(self.requests)))
-
-    async def _answer(self, writer: asyncio.StreamWriter, body: dict[str, Any], answer: Answer) -> bool:
+        answer = self.plan(body, len(self.requests))
         match answer:
             case Status():
-                error = {"message": answer.message, "type": answer.code, "code": answer.code}
-                await _plain(writer, answer.status, {"error": error}, answer.headers)
+                error = wire.error(answer.status, answer.code, answer.message)
+                await _plain(writer, answer.status, error, answer.headers)
                 return True
             case Broken():
-                await _misbehave(writer, answer.how)
+                await _misbehave(writer, wire, body, answer.how)
                 return False
-            case Text() | Tools():
-                await _stream(writer, body, answer)
+            case Text():
+                if answer.delay:
+                    await asyncio.sleep(answer.delay)
+                size = max(1, -(-len(answer.text) // answer.chunks))
+                pieces = [answer.text[i : i + size] for i in range(0, max(1, len(answer.text)), size)]
+                await _stream(writer, wire.text(body, pieces))
+                return True
+            case Tools():
+                await _stream(writer, wire.calls(body, answer.calls))
                 return True
 
 
@@ -163,54 +179,16 @@ def _chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
-def _frame(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
-    choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": finish}]
-    document = {
-        "id": "cmpl",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "fake",
-        "choices": choices,
-    }
-    return b"data: " + json.dumps({**document, **more}).encode() + b"\n\n"
-
-
-async def _stream(writer: asyncio.StreamWriter, body: dict[str, Any], answer: Text | Tools) -> None:
-    frames = [_frame({"role": "assistant", "content": "" if isinstance(answer, Text) else None})]
-    if isinstance(answer, Text):
-        if answer.delay:
-            await asyncio.sleep(answer.delay)
-        size = max(1, -(-len(answer.text) // answer.chunks))
-        frames += [
-            _frame({"content": answer.text[i : i + size]}) for i in range(0, max(1, len(answer.text)), size)
-        ]
-    else:
-        for index, (name, given) in enumerate(answer.calls):
-            arguments = given if isinstance(given, str) else json.dumps(given)
-            call = {"id": f"call_{len(body['messages'])}_{index}", "type": "function"}
-            frames.append(
-                _frame(
-                    {
-                        "tool_calls": [
-                            {"index": index, **call, "function": {"name": name, "arguments": arguments}}
-                        ]
-                    }
-                )
-            )
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    frames.append(_frame({}, "stop" if isinstance(answer, Text) else "tool_calls"))
-    frames.append(_frame({}, choices=[], usage=usage))
-    writer.write(
-        _STREAM_HEAD
-        + b"".join(_chunk(frame) for frame in frames)
-        + _chunk(b"data: [DONE]\n\n")
-        + b"0\r\n\r\n"
-    )
+async def _stream(writer: asyncio.StreamWriter, frames: list[bytes]) -> None:
+    writer.write(_STREAM_HEAD + b"".join(_chunk(frame) for frame in frames) + b"0\r\n\r\n")
     await writer.drain()
 
 
-async def _misbehave(writer: asyncio.StreamWriter, how: str) -> None:
-    opening = _STREAM_HEAD + _chunk(_frame({"role": "assistant", "content": "I was just about to "}))
+async def _misbehave(writer: asyncio.StreamWriter, wire: Wire, body: dict[str, Any], how: str) -> None:
+    whole = wire.text(body, ["I was just about to ", "say it"])
+    # Everything up to the first words, and what would have come after them.
+    first = next(n for n, frame in enumerate(whole) if b"just about" in frame) + 1
+    opening, rest = _STREAM_HEAD + b"".join(map(_chunk, whole[:first])), whole[first:]
     if how == "hang":
         await asyncio.sleep(3600)
     elif how == "stall":
@@ -225,18 +203,27 @@ async def _misbehave(writer: asyncio.StreamWriter, how: str) -> None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     elif how == "half":
-        writer.write(opening + _chunk(b'data: {"id": "cmpl", "choi'))
+        writer.write(opening + _chunk(rest[0][: len(rest[0]) // 2]))
         await writer.drain()
     elif how == "garbage":
-        writer.write(opening + _chunk(b"data: \xff\xfe<html>502</html>{{{\n\n") + b"0\r\n\r\n")
+        named = rest[0].partition(b"data:")[0]
+        writer.write(opening + _chunk(named + b"data: \xff\xfe<html>502</html>{{{\n\n") + b"0\r\n\r\n")
         await writer.drain()
     elif how == "huge":
-        piece = _chunk(_frame({"content": "x" * 65_536}))
-        writer.write(opening)
-        for _ in range(160):
-            writer.write(piece)
+        words = wire.text(body, ["I was just about to ", *["x" * 65_536] * 160])
+        writer.write(_STREAM_HEAD)
+        for frame in words:
+            writer.write(_chunk(frame))
             await writer.drain()
-        writer.write(_chunk(_frame({}, "stop")) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+    elif how == "html":
+        page = b"<html><body>Please sign in to this network</body></html>"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {len(page)}\r\n\r\n"
+        writer.write(head.encode() + page)
+        await writer.drain()
+    elif how == "nothing":
+        writer.write(_STREAM_HEAD + b"0\r\n\r\n")
         await writer.drain()
     else:
         raise ValueError(f"{how!r} is no way to misbehave")
