@@ -1,9 +1,10 @@
-"""How fast results leave: commit → send, 1,000 deliveries in order, inbound → handed over; on SQLite, synchronous=FULL.
+"""How fast results leave: commit → send, 1,000 deliveries in order; how fast words come in (SQLite, synchronous=FULL).
 
     python bench/delivery.py [--deliveries 1000] [--save]
 
 The sink is a real HTTP server on loopback that gets signed webhooks. Every figure is of this run on this machine;
-`--save` writes them to bench/results/delivery.json.
+`--save` writes them to bench/results/delivery.json. Words come in over the whole application: from the moment a
+service (the tests' own Telegram, Slack, Discord; a real Dovecot if installed) has them until they stand in the session.
 """
 
 import argparse
@@ -11,27 +12,39 @@ import asyncio
 import json
 import platform
 import statistics
+import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from websockets.asyncio.server import serve
+
+import servers
+from discord_api import FakeDiscord
+from slack_api import FakeSlack
+from tawny.app import open_app
 from tawny.channels.webhook import WebhookChannel
 from tawny.clock import SystemClock
+from tawny.config import Config, Home
 from tawny.delivery.channel import ChatSettings
 from tawny.delivery.dispatcher import Dispatcher
 from tawny.delivery.door import Door
 from tawny.delivery.host import Host
 from tawny.delivery.roster import Roster
 from tawny.domain.messages import Inbound, Outgoing
-from tawny.ledger import outbox
+from tawny.ledger import events, outbox
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
 from tawny.testing import MemoryChannel
+from telegram_api import FakeTelegram
 
 
 class Sink:
@@ -158,6 +171,112 @@ async def inbound(folder: Path, count: int) -> dict[str, float]:
     return {"p50_ms": statistics.median(waits), "p95_ms": waits[int(len(waits) * 0.95)], "samples": count}
 
 
+Say = Callable[[int], object]
+"""Somebody says the message of that number."""
+
+
+@asynccontextmanager
+async def telegram(_: Path) -> AsyncIterator[tuple[dict, Say]]:
+    fake = FakeTelegram()
+    await fake.http.start()
+    table = {"token": fake.token, "api_base": fake.http.url, "allow": [7]}
+    yield {"telegram": (table,)}, lambda number: fake.say(f"hello {number}", sender=7)
+    await fake.http.stop()
+
+
+@asynccontextmanager
+async def slack(_: Path) -> AsyncIterator[tuple[dict, Say]]:
+    fake = FakeSlack()
+    await fake.http.start()
+    async with serve(fake.talk, "127.0.0.1", 0) as socket:
+        fake.socket_url = f"ws://127.0.0.1:{socket.sockets[0].getsockname()[1]}"
+        table = {"token": "xoxb-1", "app_token": "xapp-1", "allow": ["U012AB3CD"], "api_base": fake.http.url}
+
+        def say(number: int) -> None:
+            event = {
+                "type": "message",
+                "user": "U012AB3CD",
+                "channel": "D1",
+                "channel_type": "im",
+                "text": f"hello {number}",
+            }
+            fake.push("events_api", {"event": {**event, "ts": f"1772438400.{number:06d}"}})
+
+        yield {"slack": (table,)}, say
+    await fake.http.stop()
+
+
+@asynccontextmanager
+async def discord(_: Path) -> AsyncIterator[tuple[dict, Say]]:
+    fake = FakeDiscord()
+    await fake.http.start()
+    async with serve(fake.talk, "127.0.0.1", 0) as socket:
+        fake.socket_url = f"ws://127.0.0.1:{socket.sockets[0].getsockname()[1]}"
+        table = {"token": "t0k3n", "allow": [77], "api_base": fake.http.url}
+
+        def say(number: int) -> None:
+            message = {"type": 0, "channel_id": "977", "author": {"id": "77"}, "content": f"hello {number}"}
+            fake.push("MESSAGE_CREATE", {**message, "id": str(5000 + number)})
+
+        yield {"discord": (table,)}, say
+    await fake.http.stop()
+
+
+# Dovecot waits half a second before it tells of new mail; that is in these figures.
+@asynccontextmanager
+async def email(folder: Path) -> AsyncIterator[tuple[dict, Say]]:
+    with servers.dovecot(folder) as box:
+        table = {
+            "from": "assistant@example.org", "smtp": "smtp://127.0.0.1:9", "to": "me@example.org",
+            "imap": box.url, "imap_password": "pw", "allow": ["me@example.org"],
+        }  # fmt: skip
+
+        def say(number: int) -> None:
+            head = f"From: me@example.org\r\nMessage-ID: <{number}@example.org>\r\nSubject: hello\r\n\r\n"
+            box.deliver(f"{head}hello {number}\r\n".encode(), name=f"{number}.mail")
+
+        yield {"email": (table,)}, say
+
+
+async def inbound_over(service, folder: Path, count: int) -> dict[str, float]:
+    """From the service's having the words until they stand in the session, each alone."""
+    waits = []
+    async with AsyncExitStack() as stack:
+        tables, say = await stack.enter_async_context(service(folder))
+        for entries in tables.values():
+            for table in entries:
+                for name in ("token", "app_token", "imap_password"):
+                    if name in table:
+                        (folder / name).write_text(table[name])
+                        table[name] = f"file:{folder / name}"
+        home = Home(folder / "home")
+        home.prepare()
+        app = await stack.enter_async_context(open_app(home, Config(channels=tables)))
+        bell = app.ledger.bell.subscribe("events")
+        seq = 0
+
+        async def until_received() -> None:
+            nonlocal seq
+            while True:
+                bell.clear()
+                for event in await app.ledger.read(lambda tx, seq=seq: events.after(tx, seq, limit=5000)):
+                    seq = event.seq
+                    if event.type == "message.received":
+                        return
+                await bell.wait()
+
+        for number in range(count + 1):
+            started = time.perf_counter()
+            say(number)
+            async with asyncio.timeout(60):
+                await until_received()
+            # The first one waits for the login.
+            waits += [(time.perf_counter() - started) * 1000] if number else []
+            await asyncio.sleep(0.2)
+    waits.sort()
+    return {"p50_ms": statistics.median(waits), "p95_ms": waits[int(len(waits) * 0.95)], "samples": count}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deliveries", type=int, default=1000)
@@ -175,7 +294,12 @@ def main() -> None:
         figures["commit_to_send"] = asyncio.run(latency(root / "latency", 300))
         figures["throughput"] = asyncio.run(throughput(root / "throughput", args.deliveries, 20))
         figures["one_conversation"] = asyncio.run(throughput(root / "one_conversation", args.deliveries, 1))
-        figures["inbound_to_session"] = asyncio.run(inbound(root / "inbound", 300))
+        figures["inbound_at_the_door"] = asyncio.run(inbound(root / "inbound", 300))
+        services = [telegram, slack, discord] + ([email] if servers.has_dovecot() else [])
+        for service in services:
+            place = root / service.__name__
+            place.mkdir()
+            figures[f"inbound_to_session_{service.__name__}"] = asyncio.run(inbound_over(service, place, 50))
     print(json.dumps(figures, indent=1))
     if args.save:
         results = Path(__file__).parent / "results"

@@ -172,9 +172,17 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
+def _dovecot() -> str | None:
+    return shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
+
+
+def has_dovecot() -> bool:
+    return _dovecot() is not None
+
+
 @contextlib.contextmanager
 def dovecot(folder: Path, *, certificate: tuple[Path, Path] | None = None) -> Iterator[Imap]:
-    program = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
+    program = _dovecot()
     if program is None:
         pytest.skip("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
     port, tls_port = free_port(), free_port() if certificate else 0

@@ -155,12 +155,15 @@ class EmailChannel(OneWay):
         box = await self._in_thread(lambda: self._connect(self._settings.folder))
         try:
             while True:
-                for uid in await self._in_thread(lambda: self._waiting(box)):
-                    inbound = await self._in_thread(lambda uid=uid: self._read(box, uid))
-                    if inbound is not None:
-                        await accept(inbound)
-                    # Only what the house has stored is marked as read; the rest comes again.
-                    await self._in_thread(lambda uid=uid: box.flag([uid], "\\Seen", value=True))
+                done: set[str] = set()
+                while waiting := set(await self._in_thread(lambda: self._waiting(box))) - done:
+                    for uid in sorted(waiting, key=int):
+                        inbound = await self._in_thread(lambda uid=uid: self._read(box, uid))
+                        if inbound is not None:
+                            await accept(inbound)
+                        # Only what the house has stored is marked as read; the rest comes again.
+                        await self._in_thread(lambda uid=uid: box.flag([uid], "\\Seen", value=True))
+                        done.add(uid)
                 await self._in_thread(lambda: box.idle.wait(timeout=_IDLE_SECONDS))
         finally:
             self._drop(box)
@@ -201,8 +204,17 @@ class EmailChannel(OneWay):
         return box
 
     def _waiting(self, box: Any) -> list[str]:
+        """What is unread. Nothing is passed over that comes in just now.
+
+        A server tells of new mail with the answer to any command, this search among them, and what it has told it
+        does not tell again in IDLE: that would then wait for the next mail to come.
+        """
         imap_tools = importlib.import_module("imap_tools")
-        return list(box.uids(imap_tools.AND(seen=False)))
+        while True:
+            box.client.response("EXISTS")
+            found = list(box.uids(imap_tools.AND(seen=False)))
+            if found or box.client.response("EXISTS")[1] == [None]:
+                return found
 
     def _read(self, box: Any, uid: str) -> Inbound | None:
         """The mail as a message; `None` where a machine wrote it, or nobody can read it."""
