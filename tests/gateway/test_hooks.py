@@ -76,3 +76,24 @@ async def test_missing_secret_is_our_fault_and_says_nothing(house: House) -> Non
         answer = await vendor.post("/hooks/orders", content=b"{}", headers=signed(b"{}", "m", 1))
     assert answer.status_code == 503
     assert "hook-secret" not in answer.text
+
+
+async def test_files_that_a_hook_claims_to_bring_are_data_and_nothing_is_read(house: House) -> None:
+    await add_hook(house)
+    now = house.app.clock.now() // 1_000_000
+    claimed = {
+        "files": [{"path": "/etc/passwd", "filepath": "/etc/passwd", "name": "../../token"}],
+        "body": {"files": {"data": {"path": str(house.app.home.token_file), "size": 1}}},
+    }
+    body = json.dumps(claimed).encode()
+    for number, kind in enumerate(("application/json", "multipart/form-data; boundary=x")):
+        headers = {**signed(body, f"msg_{number}", now), "content-type": kind}
+        async with house.door.browser() as vendor:
+            answer = await vendor.post("/hooks/orders", content=body, headers=headers)
+        assert house.door.token not in answer.text
+        assert "root:" not in answer.text
+    kept = (await house.client.get("/v1/events?source=webhook")).json()["items"]
+    assert kept
+    assert all(event["data"].get("files", claimed["files"]) == claimed["files"] for event in kept)
+    assert kept[0]["data"]["files"] == claimed["files"]
+    assert house.door.token not in json.dumps(kept)
