@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tawny.cli import checks
+from tawny.cli.checks import missing_capability
 from tawny.cli.main import main
 from tawny.config import Home
 from tawny.sandbox.bubblewrap import Bubblewrap
@@ -100,3 +101,24 @@ def test_the_text_says_mend_on_the_next_line(home: Home, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "! exec.mode: " in said
     assert "\n    tawny config set exec.mode ask" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "id", "word"),
+    [
+        ("bwrap: Creating new namespace failed: Operation not permitted", "sandbox.network", "userns_clone"),
+        ("bwrap: setting up uid map: Permission denied", "sandbox.network", "apparmor_restrict"),
+        ("no network namespace: Operation not permitted", "sandbox.network", "max_user_namespaces"),
+        ("bwrap: No permissions to create a new namespace", "sandbox.network", "userns_clone"),
+        ("bwrap: prctl(PR_SET_SECCOMP): Invalid argument", "sandbox.seccomp", "CONFIG_SECCOMP_FILTER"),
+        ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "sandbox.proc", "systempaths"),
+        ("no network namespace: No space left on device", "sandbox.room", "max_net_namespaces"),
+        ("[Errno 11] Resource temporarily unavailable", "sandbox.room", "TasksMax"),
+        ("something else", "sandbox.works", "see the message"),
+    ],
+)
+def test_each_missing_capability_has_its_own_mend(said: str, id: str, word: str) -> None:
+    found, mend = missing_capability(said)
+    assert found == id
+    assert word in mend
+    assert "\n" not in mend

@@ -210,14 +210,49 @@ def sandbox_available(patient: Patient) -> Iterator[Finding]:
     if outcome.succeeded:
         return
     said = outcome.message or output.decode(errors="replace").strip() or outcome.state
-    namespaces = "namespace" in said
+    id, mend = missing_capability(said)
     yield Finding(
-        id="sandbox.network" if namespaces else "sandbox.works",
+        id=id,
         severity=ERROR,
         message=f"a command in the sandbox failed: {said.splitlines()[-1][:300]}",
-        mend="allow user namespaces: sysctl -w user.max_user_namespaces=10000"
-        " (Ubuntu: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)",
+        mend=mend,
     )
+
+
+# What bubblewrap, the kernel and our own supervisor say where something is missing: a word of it, the id, the mend.
+_MISSING = (
+    (
+        ("seccomp", "PR_SET_SECCOMP"),
+        "sandbox.seccomp",
+        "the kernel needs CONFIG_SECCOMP_FILTER; in a container, run it with --security-opt seccomp=unconfined",
+    ),
+    (
+        ("mount proc", "/newroot/proc"),
+        "sandbox.proc",
+        "the container hides parts of /proc: run it with --security-opt systempaths=unconfined (Kubernetes:"
+        " procMount: Unmasked)",
+    ),
+    (
+        ("No space left", "ENOSPC", "Resource temporarily unavailable"),
+        "sandbox.room",
+        "too many namespaces or processes: sysctl -w user.max_user_namespaces=10000 user.max_net_namespaces=10000"
+        " user.max_mnt_namespaces=10000, or raise the service's TasksMax",
+    ),
+    (
+        ("namespace", "uid map", "uid_map", "unshare", "Creating new"),
+        "sandbox.network",
+        "allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000"
+        " (Ubuntu: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)",
+    ),
+)
+
+
+def missing_capability(said: str) -> tuple[str, str]:
+    """The id and the mend of what a failed start of the sandbox complains about."""
+    for words, id, mend in _MISSING:
+        if any(word in said for word in words):
+            return id, mend
+    return "sandbox.works", "see the message; 'tawny logs' has the rest"
 
 
 async def _trial(commands: Commands) -> tuple[Outcome, bytes]:
