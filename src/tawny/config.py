@@ -173,21 +173,27 @@ class Background(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BudgetScope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Upper bounds of one scope; 0 is unbounded. `cost` in US dollars."""
+    """Upper bounds of one scope; 0 is unbounded. `cost` in US dollars, `seconds` at work (waiting is free)."""
 
     tokens: int = 0
     cost: float = 0
     model_calls: int = 0
     tool_calls: int = 0
+    seconds: float = 0
 
 
 class Budgets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be used per turn, task, automation, session, and by the owner in a day."""
+    """What may be used per turn, task, automation and session, by an owner in all, and in a day.
+
+    A turn that has made its calls is ended; whatever else is used up waits, and goes on when it is raised (a day's by
+    itself at midnight).
+    """
 
     turn: BudgetScope = BudgetScope(model_calls=50, tool_calls=100)
     task: BudgetScope = BudgetScope(tokens=2_000_000, cost=10, model_calls=400)
     automation: BudgetScope = BudgetScope(tokens=5_000_000, cost=10)
     session: BudgetScope = BudgetScope()
+    owner: BudgetScope = BudgetScope()
     day: BudgetScope = BudgetScope(tokens=20_000_000, cost=25)
 
 

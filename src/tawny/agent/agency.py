@@ -101,7 +101,7 @@ class Agency:
                 chat=bool(params.input),
                 agent=params.agent,
                 model=params.model or profile.model,
-                tools=params.tools if params.tools is not None else (profile.tools or None),
+                tools=_narrower(params.tools, profile.tools or None),
                 helper=params.helper,
             ),
         )
@@ -209,6 +209,13 @@ class Agency:
                 f"there is no agent {agent!r}", hint=f"[[agents]] names {', '.join(self._profiles) or 'none'}"
             )
         return profile
+
+
+def _narrower(given: tuple[str, ...] | None, own: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The tools of both lists; `None` is all."""
+    if given is None or own is None:
+        return own if given is None else given
+    return tuple(name for name in given if name in own)
 
 
 def _settle_memory() -> None:

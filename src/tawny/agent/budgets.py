@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from tawny.clock import SECOND, Instant, from_datetime, to_datetime
 from tawny.config import Budgets, BudgetScope
 from tawny.domain.budgets import Bounds, Use, exceeded, is_nearly_used, widened
@@ -13,6 +15,7 @@ from tawny.ledger import budgets
 from tawny.ledger.database import Ledger, Tx
 
 _MICRO = 1_000_000
+MILLISECOND = SECOND // 1000
 _ACCOUNTS_HELD = 2000
 _ANSWER_TOKENS = 2000
 """What an answer is taken to need before it is known."""
@@ -40,9 +43,13 @@ class Keeper:
     def scopes(self, task: Task, session: str) -> dict[str, Bounds]:
         """The scopes a turn counts against, and their bounds."""
         day = to_datetime(self._ledger.clock.now(), self._zone).date().isoformat()
+        turn = msgspec.structs.replace(_bounds(self._config.turn), model_calls=0, tool_calls=0)
         scopes = {
+            # The calls of a turn are counted by its run, which ends there.
+            f"turn:{task.task_id}": turn,
             f"task:{task.task_id}": _narrower(_bounds(self._config.task), task),
             f"session:{session}": _bounds(self._config.session),
+            f"owner:{task.owner}": _bounds(self._config.owner),
             f"day:{task.owner}:{day}": _bounds(self._config.day),
         }
         if task.automation_id:
@@ -70,20 +77,23 @@ class Keeper:
             self._reserved.setdefault(scope, {})[holder] = want
         return None
 
-    def settle(self, holder: str, scopes: Mapping[str, Bounds], used: Use) -> None:
-        """Book the true use in place of what was reserved; durable with the commit that follows."""
+    def note(self, holder: str, scopes: Mapping[str, Bounds], used: Use) -> None:
+        """Count the true use in place of what was reserved; `book` makes it durable."""
         self.release(holder, scopes)
         for scope in scopes:
             self._used[scope] = self._used.get(scope, Use()).plus(used)
 
-        def book(tx: Tx) -> None:
+    def book(self, scopes: Mapping[str, Bounds], used: Use) -> None:
+        """Write down what was noted; durable with the commit that follows."""
+
+        def write(tx: Tx) -> None:
             for scope, bounds in scopes.items():
                 account = budgets.add(tx, scope, used)
                 near = is_nearly_used(widened(bounds, account.raised), account.used)
                 if near and not account.warned:
                     budgets.warn(tx, scope, near)
 
-        self._ledger.post(book)
+        self._ledger.post(write)
         while len(self._used) > _ACCOUNTS_HELD:
             forgotten = next(iter(self._used))
             self._used.pop(forgotten)
@@ -118,19 +128,42 @@ class BudgetGate:
         self._ctx = ctx
         self._scopes = scopes
         self._waits = 0
+        self._noted = Use()
+        self._at: Instant = ctx.clock.now()
 
     async def before(self, number: int, tokens: int) -> None:
         """Reserve a model call of about `tokens` of input; leaves memory while a budget is used up."""
         if not self._scopes:
             return
-        want = Use(tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=1)
+        want = Use(tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=1, milliseconds=1)
+        await self._reserve(str(number), want)
+
+    async def before_tool(self, number: int) -> None:
+        """Reserve a call of a tool."""
+        if self._scopes:
+            await self._reserve(f"tool{number}", Use(tool_calls=1, milliseconds=1))
+
+    def after_tool(self, number: int) -> None:
+        """Count a call of a tool that was made; written down with the next model call."""
+        if self._scopes:
+            self._note(f"tool{number}", Use(tool_calls=1))
+
+    async def _reserve(self, number: str, want: Use) -> None:
         while (short := self._out_of_time()) or (
             short := await self._keeper.reserve(self._holder(number), self._scopes, want)
         ):
             await self._wait(number, *short)
 
-    async def _wait(self, number: int, scope: str, why: str) -> None:
+    def _note(self, number: str, used: Use) -> None:
+        now = self._ctx.clock.now()
+        used = used.plus(Use(milliseconds=max(0, now - self._at) // MILLISECOND))
+        self._at = now
+        self._noted = self._noted.plus(used)
+        self._keeper.note(self._holder(number), self._scopes, used)
+
+    async def _wait(self, number: str, scope: str, why: str) -> None:
         self._waits += 1
+        self._book()
         until = self._keeper.day_ends() if scope.startswith("day:") else None
         await self._ctx.wait_budget(
             f"budget:{number}:{self._waits}", scope=scope, reason=f"{scope}: {why}", until=until
@@ -144,13 +177,18 @@ class BudgetGate:
                 micro_usd=int((usage.cost or 0) * _MICRO),
                 model_calls=1,
             )
-            self._keeper.settle(self._holder(number), self._scopes, used)
+            self._note(str(number), used)
+            self._book()
+
+    def _book(self) -> None:
+        self._keeper.book(self._scopes, self._noted)
+        self._noted = Use()
 
     def failed(self, number: int) -> None:
         """The call was not made after all."""
-        self._keeper.release(self._holder(number), self._scopes)
+        self._keeper.release(self._holder(str(number)), self._scopes)
 
-    def _holder(self, number: int) -> str:
+    def _holder(self, number: str) -> str:
         return f"{self._ctx.task.task_id}:{number}"
 
     def _out_of_time(self) -> tuple[str, str] | None:
@@ -169,6 +207,7 @@ def _bounds(scope: BudgetScope) -> Bounds:
         micro_usd=int(scope.cost * _MICRO),
         model_calls=scope.model_calls,
         tool_calls=scope.tool_calls,
+        milliseconds=int(scope.seconds * 1000),
     )
 
 
@@ -182,4 +221,5 @@ def _narrower(bounds: Bounds, task: Task) -> Bounds:
         micro_usd=int(own.cost * _MICRO) if own.cost else bounds.micro_usd,
         model_calls=own.model_calls or bounds.model_calls,
         tool_calls=own.tool_calls or bounds.tool_calls,
+        milliseconds=bounds.milliseconds,
     )

@@ -151,7 +151,13 @@ class Run:
         self.tool_calls += 1
         if self.tool_calls > self._bounds.tool_calls:
             raise Ended(f"this turn has made {self.tool_calls - 1} tool calls, more than one turn may")
+        number = self.tool_calls
+        is_new = not self.ctx.is_recorded(f"call:{call_id}")
+        if is_new:
+            await self._gate.before_tool(number)
         result = await self._through_the_door(call_id, name, arguments)
+        if is_new:
+            self._gate.after_tool(number)
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
         text = shorten(text, self._bounds.result_chars)
         self._remember(name, arguments, result)

@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--cost", type=float, default=0.0, help="US dollars")
     more.add_argument("--model-calls", dest="model_calls", type=int, default=0)
     more.add_argument("--tool-calls", dest="tool_calls", type=int, default=0)
+    more.add_argument("--seconds", type=float, default=0.0, help="of work")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -152,9 +153,12 @@ def _raise(args: argparse.Namespace, home: Home) -> int:
         micro_usd=int(args.cost * 1_000_000),
         model_calls=args.model_calls,
         tool_calls=args.tool_calls,
+        milliseconds=int(args.seconds * 1000),
     )
     if more == Use():
-        raise InvalidInput("raise: by how much?", hint="--tokens, --cost, --model-calls or --tool-calls")
+        raise InvalidInput(
+            "raise: by how much?", hint="--tokens, --cost, --model-calls, --tool-calls or --seconds"
+        )
     account = ledger.write(home, lambda tx: budgets.grant(tx, args.scope, more, by="owner"))
     emit(account.document(), args, text=f"{args.scope} is raised; what waited for it goes on.")
     return 0

@@ -6,16 +6,17 @@ WARN_AT = 0.8
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Upper bounds; 0 is unbounded. Money in millionths of a US dollar."""
+    """Upper bounds; 0 is unbounded. Money in millionths of a US dollar, time (at work, not waiting) in milliseconds."""
 
     tokens: int = 0
     micro_usd: int = 0
     model_calls: int = 0
     tool_calls: int = 0
+    milliseconds: int = 0
 
     @property
     def is_open(self) -> bool:
-        return not (self.tokens or self.micro_usd or self.model_calls or self.tool_calls)
+        return not any(getattr(self, name) for name in self.__struct_fields__)
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     micro_usd: int = 0
     model_calls: int = 0
     tool_calls: int = 0
+    milliseconds: int = 0
 
     def plus(self, more: "Use") -> "Use":
         return Use(**{name: getattr(self, name) + getattr(more, name) for name in self.__struct_fields__})
@@ -40,6 +42,7 @@ _SAID = {
     "micro_usd": "US dollars",
     "model_calls": "model calls",
     "tool_calls": "tool calls",
+    "milliseconds": "seconds",
 }
 
 
@@ -79,4 +82,6 @@ def widened(bounds: Bounds, more: Use) -> Bounds:
 
 
 def _amount(name: str, value: int) -> str:
+    if name == "milliseconds":
+        return f"{value / 1000:.0f}"
     return f"{value / 1_000_000:.2f}" if name == "micro_usd" else str(value)

@@ -15,7 +15,7 @@ _decode = msgspec.json.Decoder(Use).decode
 
 
 class Account(msgspec.Struct, frozen=True):
-    """One scope: `task:ID`, `automation:ID`, `session:KEY` or `day:OWNER:DATE`."""
+    """One scope: `turn:ID`, `task:ID`, `automation:ID`, `session:KEY`, `owner:NAME` or `day:OWNER:DATE`."""
 
     scope: str
     used: Use = Use()
@@ -39,6 +39,7 @@ def _document(use: Use) -> dict[str, Any]:
         "cost": use.micro_usd / 1_000_000,
         "model_calls": use.model_calls,
         "tool_calls": use.tool_calls,
+        "seconds": use.milliseconds / 1000,
     }
 
 

@@ -88,7 +88,8 @@ def bundled_tools(
         flows_tool(ledger, kinds, limits),
         finish,
     ]
-    tools.append(spawn_tool(ledger, [*(tool.name for tool in tools), "spawn"]))
+    profiles = {one.name: one.tools for one in config.agents}
+    tools.append(spawn_tool(ledger, [*(tool.name for tool in tools), "spawn"], profiles))
     return {tool.name: tool for tool in tools}
 
 

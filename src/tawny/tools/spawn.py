@@ -1,6 +1,6 @@
 """The tool `spawn`: helpers with a session of their own (subagents), as child tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -37,8 +37,19 @@ class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: bool | None = None
 
 
-def spawn_tool(ledger: Ledger, names: Sequence[str]) -> Tool:
-    """The tool; `names` are all tools there are, of which a helper gets fewer."""
+def spawn_tool(
+    ledger: Ledger, names: Sequence[str], profiles: Mapping[str, tuple[str, ...]] | None = None
+) -> Tool:
+    """The tool; `names` are all tools there are, of which a helper gets fewer, and none its parent does not have.
+
+    `profiles` tells which tools each configured agent has; empty is all.
+    """
+    known = profiles or {}
+
+    def own(scope: ToolContext) -> list[str]:
+        given: Any = scope.run.task.params
+        tools = given.get("tools") or known.get(given.get("agent") or "") or names
+        return [name for name in names if name in tools]
 
     async def run(scope: ToolContext, params: Spawn) -> Json:
         orders = [params.task] if isinstance(params.task, str) else list(params.task)
@@ -46,7 +57,7 @@ def spawn_tool(ledger: Ledger, names: Sequence[str]) -> Tool:
             raise InvalidInput("task: it is empty", hint="say what the helper is to do")
         chat = bool(scope.run.task.params.get("input"))
         waits = params.wait if params.wait is not None else not chat
-        prepared = await ledger.write(lambda tx: _prepare(tx, scope, params, orders, names))
+        prepared = await ledger.write(lambda tx: _prepare(tx, scope, params, orders, own(scope)))
         wanted = [_submission(scope, params, child, waits=waits) for child in prepared]
         if waits:
             ended = await scope.run.children(f"spawn:{scope.call_id}", wanted)

@@ -1,0 +1,133 @@
+"""Messages that come during a turn: collected, followed up, dropped by policy; nothing lost, nothing twice."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from agent.conftest import Chat, OpenChat
+from tawny.domain.tasks import Status
+from tawny.ledger import sessions
+from tawny.testing import ScriptedModel
+from tawny.testing import Use as Call
+from tawny.tools.registry import READ, Operation, Tool, ToolContext
+
+
+class Nothing(msgspec.Struct):
+    pass
+
+
+class Gate:
+    """A tool that holds a turn open until it is let go."""
+
+    def __init__(self, talk: Chat) -> None:
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+
+        async def run(scope: ToolContext, params: Nothing) -> str:
+            self.reached.set()
+            await self.open.wait()
+            return "open"
+
+        talk.app.agency.door.tools["gate"] = Tool(  # type: ignore[index]
+            name="gate",
+            description="waits",
+            params=Nothing,
+            operation=lambda _params: Operation(name="file.read", operation="read", level=READ),
+            run=run,
+        )
+
+
+def newest(messages: list[Any]) -> str:
+    return "heard: " + str(messages[-1].parts[-1].content)
+
+
+async def begin(talk: Chat, queue: str) -> tuple[Gate, str]:
+    """A turn that is held open, with the queue set; the gate and the turn's id."""
+    gate = Gate(talk)
+    await talk.say(f"/queue {queue}")
+    first = await talk.say("begin", wait=None)
+    await gate.reached.wait()
+    return gate, first.run_id
+
+
+async def users(talk: Chat) -> list[str]:
+    entries = await talk.read(lambda tx: sessions.entries(tx, "main"))
+    return [entry.text for entry in entries if entry.role == "user"]
+
+
+async def test_collect_makes_one_turn_of_what_came_meanwhile(chat: OpenChat) -> None:
+    script = ScriptedModel([Call("gate"), "begun", newest])
+    async with chat(script) as talk:
+        gate, _ = await begin(talk, "collect debounce:100ms")
+        late = [await talk.say(f"part {n}", wait=None) for n in range(3)]
+        gate.open.set()
+        for one in late:
+            await talk.until(one.run_id, Status.SUCCEEDED)
+        assert (await users(talk))[1:] == ["part 0\n\npart 1\n\npart 2"]
+        assert len(script.asked) == 3
+        folded = [(await talk.until(one.run_id, Status.SUCCEEDED)).merged_into for one in late]
+        assert folded == [None, late[0].run_id, late[0].run_id]
+        assert await talk.read(lambda tx: sessions.queued(tx, "main")) == []
+
+
+async def test_followup_gives_each_a_turn_of_its_own_in_order(chat: OpenChat) -> None:
+    script = ScriptedModel([Call("gate"), "begun", newest, newest])
+    async with chat(script) as talk:
+        gate, _ = await begin(talk, "followup")
+        late = [await talk.say(f"part {n}", wait=None) for n in range(2)]
+        gate.open.set()
+        for n, one in enumerate(late):
+            done = await talk.until(one.run_id, Status.SUCCEEDED)
+            assert (done.result or {})["text"] == f"heard: part {n}"
+
+
+async def test_steer_puts_it_before_the_model_in_the_very_turn(chat: OpenChat) -> None:
+    script = ScriptedModel([Call("gate"), newest])
+    async with chat(script) as talk:
+        gate, run_id = await begin(talk, "steer")
+        late = await talk.say("make it short", wait=None)
+        gate.open.set()
+        done = await talk.until(run_id, Status.SUCCEEDED)
+        assert (done.result or {})["text"] == "heard: make it short"
+        assert (await talk.until(late.run_id, Status.SUCCEEDED)).merged_into == run_id
+        assert len(script.asked) == 2
+
+
+async def test_over_the_cap_the_oldest_is_dropped_and_summed_up_where_wanted(chat: OpenChat) -> None:
+    for drop in ("old", "summarize"):
+        script = ScriptedModel([Call("gate"), "begun", *[lambda m: str(m[-1].instructions)] * 3])
+        async with chat(script) as talk:
+            session = f"over-{drop}"
+            gate = Gate(talk)
+            await talk.say(f"/queue followup cap:2 drop:{drop}", session=session, event_id=f"{drop}q")
+            await talk.say("begin", wait=None, session=session, event_id=f"{drop}b")
+            await gate.reached.wait()
+            late = [
+                await talk.say(f"part {n}", wait=None, session=session, event_id=f"{drop}{n}")
+                for n in range(3)
+            ]
+            gate.open.set()
+            assert (await talk.until(late[0].run_id, Status.CANCELLED)).status is Status.CANCELLED
+            told = [(await talk.until(one.run_id, Status.SUCCEEDED)).result or {} for one in late[1:]]
+            assert ("A message was dropped as too many waited: part 0" in str(told)) is (drop == "summarize")
+
+
+async def test_over_the_cap_the_new_one_is_turned_away_by_a_sentence(chat: OpenChat) -> None:
+    async with chat(ScriptedModel([Call("gate"), "begun", "one", "two"])) as talk:
+        gate, _ = await begin(talk, "followup cap:2 drop:new")
+        late = [await talk.say(f"part {n}", wait=None) for n in range(3)]
+        assert [one.status for one in late] == ["queued", "queued", "dropped"]
+        assert "Say it again later" in late[2].text
+        gate.open.set()
+        await talk.until(late[1].run_id, Status.SUCCEEDED)
+
+
+async def test_interrupt_ends_the_running_turn_and_its_sentence_says_so(chat: OpenChat) -> None:
+    async with chat(ScriptedModel([Call("gate"), "the second answer"])) as talk:
+        _, run_id = await begin(talk, "interrupt")
+        second = await talk.say("rather this")
+        assert second.text == "the second answer"
+        assert (await talk.until(run_id, Status.CANCELLED)).status is Status.CANCELLED
+        entries = await talk.read(lambda tx: sessions.entries(tx, "main"))
+        said = [(entry.role, entry.text) for entry in entries]
+        assert said[:2] == [("user", "begin"), ("assistant", "(interrupted by the next message)")]
