@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 from agent.conftest import OpenChat
+from tawny.agent.context import context_of
 from tawny.agent.live import Delta
-from tawny.config import Approvals
+from tawny.config import Approvals, Home
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Status
 from tawny.ledger import approvals, events, sessions
@@ -254,3 +255,34 @@ async def test_a_tapped_button_answers_the_approval_once_and_only_for_who_may(ch
         assert "approved" in await tap("42", "t3")
         done = await app.until(waiting.run_id, Status.SUCCEEDED, Status.FAILED)
         assert done.status is Status.SUCCEEDED
+
+
+async def test_what_was_streamed_is_what_was_said(chat: OpenChat) -> None:
+    """To the last space: whoever has heard the stream must not be told the whole again."""
+    heard: list[Delta] = []
+    async with chat(ScriptedModel([Say(" one two \n", chunks=3)])) as app:
+        app.app.agency.live.listen(heard.append)
+        reply = await app.say("count")
+    assert "".join(delta.text for delta in heard) == reply.text == " one two \n"
+
+
+async def test_the_context_shown_is_the_context_told(chat: OpenChat, home: Home) -> None:
+    home.prepare()
+    for name, text in (("AGENTS.md", "Be kind."), ("MEMORY.md", "The cat is Mia.")):
+        (home.workspace / name).write_text(text)
+    skill = home.workspace / "skills" / "brew-tea"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: brew-tea\ndescription: Makes tea.\n---\nBoil.\n")
+    script = ScriptedModel(["hello"])
+    async with chat(script) as app:
+        await app.say("hi")
+        parts, _ = await app.ledger.read(lambda tx: context_of(tx, home, app.app.config, "main"))
+    told = str(script.asked[0][-1].instructions)
+    assert [part.name for part in parts] == [
+        "own words",
+        "background rules",
+        "skills",
+        "AGENTS.md",
+        "MEMORY.md",
+    ]
+    assert all(part.text in told for part in parts[1:])

@@ -76,7 +76,7 @@ def _skills(home: Home) -> Callable[[str], list[str]]:
         files = [path.stat() for path in folder.rglob("*")] if folder.is_dir() else []
         stamp = hash(tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in files))
         if held.get("stamp") != stamp:
-            held.update(stamp=stamp, lines=[f"{one.name}: {one.description}" for one in library.usable()])
+            held.update(stamp=stamp, lines=library.lines())
         return held["lines"]
 
     return lines

@@ -9,6 +9,7 @@ from tawny.config import Config, Home, owner_zone
 from tawny.ledger import sessions
 from tawny.ledger.database import Tx
 from tawny.ledger.sessions import Entry
+from tawny.skills.library import Library
 
 
 def context_of(tx: Tx, home: Home, config: Config, key: str) -> tuple[list[Piece], list[Entry]]:
@@ -29,6 +30,7 @@ def context_of(tx: Tx, home: Home, config: Config, key: str) -> tuple[list[Piece
         zone=zone,
         workspace=Workspace(root),
         rules=background_rules(config.background),
+        skills=Library(home.root, home.workspace).lines(),
         summary=session.summary,
         notes=[note.text for note in sessions.notes(tx, key, "")],
         helper=session.depth > 0,

@@ -50,7 +50,8 @@ async def converse(
             if senseless > _SENSELESS_ROUNDS:
                 raise failure("format", run.router.current.label, detail="it calls tools there are not")
             continue
-        if said := _text(answer):
+        said = _text(answer)
+        if said.strip():
             messages.append(answer)
             return said, messages[len(history) :]
         if answer.finish_reason == "content_filter":
@@ -69,7 +70,7 @@ def _request(parts: list[ModelRequestPart], instructions: str) -> ModelRequest:
 
 
 def _text(answer: ModelResponse) -> str:
-    return "".join(part.content for part in answer.parts if isinstance(part, TextPart)).strip()
+    return "".join(part.content for part in answer.parts if isinstance(part, TextPart))
 
 
 async def _make(run: Run, toolset: Toolset, calls: list[ToolCallPart]) -> tuple[list[ModelRequestPart], bool]:

@@ -52,6 +52,10 @@ class Library:
         """The skills the model may be told of."""
         return [shelved.skill for shelved in self.all() if shelved.skill is not None]
 
+    def lines(self) -> list[str]:
+        """What the model is told of them: name and description."""
+        return [f"{one.name}: {one.description}" for one in self.usable()]
+
     def get(self, name: str) -> Shelved:
         """One skill.
 
