@@ -54,6 +54,7 @@ from tawny.runners.guarded import guarded
 from tawny.runners.http import http
 from tawny.runners.listeners import bundled_listeners
 from tawny.runners.probing import Prober
+from tawny.runners.read_schedule import read_schedule
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
 from tawny.sandbox.wayout import WayOut
@@ -122,6 +123,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         command(workshop.commands, workshop.place, limits=workshop.limits),
         http(way_out.egress),
         make_subtitles(home.workspace, way_out.post),
+        read_schedule(owner_zone(config)),
     )
     # One mapping, filled in place: batches look their actions up in it.
     kinds.update(plugins.installed().kinds)
@@ -199,6 +201,7 @@ async def open_app(
                 for kind in (
                     generate_daily_brief(shelf, agency.ask),
                     digest_document(shelf, home.workspace, agency.ask),
+                    read_schedule(owner_zone(config), agency.ask),
                 ):
                     known[kind.name] = kind
             app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)

@@ -1,5 +1,6 @@
 """`tawny automations` as people and scripts use it, with the gateway stopped."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tawny.cli.main import main
+from tawny.testing.provider import FakeProvider, Text
 
 
 @pytest.fixture
@@ -114,6 +116,32 @@ def test_wrong_use_is_one_line_and_exit_2(tawny: Any, words: tuple[str, ...]) ->
     said = tawny("automations", *words, code=2)
     assert len(said.splitlines()) == 1
     assert "(" in said
+
+
+async def test_what_only_a_model_can_read_is_added_with_a_yes(tawny: Any, tmp_path: Path) -> None:
+    said = Text('{"type": "cron", "expression": "30 9 * * 1-5", "timezone": "America/New_York"}')
+    server = FakeProvider(lambda body, n: said)
+    async with server.running():
+        home = tmp_path / "home"
+        home.mkdir()
+        (home / "config.toml").write_text(f'[model]\nname = "openai:x"\nbase_url = "{server.base_url}"\n')
+
+        async def call(*words: str, code: int = 0) -> Any:
+            return await asyncio.to_thread(tawny, "automations", *words, code=code)
+
+        phrase = "when the market opens in New York"
+        shown = await call("preview", phrase, "--json")
+        assert shown["schedule"]["expression"] == "30 9 * * 1-5"
+        refused = await call("add", phrase, "--remind", "x", code=2)
+        assert "The model reads" in refused
+        assert refused.count(" 09:30:00") + refused.count(":30:00") >= 3
+        assert "--yes" in refused
+        assert (await call("list", "--json"))["items"] == []
+        added = await call("add", phrase, "--remind", "x", "--yes", "--json")
+        assert added["schedule"]["timezone"] == "America/New_York"
+        before = len(server.requests)
+        await call("add", "every weekday at 8", "--remind", "x")
+        assert len(server.requests) == before
 
 
 def test_import_adds_then_edits(tawny: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tawny.cli import ledger
 from tawny.cli.imports import known_kinds, read_json, take_in, zone_of
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
+from tawny.cli.spoken import confirmed, understood
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.domain.documents import task_document
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--file", metavar="F", help="the document, JSON ('-' reads it from the input)")
     _add_definition(new)
     new.add_argument("--dry-run", dest="dry_run", action="store_true", help="check and show it, add nothing")
+    new.add_argument("--yes", action="store_true", help="agree to what a model reads in WHEN")
     edit = add("edit", "change parts; history and state stay")
     edit.add_argument("lookup", metavar="LOOKUP")
     edit.add_argument("--file", metavar="F", help="the changes, JSON; null takes a key away")
@@ -192,6 +194,13 @@ def _show_document(automation: Automation, args: argparse.Namespace, *, head: st
 
 def _add(args: argparse.Namespace, home: Home) -> int:
     document, kinds, zone = _definition(args), known_kinds(home), zone_of(home)
+    if args.phrase:
+        timezone = args.tz or zone
+        schedule, times = understood(args.phrase, home, timezone=timezone)
+        if isinstance(schedule, dict):
+            agreed = args.yes or args.dry_run
+            confirmed(args.phrase, schedule, times, timezone=timezone, agreed=agreed)
+        document["schedule"] = schedule
     if args.dry_run:
         now = SystemClock().now()
         parsed = orders.check(document, kinds=kinds, now=now, timezone=zone)
@@ -316,6 +325,8 @@ def _preview(args: argparse.Namespace, home: Home) -> int:
     schedule, now = _schedule(args), SystemClock().now()
     if schedule is None:
         raise InvalidInput("no schedule is given", hint="for example --cron '0 8 * * 1-5' --tz Europe/Berlin")
+    if isinstance(schedule, str):
+        schedule, _ = understood(schedule, home, timezone=args.tz or zone_of(home))
     answer = orders.preview(schedule, now=now, timezone=args.tz or zone_of(home), start=args.start, n=args.n)
     emit(answer, args, text="\n".join(answer["local"]))
     return 0

@@ -89,19 +89,25 @@ def _run(args: argparse.Namespace, home: Home) -> int:
         _body(args), kinds=bundled_kinds(home, config), now=SystemClock().now(), zone=zone
     )
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
-    gateway = remote.find(home)
-    if args.wait and gateway is None:
-        task = asyncio.run(_run_here(home, config, submission, limits))
+    if args.wait:
+        task = run_to_end(home, config, submission, limits)
     else:
         task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
-        if args.wait and gateway is not None:
-            task = _wait_for(home, gateway, task)
     text = f"{task.task_id}  {task.status}  {task.title}"
     if args.wait:
         said = (task.result or {}).get("text") if task.status is Status.SUCCEEDED else None
         text = str(said) if said else text + (f": {task.error.message}" if task.error else "")
     emit(task_document(task), args, text=text)
     return 0 if not args.wait or task.status is Status.SUCCEEDED else _FAILED
+
+
+def run_to_end(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:
+    """The task once it has ended, by the gateway where one runs."""
+    gateway = remote.find(home)
+    if gateway is None:
+        return asyncio.run(_run_here(home, config, submission, limits))
+    task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
+    return _wait_for(home, gateway, task)
 
 
 async def _run_here(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:

@@ -374,7 +374,7 @@ def compile_schedule(
     try:
         document = phrases.parse(given, now=now, timezone=timezone).schedule
     except InvalidInput as error:
-        raise InvalidInput(f"schedule: {error.message}", hint=error.hint) from error
+        raise type(error)(f"schedule: {error.message}", hint=error.hint) from error
     return schedule.compile(document, now=now, timezone=timezone, new=new)
 
 

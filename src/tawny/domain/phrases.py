@@ -18,6 +18,10 @@ HINT = "for example 'every weekday at 8', 'in 30 minutes', 'tomorrow at 9am', 'æ
 _LONGEST = 200
 
 
+class NotUnderstood(InvalidInput):
+    """The grammar does not know the phrase: a model may. What it knows and refuses is no model's business."""
+
+
 class Phrase(msgspec.Struct, frozen=True):
     """A phrase understood: the schedule's document and the next times (at most three). `by` is who read it."""
 
@@ -33,7 +37,8 @@ def parse(text: str, *, now: Instant, timezone: str) -> Phrase:
     """Understand a phrase, as of `now` in `timezone`.
 
     Raises:
-        InvalidInput: the grammar does not know it, it could mean several things, or names no time to come.
+        NotUnderstood: the grammar does not know it.
+        InvalidInput: it could mean several things, or names no time to come.
     """
     wall = zones.wall(now, zones.load(timezone))
     if len(text) > _LONGEST:
@@ -44,7 +49,7 @@ def parse(text: str, *, now: Instant, timezone: str) -> Phrase:
     except OverflowError as error:
         raise InvalidInput(f"{text!r} names no time that a calendar has", hint=HINT) from error
     if reading is None:
-        raise InvalidInput(f"{text!r} is not understood as a time", hint=HINT)
+        raise NotUnderstood(f"{text!r} is not understood as a time", hint=HINT)
     return of_document(reading.document(timezone), now=now, timezone=timezone)
 
 
