@@ -59,7 +59,10 @@ class ActiveHours(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How it runs. `misfire`: `run_once`, `run_all`, `run_all(5)`, `skip`; durations such as `12h`."""
+    """How it runs. `misfire`: `run_once`, `run_all`, `run_all(5)`, `skip`; durations such as `12h`.
+
+    With `tell_denied` a run that was denied something is told of once it has ended.
+    """
 
     misfire: str = "run_once"
     misfire_window: Duration | None = None
@@ -75,6 +78,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     disable_after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
     max_age: Duration | None = None
     scope: bounds.Scope | None = None
+    tell_denied: bool = False
 
 
 class On(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

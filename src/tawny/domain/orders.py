@@ -1,7 +1,7 @@
 """Standing orders: one YAML programme, checked and compiled into automations bounded by its scope."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import yaml
@@ -15,6 +15,14 @@ PREFIX = "order-"
 EXAMPLE = "name: Papers / scope: {allow: [web.fetch]} / triggers: [{schedule: every day at 8}] / action: {…}"
 
 
+class Escalation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told when the order fails `after` times in a row, is disabled, or was denied something (`denied`)."""
+
+    to: tuple[automations.Name, ...]
+    after: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    denied: bool = True
+
+
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A programme as it is written."""
 
@@ -24,6 +32,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: automations.Action
     gates: tuple[Gate, ...] = ()
     budget: Budget | None = None
+    escalation: Escalation | None = None
 
 
 def compile(
@@ -65,6 +74,9 @@ def compile(
             "action": msgspec.to_builtins(order.action),
             "policy": policy,
         }
+        if order.escalation is not None:
+            document["delivery"] = {"failures_to": list(order.escalation.to)}
+            policy |= {"alert_after": order.escalation.after, "tell_denied": order.escalation.denied}
         try:
             check(document)
         except InvalidInput as error:

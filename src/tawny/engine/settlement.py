@@ -8,7 +8,7 @@ from tawny.domain.tasks import Status, Task
 from tawny.domain.verdicts import Changed, judge
 from tawny.engine import firing, verification
 from tawny.errors import Conflict
-from tawny.ledger import automations, occurrences, outbox, verdicts
+from tawny.ledger import audit, automations, occurrences, outbox, verdicts
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import get
@@ -45,12 +45,21 @@ def _settle(tx: Tx, automation: Automation, slot: Instant, task: Task, changed: 
     verdict = task.verdict or verdict
     if not occurrences.settle(tx, automation.automation_id, slot, verdict or task.status.value):
         return
+    if automation.spec.policy.tell_denied:
+        _tell_denied(tx, automation, task)
     if verdict == "failed" or (verdict is None and task.status in _BAD):
         why = reason or (task.error.message if task.error else f"it ended {task.status}")
         _failed(tx, automation, task, why)
     elif task.status is not Status.CANCELLED:
         _succeeded(tx, automation)
     _complete(tx, automation.automation_id)
+
+
+def _tell_denied(tx: Tx, automation: Automation, task: Task) -> None:
+    """A run that wanted what it may not: a person decides whether its scope is too narrow or its wish too wide."""
+    if denied := audit.denied(tx, task.task_id):
+        text = f"it was denied {', '.join(denied)} ('tawny tasks show {task.task_id}')"
+        firing.alert(tx, automation, text, cause="denied-" + hashlib.sha256(text.encode()).hexdigest()[:8])
 
 
 def _succeeded(tx: Tx, automation: Automation) -> None:

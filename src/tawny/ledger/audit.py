@@ -117,6 +117,17 @@ def page(
     return found, str(found[-1].seq) if len(rows) > limit else None
 
 
+def denied(tx: Tx, task_id: str) -> list[str]:
+    """The operations that were denied to a task and what it started, each once, in their order."""
+    rows = tx.all(
+        "SELECT detail FROM audit WHERE action = 'tool.call' AND decision = 'deny' AND (task_id = :id OR task_id IN"
+        " (SELECT task_id FROM tasks WHERE parent_id = :id)) ORDER BY seq LIMIT 50",
+        id=task_id,
+    )
+    names = [str(msgspec.json.decode(row["detail"]).get("operation", "")) for row in rows]
+    return list(dict.fromkeys(name for name in names if name))
+
+
 def export(tx: Tx, chosen: Filter | None = None) -> Iterator[AuditRow]:
     """All rows, oldest first, a thousand at a time."""
     where, parameters = _where(chosen or Filter())
