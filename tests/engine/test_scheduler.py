@@ -1,18 +1,22 @@
 """Automations by time: every slot has its row, runs once, and what was missed is said."""
 
 import asyncio
+import contextlib
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
-from tawny.app import open_app
+from tawny.app import App, open_app
 from tawny.clock import DAY, HOUR, MINUTE, SECOND, Instant, iso, parse_duration
 from tawny.config import Config, Home, Limits
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Status
 from tawny.engine import automations as orders
 from tawny.engine import scheduler
+from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import automations, events, occurrences, outbox, tasks
 from tawny.ledger.automations import Automation
@@ -104,6 +108,10 @@ class House:
 async def house(home: Home, clock: FakeClock) -> Any:
     async with House(home, clock) as house:
         yield house
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No parameters."""
 
 
 def at(text: str, found: list[Occurrence]) -> Occurrence:
@@ -586,17 +594,63 @@ async def test_facts_are_appended_to_the_event_log(house: House) -> None:
     assert "automation.ran" in types
 
 
-async def test_a_week_of_twenty_automations_misses_and_doubles_nothing(home: Home, clock: FakeClock) -> None:
-    """A week here; the whole year is a benchmark."""
-    async with House(home, clock) as house:
-        made = [
-            await house.add(scheduled(f"{n} {n % 24} * * *", name=f"A{n}", policy={"notify": "silent"}))
-            for n in range(20)
-        ]
-        start: Instant = clock.now()
-        await house.pass_time("7d")
-        for automation in made:
-            found = await house.slots(automation)
-            assert len(found) == 7
-            assert {o.outcome for o in found} == {"succeeded"}
-            assert all(start < o.slot <= clock.now() for o in found)
+def _is_busy(tx: Any) -> bool:
+    due = automations.next_due(tx)
+    open_slots = "SELECT COUNT(*) AS n FROM occurrences WHERE task_id IS NOT NULL AND outcome IS NULL"
+    return (due is not None and due <= tx.now) or tx.value(open_slots) > 0
+
+
+def _rows(tx: Any) -> dict[str, int]:
+    tables = ("tasks", "occurrences", "events")
+    return {table: tx.value(f"SELECT COUNT(*) AS n FROM {table}") for table in tables}
+
+
+@pytest.mark.timeout(240)
+async def test_two_months_miss_and_double_nothing_and_the_tables_stay_flat(
+    home: Home, clock: FakeClock
+) -> None:
+    """Eight automations and two months here; fifty and the whole year are a benchmark."""
+    ran: Counter[tuple[str, Instant]] = Counter()
+
+    async def note(context: Context, _: Nothing) -> str:
+        ran[context.task.automation_id or "", clock.now()] += 1
+        return "done"
+
+    kinds = {"note": Kind(name="note", params=Nothing, run=note)}
+    wanted: set[tuple[str, Instant]] = set()
+    async with open_app(home, CONFIG, clock=clock, kinds=kinds) as app:
+        midnight = clock.now() // DAY * DAY
+        for n in range(8):
+            document = scheduled(
+                f"{7 * n} {3 * n} * * *", action={"type": "note"}, policy={"notify": "silent"}
+            )
+            made = await app.ledger.write(
+                lambda tx, d=document: orders.add(tx, d, kinds=app.kinds, timezone="UTC")
+            )
+            first = midnight + 3 * n * HOUR + 7 * n * MINUTE
+            wanted |= {(made.automation_id, first + day * DAY) for day in range(1, 61)}
+        clock.set(midnight + DAY - SECOND)
+        await _through(app)
+        ran.clear()
+        for slot in sorted({at for _, at in wanted}):
+            clock.set(slot)
+            await _through(app)
+        await app.housekeeping.round()
+        rows = await app.ledger.read(_rows)
+    assert ran.keys() == wanted
+    assert set(ran.values()) == {1}
+    # thirty days are kept; slots are forgotten every thirteenth day
+    assert rows["tasks"] <= 8 * 31
+    assert rows["occurrences"] <= 8 * 44
+    assert rows["events"] <= 8 * 31 * 6
+
+
+async def _through(app: App) -> None:
+    """Until nothing is due and all that was started is settled."""
+    changed = app.ledger.bell.subscribe("ended", "automations")
+    while await app.ledger.read(_is_busy):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await changed.wait()
+        changed.clear()
+    app.ledger.bell.unsubscribe(changed)
