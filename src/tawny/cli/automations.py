@@ -120,7 +120,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def _read_document(name: str) -> Document:
     document = read_json(name)
     if not isinstance(document, dict):
-        raise InvalidInput(f"{name}: a document is an object", hint="see docs/how-to/automations.md")
+        raise InvalidInput(f"{name}: a document is an object", hint="see docs/how-to/scheduled.md")
     return cast("Document", document)
 
 
