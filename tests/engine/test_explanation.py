@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from tests.engine.test_scheduler import House, every, failing, scheduled
+from tests.engine.test_scheduler import REMIND, House, _three_crashes, every, failing, scheduled
 
 from tawny.config import Home
 from tawny.engine import automations as orders
 from tawny.engine.explanation import why
+from tawny.ledger import occurrences
 from tawny.testing import FakeClock
 
 
@@ -71,3 +72,91 @@ async def test_a_stopped_gateway_is_a_reason(house: House) -> None:
     assert "the gateway is not running" in answer["summary"]
     assert "gateway run" in answer["unblock"][0]
     await house.start()
+
+
+async def test_active_hours_misfire_and_the_window_are_reasons(house: House) -> None:
+    hours = {"start": "08:00", "end": "22:00", "timezone": "UTC"}
+    await house.add(scheduled("30 23 * * *", policy={"active_hours": hours}))
+    await house.pass_time("1d")
+    assert "outside its active hours" in await asked(house, "yesterday 23:30")
+
+
+@pytest.mark.parametrize(
+    ("policy", "word"),
+    [({"misfire": "skip"}, "misfire is skip"), ({"misfire_window": "1h"}, "longer ago than misfire_window")],
+)
+async def test_why_what_was_missed_was_not_caught_up(house: House, policy: dict[str, Any], word: str) -> None:
+    await house.add(scheduled("0 9 * * *", policy=policy))
+    await house.stop()
+    await house.clock.advance("6h")
+    await house.start()
+    await house.settled()
+    said = await asked(house, "9")
+    assert "was missed" in said
+    assert word in said
+
+
+async def test_a_stagger_and_a_wait_after_failures_say_until_when(house: House) -> None:
+    document = scheduled("0 9 * * *")
+    document["schedule"]["stagger"] = "59m"
+    automation = await house.add(document)
+    due = (await house.get(automation)).due_at
+    assert due is not None
+    await house.pass_time("1h")
+    if due > house.clock.now():
+        assert "by its stagger" in await asked(house, "9")
+    await house.pass_time("1h")
+    assert "ran as task_" in await asked(house, "9")
+
+
+async def test_an_event_that_did_not_come_a_watch_and_a_silence_have_their_answers(house: House) -> None:
+    await house.add({"name": "It", "on": {"source": "door", "filter": "open"}, "action": REMIND})
+    answer = await house.app.ledger.read(lambda tx: why(tx, "It", "2026-03-02T08:30:00Z"))
+    assert "No event from 'door' that it wants came" in answer["summary"]
+    assert answer["facts"] == ["Its filter is 'open'."]
+    assert "waits for an event" in await asked(house)
+    await house.add({"name": "Backup", "expect": {"every": "1h"}})
+    said = await house.app.ledger.read(lambda tx: why(tx, "Backup", "2026-03-02T08:30:00Z"))
+    assert said["facts"] == ["No ping has come yet."]
+    watch = {"probe": {"type": "file", "path": "x"}, "every": "1h", "condition": "exists"}
+    await house.add({"name": "File", "watch": watch, "action": REMIND})
+    await house.settled()
+    said = await house.app.ledger.read(lambda tx: why(tx, "File", "2026-03-02T08:30:00Z"))
+    assert "'exists' did not fire" in said["summary"]
+
+
+async def test_the_version_that_was_in_force_answers(house: House) -> None:
+    automation = await house.add(scheduled("0 9 * * *"))
+    await house.pass_time("3h")
+    patch = {"schedule": {"type": "cron", "expression": "0 10 * * *", "timezone": "UTC"}}
+    await house.app.ledger.write(
+        lambda tx: orders.edit(tx, automation.automation_id, patch, kinds=house.app.kinds, timezone="UTC")
+    )
+    answer = await house.app.ledger.read(lambda tx: why(tx, "It", "10:00"))
+    assert "has no time at" in answer["summary"]
+    assert "Version 1 of it was in force then." in answer["facts"]
+    assert "ran as task_" in await asked(house, "9")
+
+
+async def test_crashes_in_a_row_are_a_reason_to_wait(house: House) -> None:
+    await house.add(every("1h"))
+    await house.stop()
+    await house.clock.advance("2h")
+    app = house.app
+    from tawny.ledger.database import read_now, write_now
+
+    write_now(app.ledger.store, house.clock, _three_crashes)
+    answer = read_now(app.ledger.store, house.clock, lambda tx: why(tx, "It"))
+    assert "has crashed several times" in answer["summary"]
+    await house.start()
+
+
+async def test_old_times_are_no_longer_known(house: House) -> None:
+    automation = await house.add(scheduled("0 9 * * *"))
+    await house.stop()
+    await house.clock.advance("40d")
+    await house.start()
+    await house.settled()
+    await house.app.ledger.write(lambda tx: occurrences.prune(tx, automation.automation_id))
+    assert "no longer kept" in await asked(house, "2026-03-04T09:00:00Z")
+    assert "did not exist" in await asked(house, "2026-01-01T09:00:00Z")

@@ -15,7 +15,7 @@ from tawny.config import Config, Home, Limits
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Status
 from tawny.engine import automations as orders
-from tawny.engine import scheduler
+from tawny.engine import scheduler, settlement
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import automations, events, occurrences, outbox, tasks
@@ -442,6 +442,57 @@ async def test_stagger_moves_the_run_and_not_the_slot(house: House) -> None:
     await house.pass_time("66m")
     (only,) = await house.slots(automation)
     assert (iso(only.slot), only.status) == ("2026-03-02T09:00:00.000Z", "ran")
+
+
+def paced(**more: Any) -> dict[str, Any]:
+    return every("1h", policy={"pacing": {"min": "10m", "max": "2h"}}, **more)
+
+
+async def choose(house: House, automation: Automation, after: int) -> Instant:
+    page = await house.app.ledger.read(lambda tx: tasks.page(tx, automation_id=automation.automation_id))
+    task_id, due = page.items[0].task_id, house.clock.now() + after
+    chosen = await house.app.ledger.write(lambda tx: settlement.next_check(tx, task_id, due))
+    await house.settled()
+    return chosen - house.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("wish", "chosen"), [(30 * MINUTE, 30 * MINUTE), (MINUTE, 10 * MINUTE), (DAY, 2 * HOUR)]
+)
+async def test_a_run_chooses_its_next_time_within_its_pacing(house: House, wish: int, chosen: int) -> None:
+    automation = await house.add(paced())
+    await house.pass_time("1h")
+    assert await choose(house, automation, wish) == chosen
+    due = house.clock.now() + chosen
+    await house.stop()
+    await house.start()
+    assert (await house.get(automation)).due_at == due
+    await house.pass_time("2h")
+    slots = [o.slot for o in await house.slots(automation)]
+    assert due in slots
+    # and then the rhythm of the schedule again
+    assert (await house.get(automation)).due_at == automation.created_at // 1000 * 1000 + (
+        (house.clock.now() - automation.created_at) // HOUR + 1
+    ) * HOUR
+
+
+async def test_a_run_that_fails_loses_the_time_it_chose(house: House) -> None:
+    action = {"type": "simulate", "parameters": {"steps": 2, "step_seconds": 60, "fail_at": 2}}
+    automation = await house.add(paced(action=action))
+    await house.pass_time("1h")
+    await choose(house, automation, 2 * HOUR)
+    await house.pass_time("3m")
+    after = await house.get(automation)
+    assert after.failures == 1
+    assert after.due_at is not None
+    assert after.due_at <= house.clock.now() + HOUR
+
+
+async def test_without_pacing_a_run_keeps_to_its_schedule(house: House) -> None:
+    automation = await house.add(every("1h"))
+    await house.pass_time("1h")
+    with pytest.raises(Conflict, match="keeps to its schedule"):
+        await choose(house, automation, HOUR)
 
 
 async def test_run_by_hand_leaves_the_schedule_alone(house: House) -> None:

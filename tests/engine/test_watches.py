@@ -15,7 +15,6 @@ from tawny.domain import watching
 from tawny.domain.automations import Watch
 from tawny.domain.expressions import EvaluationError
 from tawny.domain.heartbeat import CONDITION
-from tawny.engine import automations as orders
 from tawny.ledger import inbox, outbox, tasks
 from tawny.testing import FakeClock
 
@@ -335,10 +334,33 @@ async def test_a_heartbeat_sees_a_new_line_a_due_one_and_a_system_event_once_eac
     await house.pass_time("1d")
     assert [task.params["text"] for task in await made(house)] == ["Look at: - 2026-03-03 call mum"]
     await house.app.ledger.write(lambda tx: inbox.accept(tx, "system", "1", {"text": "the backup is done"}))
-    await house.app.ledger.write(lambda tx: orders.nudge(tx, "Heartbeat"))
     await house.pass_time("1s")
     assert "the backup is done" in (await made(house))[-1].params["text"]
     await house.pass_time("2d")
+    assert len(await made(house)) == 2
+
+
+async def test_system_events_within_a_moment_wake_the_heartbeat_once(house: House) -> None:
+    await house.add(heartbeat())
+    await house.pass_time("1h")
+    for n in range(3):
+        await house.app.ledger.write(
+            lambda tx, n=n: inbox.accept(tx, "system", f"e{n}", {"text": f"event {n}"})
+        )
+        await house.pass_time("50ms")
+    await house.pass_time("1s")
+    (task,) = await made(house)
+    assert all(f"event {n}" in task.params["text"] for n in range(3))
+
+
+async def test_the_same_words_within_a_day_are_one_heartbeat(house: House) -> None:
+    await house.add(heartbeat())
+    for n in range(4):
+        await house.app.ledger.write(
+            lambda tx, n=n: inbox.accept(tx, "system", f"e{n}", {"text": "the disk is full"})
+        )
+        await house.pass_time("10h")
+    # at 0 h and, a day having passed since, at 30 h
     assert len(await made(house)) == 2
 
 

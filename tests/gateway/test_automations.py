@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from tawny.clock import DAY, MINUTE, SECOND
+from tawny.ledger import automations
+
 from .conftest import House
 
 BRIEF = {
@@ -105,3 +108,18 @@ async def test_trial_does_nothing(house: House) -> None:
         assert "simulate" in seen["would"]
         assert len(seen["next"]) == 5
     assert (await house.client.get("/v1/tasks")).json()["items"] == []
+
+
+async def test_two_minutes_overdue_readiness_and_status_are_red(house: House) -> None:
+    made = await add(house)
+    ledger = house.app.ledger
+    house.app.scheduler.held_until = house.app.clock.now() + DAY
+    for late, status in ((MINUTE, 200), (2 * MINUTE + SECOND, 503)):
+        due = house.app.clock.now() - late
+        await ledger.write(lambda tx, due=due: automations.set_due(tx, made["id"], due))
+        answer = await house.client.get("/readyz")
+        assert answer.status_code == status, answer.text
+        problems = (await house.client.get("/v1/status")).json()["problems"]
+        assert any("overdue" in problem["message"] for problem in problems) is (status == 503)
+    assert "'Morning'" in answer.json()["error"]["message"]
+    assert (await house.client.get("/healthz")).status_code == 200

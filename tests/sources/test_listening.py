@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.engine.test_watches import Shop, shop  # noqa: F401 - a fixture
-from tests.servers import Imap, dovecot, mosquitto
+from tests.servers import Imap, dovecot, mosquitto, self_signed
 
 from tawny.app import App, open_app
 from tawny.clock import SystemClock
@@ -163,6 +163,23 @@ async def test_a_source_that_stops_answering_says_so_once(mail_home: Home, tmp_p
         assert len(told) == 1
         assert "does not answer, 3 times in a row" in told[0].message.text
         assert automation.name in told[0].message.text
+
+
+@pytest.mark.timeout(60)
+async def test_a_certificate_nobody_vouches_for_is_not_listened_to(
+    mail_home: Home, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("tls")
+    certificate = self_signed(folder)
+    with dovecot(folder, certificate=certificate) as server:
+        config = Config(
+            sources=Sources(mail=(Source(name="home", url=server.tls_url, password="env:MAIL_PASSWORD"),))
+        )
+        async with open_app(mail_home, config) as app:
+            await add(app, document("email"))
+            states = await until(app, lambda tx: [s for s in inbox.source_states(tx) if s.failures])
+            assert "certificate" in states[0].error
+            assert "password" not in states[0].error
 
 
 def test_a_sender_is_verified_by_the_topmost_word_of_the_own_server() -> None:

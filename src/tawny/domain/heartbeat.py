@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
+
+from tawny.clock import DAY, Instant
 
 CONDITION = 'value != "" and default(previous, "") != value'
 """What a heartbeat's watch asks: something is there, and it is not what was there the last time."""
@@ -26,3 +29,15 @@ def digest(lines: list[str], newest_event: int) -> str:
     if not lines and not newest_event:
         return ""
     return hashlib.sha256("\n".join([*lines, str(newest_event)]).encode()).hexdigest()[:24]
+
+
+def fresh(events: Sequence[tuple[int, Instant, str]]) -> list[tuple[int, str]]:
+    """Of events (number, time, text; oldest first) those that say something new: no repetition within a day."""
+    told: dict[str, Instant] = {}
+    kept: list[tuple[int, str]] = []
+    for number, time, text in events:
+        before = told.get(text)
+        if before is None or time - before >= DAY:
+            told[text] = time
+            kept.append((number, text))
+    return kept

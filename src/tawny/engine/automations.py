@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from tawny.clock import SECOND, Instant, iso, to_datetime
+from tawny.clock import Instant, iso, to_datetime
 from tawny.domain import automations as rules
 from tawny.domain import holes, schedule, zones
 from tawny.domain.automations import Spec
@@ -19,7 +19,6 @@ from tawny.ledger.automations import Automation, Timing
 from tawny.ledger.database import Tx
 
 Document = Mapping[str, Any]
-_COALESCE = SECOND // 4
 _MERGED = ("policy", "delivery", "action", "parameters")
 _TRIGGERS = ("schedule", "on", "watch", "expect")
 _TOLD = (
@@ -301,16 +300,6 @@ def run_now(tx: Tx, lookup: str, *, actor: str = "owner", last_event: bool = Fal
         reason=f"by hand ({actor})",
         names=event,
     )
-
-
-def nudge(tx: Tx, lookup: str) -> Automation:
-    """Have a watch look soon; nudges within a quarter of a second are one."""
-    automation = automations.find(tx, lookup)
-    due = tx.now + _COALESCE
-    if automation.spec.watch is not None and automation.status == "active":
-        soon = due if automation.due_at is None else min(automation.due_at, due)
-        automations.set_due(tx, automation.automation_id, soon)
-    return automation
 
 
 def ping(tx: Tx, automation_id: str) -> Automation:

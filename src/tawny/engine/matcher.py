@@ -21,6 +21,10 @@ _BATCH = 50
 _ENDINGS = frozenset(f"task.{status}" for status in Status if Status(status).is_terminal)
 
 
+SYSTEM = "system"
+COALESCE = SECOND // 4
+
+
 class Matcher:
     """Handles what the inbox holds, in order, and turns the end of tasks into events."""
 
@@ -53,6 +57,8 @@ def match_batch(tx: Tx) -> int:
 
 
 def _match(tx: Tx, event: InboxEvent) -> None:
+    if event.source == SYSTEM:
+        _wake_heartbeats(tx)
     started = [
         task.task_id
         for automation in automations.of_source(tx, event.source)
@@ -60,6 +66,14 @@ def _match(tx: Tx, event: InboxEvent) -> None:
     ]
     woken = [wait.task_id for wait in inbox.waits(tx, event.source) if _wakes(tx, wait, event)]
     inbox.settle(tx, event, "matched" if started or woken else "unmatched", started + woken)
+
+
+def _wake_heartbeats(tx: Tx) -> None:
+    """What the house itself reports need not wait for the next look; what comes within a moment is one look."""
+    for automation in automations.watching(tx):
+        watch = automation.spec.watch
+        if watch is not None and watch.probe.get("type") == "heartbeat" and automation.due_at is not None:
+            automations.set_due(tx, automation.automation_id, min(automation.due_at, tx.now + COALESCE))
 
 
 def _offer(tx: Tx, automation: Automation, event: InboxEvent) -> Task | None:

@@ -477,6 +477,14 @@ def of_source(tx: Tx, source: str) -> list[Automation]:
     return [from_row(row) for row in rows]
 
 
+def watching(tx: Tx) -> list[Automation]:
+    """The active automations that look again and again."""
+    rows = tx.all(
+        "SELECT * FROM automations WHERE type = 'continuous' AND status = 'active' ORDER BY automation_id"
+    )
+    return [from_row(row) for row in rows]
+
+
 def of_hook(tx: Tx, hook: str) -> Automation | None:
     """The automation behind `/hooks/<hook>`."""
     row = tx.one("SELECT * FROM automations WHERE hook = :hook ORDER BY automation_id LIMIT 1", hook=hook)

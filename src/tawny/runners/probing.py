@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Fields = Mapping[str, Json]
 _MOST = 2_000_000
+_MOST_SYSTEM_EVENTS = 100
 
 
 class Prober:
@@ -116,10 +117,17 @@ class Prober:
         except (OSError, UnicodeDecodeError):
             text = ""
         lines = heartbeat.due(text, today)
-        pending = await self._ledger.read(lambda tx: inbox.page(tx, source="system", limit=20))
-        newest = pending.items[0].seq if pending.items else 0
-        said = [str(event.data.get("text", "")) for event in reversed(pending.items)]
-        return {"value": heartbeat.digest(lines, newest), "text": "\n".join([*lines, *said])}
+        pending = await self._ledger.read(
+            lambda tx: inbox.page(tx, source="system", limit=_MOST_SYSTEM_EVENTS)
+        )
+        told = [
+            (event.seq, event.received_at, str(event.data.get("text", "")))
+            for event in reversed(pending.items)
+        ]
+        said = heartbeat.fresh(told)[-20:]
+        newest = said[-1][0] if said else 0
+        text = "\n".join([*lines, *(words for _, words in said)])
+        return {"value": heartbeat.digest(lines, newest), "text": text}
 
     async def _work(self, automation: Automation, wanted: Work) -> Json:
         """Run it as a task that no listing shows; its result is what is seen."""
