@@ -174,6 +174,7 @@ def test_import_takes_the_jobs_of_others_and_tells_of_each(tawny: Any, tmp_path:
     job = {
         "id": "a1", "name": "Digest", "enabled": True, "schedule": {"kind": "cron", "expr": "0 8 * * *", "tz": "UTC"},
         "sessionTarget": "isolated", "wakeMode": "now", "payload": {"kind": "agentTurn", "message": "News {{ today }}"},
+        "delivery": {"mode": "announce", "channel": "wecom", "to": "x"},
     }  # fmt: skip
     past = {**job, "id": "a2", "name": "Past", "schedule": {"kind": "at", "at": "2020-01-01T00:00:00Z"}}
     held = {**job, "id": "a3", "name": "Held", "trigger": {"script": "json({fire: true})"}}
@@ -186,6 +187,7 @@ def test_import_takes_the_jobs_of_others_and_tells_of_each(tawny: Any, tmp_path:
     assert [(one["name"], one["outcome"]) for one in told["items"]] == [
         ("Digest", "added"), ("Past", "left out"), ("Held", "added"), ("Odd", "left out"),
     ]  # fmt: skip
+    assert any("no channel 'wecom' is configured" in change for change in told["items"][0]["changes"])
     assert "has passed" in told["items"][1]["problem"]
     assert "hour" in told["items"][3]["problem"]
     assert tawny("automations", "show", "Held", "--json")["status"] == "paused"

@@ -107,6 +107,12 @@ def test_openclaw_events_and_commands() -> None:
         ({"delivery": {"mode": "announce", "channel": "last"}}, {"notify": "done_only"}, None),
         ({"delivery": {"mode": "webhook", "to": "https://x.example/h"}}, {"notify": "done_only"},
          {"channels": ["webhook:https://x.example/h"]}),
+        ({"delivery": {"mode": "announce", "channel": "telegram", "to": "-100123:topic:7"}},
+         {"notify": "done_only"}, {"channels": ["telegram:-100123#7"]}),
+        ({"delivery": {"mode": "announce", "channel": "telegram", "to": "telegram:12", "threadId": 3}},
+         {"notify": "done_only"}, {"channels": ["telegram:12#3"]}),
+        ({"delivery": {"mode": "announce", "channel": "slack", "to": "channel:C1"}},
+         {"notify": "done_only"}, {"channels": ["slack:C1"]}),
         ({"payload": {"kind": "agentTurn", "message": "x", "deliver": True, "channel": "slack"}},
          {"notify": "done_only"}, {"channels": ["slack"]}),
         ({"payload": {"kind": "agentTurn", "message": "x", "deliver": False}}, {"notify": "on_failure"}, None),
@@ -180,7 +186,7 @@ def test_hermes_jobs() -> None:
         "id": "hermes-540d", "name": "B", "created_at": "2026-06-05T20:50:30+00:00",
         "schedule": {"type": "cron", "expression": "0 */12 * * *", "timezone": "UTC"},
         "action": {"type": "agent_turn", "parameters": {"message": "Back up"}},
-        "delivery": {"channels": ["telegram"]},
+        "delivery": {"channels": ["telegram:6"]},
     }  # fmt: skip
     assert any("git" in change for change in cron.changes)
     assert document(every)["schedule"] == {"type": "every", "interval": "10m"}

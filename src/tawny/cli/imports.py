@@ -12,12 +12,14 @@ from tawny import config as configuration
 from tawny.cli import ledger
 from tawny.cli.output import emit
 from tawny.config import Home
+from tawny.domain.addresses import parse_address
 from tawny.domain.foreign import crontab, hermes, openclaw
 from tawny.domain.foreign.jobs import Job
 from tawny.engine import automations as orders
 from tawny.errors import InvalidInput
 from tawny.ledger import automations
 from tawny.ledger.database import Tx
+from tawny.plugins import BUILT_IN_CHANNELS
 
 Document = dict[str, Any]
 _TWICE = "Switch these jobs off where they came from: else they run there and here."
@@ -114,10 +116,10 @@ def _take(tx: Tx, document: Document, kinds: Any, zone: str, *, dry_run: bool) -
 
 def _foreign(origin: str, jobs: Sequence[Job], args: argparse.Namespace, home: Home) -> int:
     """Another scheduler's jobs: what can be taken is taken, and each is told of."""
-    kinds, zone = known_kinds(home), zone_of(home)
+    kinds, zone, channels = known_kinds(home), zone_of(home), _channels(home)
 
     def take(tx: Tx) -> list[Document]:
-        return [_report(tx, job, kinds, zone, args) for job in jobs]
+        return [_report(tx, _heard(job, channels), kinds, zone, args) for job in jobs]
 
     told = ledger.read(home, take) if args.dry_run else ledger.write(home, take)
     taken = [one for one in told if one["outcome"] != "left out"]
@@ -126,6 +128,24 @@ def _foreign(origin: str, jobs: Sequence[Job], args: argparse.Namespace, home: H
     answer = {"origin": origin, "items": told, "taken": len(taken), "left_out": len(told) - len(taken)}
     emit(answer, args, text="\n".join(lines))
     return 0 if taken or not told else 1
+
+
+def _channels(home: Home) -> frozenset[str]:
+    from tawny.app import channel_names  # noqa: PLC0415 - see `known_kinds`
+
+    return frozenset((*channel_names(configuration.load(home)), *BUILT_IN_CHANNELS, "webhook"))
+
+
+def _heard(job: Job, channels: frozenset[str]) -> Job:
+    """With a word on every channel that is not configured (yet)."""
+    delivery: Document = {} if job.document is None else job.document.get("delivery", {})
+    targets: list[str] = delivery.get("channels", [])
+    missing = [name for target in targets if (name := parse_address(target).channel) not in channels]
+    said = [
+        f"no channel {name!r} is configured here; until there is, it tells your default channel"
+        for name in missing
+    ]
+    return msgspec.structs.replace(job, changes=(*job.changes, *said))
 
 
 def _report(tx: Tx, job: Job, kinds: Any, zone: str, args: argparse.Namespace) -> Document:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from tawny.domain.addresses import Address
 from tawny.domain.foreign.jobs import (
     Document,
     Job,
@@ -72,7 +73,7 @@ def _document(given: Mapping[str, Any], name: str, timezone: str, changes: list[
     if folder := text(given.get("workdir")):
         changes.append(f"it worked in {folder}; here it works in the workspace")
     document["action"] = {"type": "agent_turn", "parameters": parameters}
-    document |= _delivery(given, changes)
+    document |= _delivery(given)
     if given.get("enabled") is False or given.get("state") == "paused":
         document["status"] = "paused"
     if created := text(given.get("created_at")):
@@ -101,14 +102,16 @@ def _schedule(given: Mapping[str, Any], timezone: str, changes: list[str]) -> Do
             raise Unlike(f"a schedule of kind {kind!r} is not known here")
 
 
-def _delivery(given: Mapping[str, Any], changes: list[str]) -> Document:
-    target = text(given.get("deliver"))
-    if target == "local":
+def _delivery(given: Mapping[str, Any]) -> Document:
+    said, origin = text(given.get("deliver")), table(given.get("origin"))
+    if said == "local":
         return {"policy": {"notify": "on_failure"}}
-    channel = target.partition(":")[0]
+    channel, _, to = said.partition(":")
+    thread = ""
     if channel == "origin":
-        channel = text(table(given.get("origin")).get("platform"))
-    if channel == "":
+        channel, to = text(origin.get("platform")), str(origin.get("chat_id") or "")
+        thread = str(origin.get("thread_id") or "")
+    if not channel:
         return {}
-    changes.append(f"the recipient is set with the channel {channel!r}, not here")
-    return {"delivery": {"channels": [channel]}}
+    to, _, topic = to.partition(":")
+    return {"delivery": {"channels": [str(Address(channel, to, topic or thread))]}}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from tawny.domain.addresses import Address
 from tawny.domain.foreign.jobs import (
     Document,
     Job,
@@ -90,7 +91,7 @@ def _document(given: Mapping[str, Any], name: str, timezone: str, changes: list[
         document["status"] = "disabled"
     agent = text(given.get("agentId"))
     if agent not in ("", "main"):
-        changes.append(f"it was agent {agent!r}'s: its workspace and its rules have not come along")
+        changes.append(f"it belonged to agent {agent!r}: that one's workspace and rules have not come along")
     left_out(given, _JOB, "the job", changes)
     holds = ""
     if table(given.get("trigger")):
@@ -297,13 +298,20 @@ def _delivery(given: Mapping[str, Any], document: Document, changes: list[str]) 
             if channel in ("", "last"):
                 changes.append("it told you where you wrote last; it tells your default channel now")
             else:
-                document["delivery"] = {"channels": [channel]}
-                if to := text(said.get("to")) or str(said.get("to") or ""):
-                    changes.append(f"the recipient {to} is set with the channel {channel!r}, not here")
+                document["delivery"] = {"channels": [_target(channel, said)]}
         case other:
             changes.append(f"delivery mode {other!r} is not known; only failures are told")
             return {"notify": "on_failure"}
     return {"notify": "done_only"}
+
+
+def _target(channel: str, said: Mapping[str, Any]) -> str:
+    """`telegram:-1001#7` of a channel, a recipient (`channel:C1`, `telegram:1`, `-1001:topic:7`) and a thread."""
+    to, thread = str(said.get("to") or "").strip(), str(said.get("threadId") or "").strip()
+    for prefix in (channel, "channel", "user"):
+        to = to.removeprefix(f"{prefix}:")
+    to, _, topic = to.partition(":topic:")
+    return str(Address(channel, to, topic or thread))
 
 
 def _alert(given: Mapping[str, Any], changes: list[str]) -> Document:
