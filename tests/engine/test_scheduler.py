@@ -594,6 +594,17 @@ async def test_overdue_work_is_a_problem_and_is_told(house: House) -> None:
         ({"schedule": "every blue moon", "action": REMIND}, "schedule"),
         ({"on": {"source": "email", "filter": "subject =="}, "action": REMIND}, "filter"),
         ({"on": {"source": "file"}, "action": REMIND}, "path"),
+        (every("1h", success={"verifier": {"type": "dance"}}), "success.verifier"),
+        (every("1h", success={"verifier": {"type": "remind", "parameters": {"txt": "?"}}}), "txt"),
+        (
+            every(
+                "1h",
+                success={"verifier": {"type": "remind", "parameters": {"text": "x"}, "condition": "text =="}},
+            ),
+            "success.verifier.condition",
+        ),
+        (every("1h", policy={"pacing": {"min": "2h", "max": "1h"}}), "pacing"),
+        ({"schedule": "every month on the 31st", "action": REMIND}, "not every month"),
         (
             {"watch": {"probe": {"type": "http"}, "every": "6h", "condition": "price <"}, "action": REMIND},
             "condition",
