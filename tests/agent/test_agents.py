@@ -4,9 +4,10 @@ from typing import Any
 
 from agent.conftest import Chat, OpenChat
 from tawny.config import AgentProfile, Home
+from tawny.domain.budgets import Use
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Status, Task
-from tawny.ledger import sessions, tasks
+from tawny.ledger import budgets, sessions, tasks
 from tawny.testing import ScriptedModel
 from tawny.testing import Use as Call
 
@@ -83,3 +84,32 @@ async def test_no_more_than_eight_helpers_work_at_once(chat: OpenChat) -> None:
     async with chat(ScriptedModel([answer] * 60)) as talk:
         said = [(await talk.say("split", session=f"s{n}")).text for n in range(3)]
         assert sum("may be at once" in text for text in said) == 1, said
+
+
+async def test_a_parent_is_woken_by_its_helpers_result_also_after_a_restart(chat: OpenChat) -> None:
+    def answer(messages: list[Any]) -> Any:
+        if "count the apples" in str(messages[0].parts):
+            return "three apples" if "ToolReturnPart" in str(messages) else Call("tasks", {"action": "list"})
+        if "ToolReturnPart" in str(messages):
+            return f"told: {'three apples' in str(messages[-1])}"
+        order = {"task": "count the apples", "wait": True, "budget": {"model_calls": 1}}
+        return Call("spawn", order)
+
+    script = ScriptedModel([answer] * 6)
+    async with chat(script) as talk:
+        parent = await talk.say("count the fruit", wait=None)
+        waiting = await talk.until(parent.run_id, Status.WAITING)
+        assert waiting.waiting_for is not None
+        assert waiting.waiting_for.kind == "child"
+        (child,) = await talk.read(lambda tx: tasks.children(tx, parent.run_id))
+        await talk.until(child.task_id, Status.WAITING)
+    asked = len(script.asked)
+    async with chat(script) as talk:
+        scope = f"task:{child.task_id}"
+        await talk.ledger.write(lambda tx: budgets.grant(tx, scope, Use(model_calls=5), by="owner"))
+        done = await talk.until(parent.run_id, Status.SUCCEEDED)
+        ended = await talk.read(lambda tx: tasks.get(tx, child.task_id))
+        assert (ended.result or {})["text"] == "three apples"
+        assert str((done.result or {})["text"]).startswith("told: True")
+    # What was said before the restart is not asked for again.
+    assert len(script.asked) == asked + 2

@@ -3,11 +3,14 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from agent.conftest import OpenChat
 from tawny.agent.context import context_of
 from tawny.agent.live import Delta
 from tawny.config import Approvals, Home
 from tawny.domain.messages import Inbound
+from tawny.domain.sessions import COMMANDS
 from tawny.domain.tasks import Status
 from tawny.ledger import approvals, events, sessions
 from tawny.testing import Say, ScriptedModel, Use
@@ -286,3 +289,40 @@ async def test_the_context_shown_is_the_context_told(chat: OpenChat, home: Home)
         "MEMORY.md",
     ]
     assert all(part.text in told for part in parts[1:])
+
+
+@pytest.mark.parametrize("channel", ["telegram", "email", "slack", "discord", "matrix", "http", "cli"])
+async def test_every_command_works_in_every_channel_without_a_model(chat: OpenChat, channel: str) -> None:
+    script = ScriptedModel()
+    orders = {
+        **dict.fromkeys(COMMANDS, ""),
+        "queue": "collect",
+        "loop": "10m look",
+        "cancel": "it",
+        "pause": "it",
+    }
+    async with chat(script) as app:
+        inbox = app.app.agency.inbox
+        for name, rest in orders.items():
+            inbound = Inbound(
+                channel=channel, event_id=name, sender="42", conversation="42", text=f"/{name} {rest}"
+            )
+            received = await inbox.receive(inbound)
+            assert (received.status, received.run_id) == ("answered", None), name
+            assert received.text, name
+        rows = await app.ledger.read(lambda tx: tx.all("SELECT target FROM outbox WHERE fallback_of IS NULL"))
+        outside = channel not in ("http", "cli")
+        assert [row["target"] for row in rows] == [f"{channel}:42"] * (len(orders) if outside else 0)
+    assert script.asked == []
+
+
+async def test_a_long_file_of_the_owners_keeps_its_head_and_its_tail(chat: OpenChat, home: Home) -> None:
+    home.prepare()
+    (home.workspace / "AGENTS.md").write_text("Begin kindly.\n" + "x" * 60_000 + "\nEnd kindly.")
+    script = ScriptedModel(["hello"])
+    async with chat(script) as app:
+        await app.say("hi")
+    told = str(script.asked[0][-1].instructions)
+    assert "Begin kindly." in told
+    assert "End kindly." in told
+    assert len(told) < 30_000

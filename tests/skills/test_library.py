@@ -102,3 +102,14 @@ def test_a_tampered_skill_is_not_read_either(library: Library, tmp_path: Path) -
     assert "changed since it was installed" in library.objection(path)
     assert "changed since" in library.objection("./skills/../skills/brew-tea/SKILL.md")
     assert library.objection("notes/skills.md") == ""
+
+
+@pytest.mark.parametrize("name", ["alert_create", "ai-ppt-generator-1.1.4", "Voice-Assistant"])
+def test_names_as_they_are_found_in_the_wild_are_taken(tmp_path: Path, name: str) -> None:
+    assert read_skill(make(tmp_path / "odd", PLAIN.replace("brew-tea", name))).name == name
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a..b", "a b", "-x", "x" * 65])
+def test_names_that_are_no_folder_are_not(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        read_skill(make(tmp_path / "odd", PLAIN.replace("brew-tea", f"'{name}'")))

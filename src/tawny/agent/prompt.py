@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from tawny.domain.shorten import shorten
+
 OWN_WORDS_LIMIT = 6_000
 _FILE_LIMIT = 20_000
 
@@ -55,14 +57,14 @@ class Workspace:
         self._held: dict[str, tuple[tuple[int, int], str]] = {}
 
     def read(self, name: str) -> str:
-        """The file's text, cut at 20,000 characters; empty where there is none."""
+        """The file's text, of one over 20,000 characters head and tail; empty where there is none."""
         path = self.root / name
         try:
             state = path.stat()
             stamp = (state.st_mtime_ns, state.st_size)
             held = self._held.get(name)
             if held is None or held[0] != stamp:
-                text = path.read_text(encoding="utf-8", errors="replace")[:_FILE_LIMIT]
+                text = shorten(path.read_text(encoding="utf-8", errors="replace"), _FILE_LIMIT)
                 held = self._held[name] = (stamp, text)
         except OSError:
             return ""

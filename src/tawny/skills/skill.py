@@ -12,7 +12,8 @@ import yaml
 from tawny.errors import InvalidInput
 
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\n(.*)\Z", re.DOTALL)
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+# The standard's names, and what is found in the wild beside them: it must do for a folder and a word in a command.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:\.[A-Za-z0-9_-]{1,20}){0,4}")
 _MAX_FILES, _MAX_BYTES = 256, 8 * 1024 * 1024
 # What an honest set of instructions has no need of; found before a skill is let in.
 _SUSPICIOUS = (
@@ -71,7 +72,9 @@ def read_skill(folder: Path) -> Skill:
     front = _front(folder.name, match.group(1))
     name = str(front.get("name") or folder.name)
     if not _NAME.fullmatch(name):
-        raise InvalidInput(f"{folder.name}/SKILL.md: name {name!r}", hint="a-z, 0-9 and -, 64 at most")
+        raise InvalidInput(
+            f"{folder.name}/SKILL.md: name {name!r}", hint="letters, digits, - and _, 64 at most"
+        )
     description = str(front.get("description") or "").strip()
     if not description:
         raise InvalidInput(f"{folder.name}/SKILL.md has no description", hint="one line: what for, and when")
