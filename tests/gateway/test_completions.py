@@ -1,5 +1,8 @@
 """OpenAI's own client talks to us."""
 
+from typing import Any
+
+import msgspec
 import openai
 import pytest
 
@@ -90,3 +93,89 @@ async def test_earlier_messages_count_where_no_session_holds_them(house: House) 
     session = answer.json()["tawny"]["session"]
     said = (await house.client.get(f"/v1/sessions/{session}/messages")).json()["items"]
     assert "Be brief." in said[0]["text"]
+
+
+# What two well-known chat programs send, with their own fields and parts.
+OPEN_WEBUI = {
+    "stream": True,
+    "model": "tawny",
+    "messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "Hello!"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "hello"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+            ],
+        },
+    ],
+    "stream_options": {"include_usage": True},
+    "features": {"web_search": False, "code_interpreter": False},
+    "params": {},
+    "tool_servers": [],
+    "metadata": {"chat_id": "c1", "session_id": "s1"},
+}
+LIBRECHAT = {
+    "model": "tawny",
+    "user": "librechat-user",
+    "messages": [
+        {"role": "system", "content": "You are a helpful assistant.", "name": "instructions"},
+        {"role": "user", "content": "hello"},
+    ],
+    "stream": True,
+    "temperature": 1,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "stop": ["||>", "\nUser:"],
+    "n": 1,
+}
+
+
+@pytest.mark.parametrize("body", [OPEN_WEBUI, LIBRECHAT], ids=["open-webui", "librechat"])
+async def test_other_programs_requests_are_understood(house: House, body: dict[str, Any]) -> None:
+    answer = await house.client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line[6:] for line in answer.text.split("\n") if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    chunks = [msgspec.json.decode(line) for line in lines[:-1]]
+    assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    words = "".join(c["delta"].get("content") or "" for chunk in chunks for c in chunk["choices"])
+    assert words
+    assert [c["finish_reason"] for chunk in chunks for c in chunk["choices"]][-1] == "stop"
+    if "stream_options" in body:
+        assert chunks[-1]["usage"]["total_tokens"] >= 0
+        assert chunks[-1]["choices"] == []
+    models = (await house.client.get("/v1/models")).json()
+    assert models["object"] == "list"
+    assert {"id", "object", "created", "owned_by"} <= models["data"][0].keys()
+
+
+async def test_a_callers_own_tools_are_left_to_the_caller(speaker: openai.AsyncOpenAI) -> None:
+    """Ours run here; a request that brings some of its own gets an answer in words, never a call it did not ask for."""
+    tool: Any = {
+        "type": "function",
+        "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}},
+    }
+    async with speaker.chat.completions.stream(
+        model="tawny", messages=[{"role": "user", "content": "hello"}], tools=[tool], user="tools"
+    ) as stream:
+        final = await stream.get_final_completion()
+    assert final.choices[0].message.content
+    assert not final.choices[0].message.tool_calls
+    history: Any = [
+        {"role": "user", "content": "weather?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+    ]
+    made = await speaker.chat.completions.create(model="tawny", messages=history, tools=[tool])
+    assert made.choices[0].message.content

@@ -25,9 +25,15 @@ id = "{task_id}"
 allow-x00 = false
 max-examples = {examples}
 
-# What a time, a schedule, a scope or a kind means, no schema can say; what means nothing is refused, as it should.
-[checks]
-positive_data_acceptance.enabled = false
+# Whatever the schema allows is accepted, but here: what a cron expression, a kind's parameters, a time, a code that was
+# handed out or a message with words in it is, no schema can say. What means nothing there is refused, as it should be.
+[[operations]]
+include-name = [
+    "POST /v1/tasks", "POST /v1/automations", "POST /v1/automations/parse", "POST /v1/automations/preview",
+    "POST /v1/automations/dry-run", "POST /v1/events/{{source}}", "POST /v1/pairing/claim",
+    "POST /v1/chat/completions", "GET /v1/audit", "GET /v1/audit/export", "GET /v1/stats",
+]
+checks.positive_data_acceptance.enabled = false
 """
 
 

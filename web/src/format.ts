@@ -13,21 +13,17 @@ function intl<T>(name: string, make: () => T): T {
 export function duration(seconds: number): string {
   const s = Math.max(0, seconds);
   if (s < 1) return s === 0 ? t("unit.s", { n: 0 }) : t("unit.ms", { n: Math.max(1, Math.round(s * 1000)) });
-  if (s < 10) return t("unit.s", { n: Math.round(s * 10) / 10 });
-  if (s < 60) return t("unit.s", { n: Math.round(s) });
-  if (s < 3600) {
-    const minutes = Math.floor(s / 60);
-    const rest = Math.round(s % 60);
-    return minutes < 5 && rest ? `${t("unit.min", { n: minutes })} ${t("unit.s", { n: rest })}` : t("unit.min", { n: Math.round(s / 60) });
-  }
-  if (s < 86_400) {
-    const hours = Math.floor(s / 3600);
-    const minutes = Math.round((s % 3600) / 60);
-    return minutes ? `${t("unit.h", { n: hours })} ${t("unit.min", { n: minutes })}` : t("unit.h", { n: hours });
-  }
-  const days = Math.floor(s / 86_400);
-  const hours = Math.round((s % 86_400) / 3600);
-  return hours && days < 3 ? `${t("unit.d", { n: days })} ${t("unit.h", { n: hours })}` : t("unit.d", { n: days });
+  if (s < 9.95) return t("unit.s", { n: Math.round(s * 10) / 10 });
+  // Rounded to the smallest unit that is shown before it is taken apart: never "23 h 60 min".
+  const whole = Math.round(s);
+  if (whole < 60) return t("unit.s", { n: whole });
+  if (whole < 300 && whole % 60) return `${t("unit.min", { n: Math.floor(whole / 60) })} ${t("unit.s", { n: whole % 60 })}`;
+  const minutes = Math.round(s / 60);
+  if (minutes < 60) return t("unit.min", { n: minutes });
+  const hours = Math.round(s / 3600);
+  if (minutes < 1440) return minutes % 60 ? `${t("unit.h", { n: Math.floor(minutes / 60) })} ${t("unit.min", { n: minutes % 60 })}` : t("unit.h", { n: minutes / 60 });
+  if (hours < 72 && hours % 24) return `${t("unit.d", { n: Math.floor(hours / 24) })} ${t("unit.h", { n: hours % 24 })}`;
+  return t("unit.d", { n: Math.round(s / 86_400) });
 }
 
 /** How far a time is from `now`: `in 5 min`, `3 h ago`, `just now`. */

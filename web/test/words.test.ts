@@ -40,6 +40,13 @@ describe("durations", () => {
   });
 });
 
+describe("durations at a border", () => {
+  it("never have sixty of a unit that the next one counts", () => {
+    expect([9.97, 59.7, 119.6, 3599, 7199, 86_399, 86_390, 172_799, 259_100].map(duration)).toEqual(
+      ["10 s", "1 min", "2 min", "1 h", "2 h", "1 d", "1 d", "2 d", "3 d"]);
+  });
+});
+
 describe("the address", () => {
   it("tells page and filters", () => {
     const place = parse("#/tasks/task_1?status=failed&q=a%20b");

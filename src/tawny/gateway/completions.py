@@ -179,14 +179,19 @@ class CompletionEndpoint:
         self, turn: _Turn, run_id: str, pieces: "asyncio.Queue[Delta | None]", receive: Receive, send: Send
     ) -> tuple[str, dict[str, Any]]:
         """What was streamed of the answer, and the answer."""
-        sent = ""
+        sent = held = ""
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_gone(receive, pieces))
             ending = group.create_task(self._end(run_id, turn.session, pieces))
             while (delta := await pieces.get()) is not None:
                 if delta.run_id == run_id and delta.kind == "text":
-                    sent += delta.text
-                    await _chunk(send, turn.reply.chunk({"content": delta.text}))
+                    # The whole answer ends without the spaces a model may stream last: they wait for what follows them.
+                    text = held + delta.text
+                    fresh = text.rstrip()
+                    held = text[len(fresh) :]
+                    if fresh:
+                        sent += fresh
+                        await _chunk(send, turn.reply.chunk({"content": fresh}))
             if watching.done():
                 ending.cancel()  # nobody listens any more; the turn goes on by itself
             watching.cancel()

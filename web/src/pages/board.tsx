@@ -2,7 +2,7 @@
 
 import type { Signal } from "@preact/signals";
 import { useState } from "preact/hooks";
-import { t } from "../i18n";
+import { t, word } from "../i18n";
 import { moment, relative } from "../format";
 import { place, setQuery } from "../router";
 import { automations, pendingApprovals } from "../store/lists";
@@ -127,7 +127,7 @@ export function Board() {
             <label><span class="visually-hidden">{t("filter.kind")}</span>
               <select value={filter.kind} onChange={(event) => setQuery({ kind: event.currentTarget.value })}>
                 <option value="">{t("filter.any_kind")}</option>
-                {kinds.map((one) => <option key={one} value={one}>{one.replace(/_/g, " ")}</option>)}
+                {kinds.map((one) => <option key={one} value={one}>{word("kind", one)}</option>)}
               </select>
             </label>
           )}
@@ -135,7 +135,7 @@ export function Board() {
             <label><span class="visually-hidden">{t("filter.runtime")}</span>
               <select value={filter.runtime} onChange={(event) => setQuery({ runtime: event.currentTarget.value })}>
                 <option value="">{t("filter.any_runtime")}</option>
-                {runtimes.map((one) => <option key={one} value={one}>{one}</option>)}
+                {runtimes.map((one) => <option key={one} value={one}>{word("runtime", one)}</option>)}
               </select>
             </label>
           )}

@@ -79,7 +79,7 @@ export default function Metrics() {
   return (
     <Page wide title={t("nav.metrics")} lead={t("metrics.lead")}>
       <Tabs label={t("metrics.window")} chosen={window} onChoose={(one) => setQuery({ window: one === "24h" ? null : one })} tabs={WINDOWS.map((id) => ({ id, label: t(`window.${id}` as "window.24h") }))} />
-      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : ended === 0 && !data.series?.length ? (
+      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !Object.values(counts).some(Boolean) ? (
         <Empty icon="chart" title={t("metrics.none")} action={<a class="button plain" href="#/">{t("nav.board")}</a>}>{t("metrics.none_hint")}</Empty>
       ) : (
         <>

@@ -199,7 +199,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
       </div>
       {(value !== null || task.status === "running") && (
         <div class="task-progress">
-          <Bar value={value} status={task.status} label={t("progress.of", { title: task.title || task.kind })} />
+          <Bar value={value} status={task.status} label={t("progress.of", { title: task.title || kindTitle(task.kind) })} />
           {value !== null && <span class="figure">{Math.round(value)}%</span>}
         </div>
       )}

@@ -16,7 +16,7 @@ export const COMMAND_ICON: Record<Command, IconName> = { cancel: "close", pause:
 /** Give the command; after a cancel the way back is offered at once. */
 export async function give(task: Task, verb: Command): Promise<Task> {
   const after = await command(task.task_id, verb);
-  const title = task.title || task.kind;
+  const title = task.title || word("kind", task.kind);
   if (verb === "cancel") tell(t("told.cancel", { title }), "plain", { label: t("command.retry"), run: () => command(task.task_id, "retry") });
   else if (verb === "retry") tell(t("told.retry", { title }), "good");
   return after;
@@ -26,7 +26,7 @@ export function Commands({ task, words, onDone }: { task: Task; words?: boolean;
   return (
     <>
       {commandsFor(task).map((verb) => (
-        <Button key={verb} small={!words} kind={words ? "plain" : "quiet"} icon={COMMAND_ICON[verb]} action={verb} label={words ? undefined : `${t(`command.${verb}`)}: ${task.title || task.kind}`} onClick={async () => {
+        <Button key={verb} small={!words} kind={words ? "plain" : "quiet"} icon={COMMAND_ICON[verb]} action={verb} label={words ? undefined : `${t(`command.${verb}`)}: ${task.title || word("kind", task.kind)}`} onClick={async () => {
           const after = await give(task, verb);
           if (after) onDone?.(verb, after);
         }}>
@@ -77,7 +77,7 @@ function Foot({ task }: { task: Task }) {
   const left = timeLeft(task);
   return (
     <p class="task-foot">
-      <span class="kind">{task.kind.replace(/_/g, " ")}</span>
+      <span class="kind">{word("kind", task.kind)}</span>
       {parts.map((part) => <span key={part}>{part}</span>)}
       <span class="push">{left || <When time={task.ended_at ?? task.started_at ?? task.created_at} />}</span>
     </p>
@@ -110,13 +110,13 @@ export function TaskRow({ task: source, as = "li" }: { task: Signal<Task>; as?: 
   return (
     <Tag class={`task s-${task.status}${approvals.length ? " asks" : ""}`} data-task={task.task_id} data-status={task.status}>
       <div class="task-head">
-        <a class="task-title" href={`#/tasks/${task.task_id}`}>{task.title || task.kind.replace(/_/g, " ")}</a>
+        <a class="task-title" href={`#/tasks/${task.task_id}`}>{task.title || word("kind", task.kind)}</a>
         {obvious ? <span class="visually-hidden">{word("status", task.status)}</span> : <StatusChip status={task.status} />}
       </div>
       {message && <p class={`task-message${task.error && ended && task.status !== "cancelled" ? " bad" : ""}`}>{message}</p>}
       {shows && (
         <div class="task-progress">
-          <Bar value={value} status={task.status} label={t("progress.of", { title: task.title || task.kind })} />
+          <Bar value={value} status={task.status} label={t("progress.of", { title: task.title || word("kind", task.kind) })} />
           {!ended && value !== null && <span class="figure">{Math.round(value)}%</span>}
         </div>
       )}
