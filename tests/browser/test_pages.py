@@ -103,3 +103,18 @@ async def test_the_menu_leads_to_every_page(room: Room) -> None:
     await phone.get_by_role("dialog").get_by_role("link", name="Settings").click()
     await expect(phone.get_by_role("heading", name="Settings", exact=True)).to_be_visible()
     await expect(phone.get_by_role("dialog")).to_be_hidden()
+
+
+async def test_the_audit_is_read_on_a_phone_without_scrolling_sideways(room: Room) -> None:
+    await furnish(room)
+    page = await room.enter(PHONE, at="#/audit")
+    await page.locator("table.audit tbody tr").first.wait_for()
+    over = "document.querySelector('.table-wrap').scrollWidth - document.querySelector('.table-wrap').clientWidth"
+    assert await page.evaluate(over) <= 0
+    await expect(page.locator("table.audit tbody tr").first.locator("td").last).to_be_in_viewport()
+
+
+async def test_a_kind_of_task_goes_by_its_name(room: Room) -> None:
+    page = await room.enter()
+    await room.house.run(title="Named", params={"steps": 1, "step_seconds": 0})
+    await expect(page.locator("[data-task]").first).to_contain_text("Trial task")

@@ -176,3 +176,11 @@ async def test_too_many_connections_are_turned_away(door: Door, monkeypatch: pyt
         assert (await raw(address, b"")).startswith(b"HTTP/1.1 503")
         for _, writer in held:
             writer.close()
+
+
+async def test_only_what_json_takes_for_space_is_an_empty_body(door: Door) -> None:
+    kind = {"content-type": "application/json"}
+    for body in (b"", b" \t\r\n"):
+        assert (await door.client.post("/v1/wake", content=body, headers=kind)).status_code == 204
+    for body in (b"\x0b", b"\x0c", b"\x1c", b"\xc2\xa0"):
+        assert (await door.client.post("/v1/wake", content=body, headers=kind)).status_code == 400

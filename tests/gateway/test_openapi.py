@@ -31,7 +31,8 @@ max-examples = {examples}
 include-name = [
     "POST /v1/tasks", "POST /v1/automations", "POST /v1/automations/parse", "POST /v1/automations/preview",
     "POST /v1/automations/dry-run", "POST /v1/events/{{source}}", "POST /v1/pairing/claim",
-    "POST /v1/chat/completions", "GET /v1/audit", "GET /v1/audit/export", "GET /v1/stats",
+    "POST /v1/chat/completions", "GET /v1/audit", "GET /v1/audit/export", "GET /v1/stats", "GET /v1/calendar",
+    "PATCH /v1/config", "PATCH /v1/automations/{{id}}",
 ]
 checks.positive_data_acceptance.enabled = false
 """

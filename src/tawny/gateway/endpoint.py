@@ -136,7 +136,7 @@ async def json_body(scope: Scope, receive: Receive) -> Any:
         HttpError: 400 for what is no JSON, 415 for another type.
     """
     body = await read_body(receive)
-    if not body.strip():
+    if not body.strip(b" \t\r\n"):  # what JSON takes for space, and no more
         return {}
     kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
