@@ -68,6 +68,7 @@ async def test_wrong_changes_change_nothing(house: House, change: dict[str, obje
     file.write_text(TEXT)
     answer = await house.client.patch("/v1/config", json={"set": change})
     assert answer.status_code == 422, answer.text
+    assert "class" not in answer.json()["error"]["message"], "the file's words, not the program's"
     assert file.read_text() == TEXT
 
 

@@ -131,8 +131,11 @@ def edited(text: str, changes: dict[str, Any]) -> str:
                 target.pop(key, None)
             else:
                 target[key] = value
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"{path}: {error}") from None
+        except (TypeError, ValueError):
+            raise InvalidInput(
+                f"{path}: this value cannot stand in the file",
+                hint="null within a value has no word there: leave it out",
+            ) from None
     return tomlkit.dumps(document)
 
 
