@@ -284,9 +284,18 @@ def owner_zone(config: Config) -> str:
     except OSError:
         named = ""
     for name in (os.environ.get("TZ", "").removeprefix(":"), named):
-        if name and name in zoneinfo.available_timezones():
+        if name and _is_zone(name):
             return name
     return "UTC"
+
+
+def _is_zone(name: str) -> bool:
+    # Not `in available_timezones()`: that reads the head of every file of the database, six hundred of them.
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 def load(home: Home) -> Config:

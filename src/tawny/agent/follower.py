@@ -70,7 +70,7 @@ class Follower:
         self._seq = last
         for reply in replies:
             self._live.answered(reply)
-        return len(page) >= 500
+        return len(page) >= events.PAGE
 
     def _look(self, tx: Tx, seq: int) -> tuple[list[Event], list[Event], list[Reply]]:
         """What is new, what of it has to be written about, and the replies that stand already.

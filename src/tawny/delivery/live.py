@@ -43,6 +43,8 @@ class Live:
             while batch := await self._ledger.read(lambda tx, seq=seq: events.after(tx, seq)):
                 seq = batch[-1].seq
                 await self._take(batch)
+                if len(batch) < events.PAGE:
+                    break
             await self._edit_due()
 
     async def _take(self, batch: list[Event]) -> None:

@@ -123,8 +123,6 @@ class Dispatcher:
         interactive = self.capacity.interactive - (len(self._running) - self._detached)
         if self._draining or (background <= 0 and interactive <= 0):
             return [], False
-        if not await self._ledger.read(queue.has_runnable):
-            return [], False
         low = self._machine_is_idle()
         slots = queue.Slots(
             background=background,
@@ -135,13 +133,15 @@ class Dispatcher:
             only=tuple(self._kinds),
         )
 
-        def claim(tx: Tx) -> list[tuple[Task, dict[str, steps.Step]]]:
+        def claim(tx: Tx) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
+            if not queue.has_runnable(tx):
+                return [], False
             claimed = queue.claim(tx, slots, worker=self._worker, lease_until=tx.now + LEASE)
             known = steps.of_tasks(tx, [task.task_id for task in claimed])
-            return [(task, {step.key: step for step in known[task.task_id]}) for task in claimed]
+            return [(task, {step.key: step for step in known[task.task_id]}) for task in claimed], not low
 
         self.idle.clear()
-        return await self._ledger.write(claim, urgent=True), not low
+        return await self._ledger.write(claim, urgent=True)
 
     def _start(self, group: asyncio.TaskGroup, task: Task, journal: dict[str, steps.Step]) -> None:
         kind = self._kinds[task.kind]

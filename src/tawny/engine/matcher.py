@@ -38,10 +38,15 @@ class Matcher:
         while True:
             due: Instant | None = None
             try:
-                if await self._ledger.read(_is_followed):
+                is_followed, has_new = await self._ledger.read(
+                    lambda tx: (_is_followed(tx), inbox.has_new(tx))
+                )
+                if is_followed:
                     await self._ledger.write(take_endings)
-                while await self._ledger.read(inbox.has_new):
+                    has_new = await self._ledger.read(inbox.has_new)
+                while has_new:
                     await self._ledger.write(match_batch)
+                    has_new = await self._ledger.read(inbox.has_new)
             except StorageError as error:
                 _log.warning("the matcher waits for the disk", error=error.message)
                 due = self._clock.now() + SECOND

@@ -127,6 +127,8 @@ class Feed:
                     self._window.extend(frame(event) for event in fresh)
                     self.last_seq = fresh[-1].seq
                     self._announce()
+                    if len(fresh) < _PAGE:
+                        break
                 await asyncio.sleep(self._tick)
         finally:
             self._ledger.bell.unsubscribe(bell)

@@ -10,7 +10,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -24,6 +23,8 @@ from tawny.log import Log, redact
 
 T = TypeVar("T")
 _GROUP = 200
+_PATIENCE = 1000
+"""How long an answer waits for those that follow, in microseconds."""
 _log = Log("ledger")
 
 
@@ -34,7 +35,7 @@ class Tx:
     looked up was stored clean.
     """
 
-    __slots__ = ("_appended", "_connection", "dialect", "now", "numbers", "topics")
+    __slots__ = ("_appended", "_connection", "changed", "dialect", "now", "numbers", "topics")
 
     def __init__(
         self,
@@ -49,29 +50,35 @@ class Tx:
         self.now = now
         self.dialect = connection.dialect
         self.topics: set[str] = set()
+        self.changed = False
 
     def execute(self, sql: str, **params: Any) -> int:
         """Run a statement; the number of rows it changed."""
+        self.changed = True
         self._appended.write_before(sql)
         return self._connection.execute(sql, redact.values(params))
 
     def execute_many(self, sql: str, params: Iterable[dict[str, Any]]) -> None:
+        self.changed = True
         self._appended.write_before(sql)
         self._connection.execute_many(sql, [redact.values(row) for row in params])
 
     def insert(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         """Insert a row, given by its columns; the row as it is stored."""
+        self.changed = True
         clean = redact.values(row)
         self._connection.execute(_insertion(table, tuple(row)), clean)
         return clean
 
     def append(self, table: str, sql: str, row: dict[str, Any]) -> dict[str, Any]:
         """Add a row to a table that only grows, at the latest before the commit; the row as it will be stored."""
+        self.changed = True
         clean = redact.values(row)
         self._appended.add(table, sql, clean)
         return clean
 
     def all(self, sql: str, **params: Any) -> Sequence[Row]:
+        self.changed = self.changed or not sql.startswith("SELECT")
         self._appended.write_before(sql)
         return self._connection.fetch(sql, redact.values(params))
 
@@ -158,15 +165,19 @@ class Ledger:
         self._urgent: deque[_Job] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="ledger-reader")
-        self._local = threading.local()
-        self._opened: list[Connection] = []
+        self._asked: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._readers = [
+            threading.Thread(target=self._read_loop, name=f"ledger-reader-{n}", daemon=True)
+            for n in range(readers)
+        ]
         self._stop_listening: Callable[[], None] = _nothing
 
     async def __aenter__(self) -> "Ledger":
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
         self._thread.start()
+        for reader in self._readers:
+            reader.start()
         self._stop_listening = self.store.listen(self._ring_from_outside)
         return self
 
@@ -181,9 +192,10 @@ class Ledger:
         if thread is not None:
             await asyncio.to_thread(thread.join)
         await asyncio.to_thread(self._stop_listening)
-        self._readers.shutdown(wait=True)
-        for connection in self._opened:
-            connection.close()
+        for _reader in self._readers:
+            self._asked.put(None)
+        for reader in self._readers:
+            await asyncio.to_thread(reader.join)
 
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """Run `fn` in a transaction; return its result once it is durable.
@@ -209,17 +221,43 @@ class Ledger:
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` on a reader's connection: a consistent picture of what is committed."""
         assert self._loop is not None, "the ledger is not open"
-        return await self._loop.run_in_executor(self._readers, self._read, fn)
+        job = _Job(fn, self._loop.create_future())
+        self._asked.put(job)
+        return await job.future
 
-    def _read(self, fn: Callable[[Tx], T]) -> T:
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self.store.connect(read_only=True)
-            self._local.connection = connection
-            self._opened.append(connection)
+    def _read_loop(self) -> None:
+        """Answer what is asked, one after the other; what lies there together is handed back together.
+
+        Each has a picture of its own: one that began before a commit would not show it to who was rung for it.
+        """
+        assert self._loop is not None
+        connection: Connection | None = None
+        while (job := self._asked.get()) is not None:
+            answered: list[_Job] = []
+            begun = self.clock.now()
+            while job is not None:
+                try:
+                    connection = connection or self.store.connect(read_only=True)
+                    self._answer(connection, job)
+                except BaseException as error:  # noqa: BLE001 - an interruption too is the caller's, not the reader's
+                    job.error = error
+                answered.append(job)
+                if self.clock.now() - begun > _PATIENCE:
+                    break
+                try:
+                    job = self._asked.get_nowait()
+                except queue.Empty:
+                    break
+            self._loop.call_soon_threadsafe(self._settle, answered, ())
+            if job is None:
+                break
+        if connection is not None:
+            connection.close()
+
+    def _answer(self, connection: Connection, job: _Job) -> None:
         connection.begin()
         try:
-            return fn(Tx(connection, self.clock.now()))
+            job.result = job.fn(Tx(connection, self.clock.now()))
         finally:
             connection.rollback()
 
@@ -260,6 +298,7 @@ class Ledger:
 
     def _commit(self, connection: Connection, group: list[_Job]) -> set[str]:
         topics: set[str] = set()
+        changed = False
         now = self.clock.now()
         try:
             connection.begin()
@@ -284,6 +323,11 @@ class Ledger:
                         return topics
                 else:
                     topics |= tx.topics
+                    changed = changed or tx.changed
+            if not changed:
+                # A look that found nothing to do: the disk has no part in it.
+                connection.rollback()
+                return topics
             appended.write()
             numbers.write_back()
             self._probe("before")
@@ -304,7 +348,7 @@ class Ledger:
             return set()
         return topics
 
-    def _settle(self, group: list[_Job], topics: set[str]) -> None:
+    def _settle(self, group: list[_Job], topics: Iterable[str]) -> None:
         for job in group:
             if job.future.cancelled():
                 continue

@@ -8,6 +8,8 @@ import msgspec
 from tawny.clock import Instant, iso
 from tawny.ledger.database import Tx
 
+PAGE = 500
+"""How many events are read at once; a page that is not full is the end of the log."""
 _encode = msgspec.json.Encoder().encode
 _INSERT = (
     "INSERT INTO events (seq, time, type, task_id, session, data)"
@@ -61,7 +63,7 @@ def append(
     return seq
 
 
-def after(tx: Tx, seq: int, *, limit: int = 500, task_id: str | None = None) -> list[Event]:
+def after(tx: Tx, seq: int, *, limit: int = PAGE, task_id: str | None = None) -> list[Event]:
     """The events after `seq`, oldest first."""
     condition = " AND task_id = :task_id" if task_id else ""
     parameters: dict[str, Any] = {"task_id": task_id} if task_id else {}

@@ -108,7 +108,8 @@ def submit(tx: Tx, submission: Submission, *, actor: str = "owner", limits: Limi
         },
     )
     tx.wake("queue")
-    tx.wake("timers")
+    if submission.not_before or submission.window or submission.merge_window:
+        tx.wake("timers")
     return task
 
 
