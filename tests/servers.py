@@ -380,8 +380,8 @@ def _as_postgres() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """A PostgreSQL of our own on a free port; the URL of its maintenance database."""
+def postgres(*, fsync: bool = False) -> Iterator[str]:
+    """A PostgreSQL of our own on a free port; the URL of its maintenance database. Benchmarks want `fsync`."""
     programs, identity, port = _postgres_programs(), _as_postgres(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="tawny-pg-"))
     try:
@@ -419,7 +419,7 @@ def postgres() -> Iterator[str]:
             "-c",
             "listen_addresses=127.0.0.1",
         ]
-        argv += ["-c", "max_connections=300", "-c", "fsync=off"]
+        argv += ["-c", "max_connections=300", "-c", f"fsync={'on' if fsync else 'off'}"]
         server = subprocess.Popen(
             argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **identity
         )

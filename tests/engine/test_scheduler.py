@@ -20,6 +20,7 @@ from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import automations, events, occurrences, outbox, tasks
 from tawny.ledger.automations import Automation
+from tawny.ledger.database import Tx
 from tawny.testing import FakeClock
 
 CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8, busy_load=0))
@@ -88,7 +89,7 @@ class House:
             await asyncio.gather(ledger.read(lambda tx: None), ledger.read(lambda tx: None))
             for _ in range(20):
                 await asyncio.sleep(0)
-            quiet = quiet + 1 if ledger.commits == before + 1 else 0
+            quiet = quiet + 1 if ledger.commits == before else 0
             while self.app.scheduler.is_looking:
                 await asyncio.sleep(0.001)
                 quiet = 0
@@ -532,6 +533,36 @@ async def test_a_resting_scheduler_commits_nothing(house: House) -> None:
     before = house.app.ledger.commits
     await house.clock.advance("30m")
     assert house.app.ledger.commits == before
+
+
+async def test_ten_thousand_stored_automations_cost_nothing_while_none_is_due(house: House) -> None:
+    """Neither a commit nor a look at the database, and nothing is to be done before the first is due."""
+    first = await house.add(scheduled("0 9 * * *"))
+
+    def multiply(tx: Tx) -> None:
+        row = tx.one("SELECT * FROM automations LIMIT 1")
+        assert row is not None
+        columns = ", ".join(name for name in row if name not in ("automation_id", "hook"))
+        tx.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+            f" INSERT INTO automations (automation_id, {columns})"
+            f" SELECT 'auto_copy' || CAST(i AS TEXT), {columns} FROM n, automations"
+        )
+        tx.wake(automations.TOPIC)
+
+    ledger = house.app.ledger
+    await ledger.write(multiply)
+    await house.settled()
+    stored = await ledger.read(lambda tx: tx.value("SELECT COUNT(*) FROM automations"))
+    before = (ledger.commits, ledger.reads)
+    due = (await house.get(first)).next_slot
+    assert due is not None
+    await house.clock.advance("30m")
+    assert stored == 10_001
+    assert (ledger.commits, ledger.reads) == (before[0], before[1] + 1), "the one look is this test's own"
+    woken = house.clock.next_due()
+    assert woken is not None
+    assert woken >= due
 
 
 async def test_starts_after_crashes_are_held_until_the_process_is_stable(house: House) -> None:

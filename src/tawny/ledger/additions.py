@@ -38,6 +38,11 @@ class Numbers:
         """Forget what a function took that has failed."""
         self._taken = {name: snapshot.get(name, self._written[name]) for name in self._taken}
 
+    @property
+    def are_changed(self) -> bool:
+        """Whether there is something to write back."""
+        return self._taken != self._written
+
     def write_back(self) -> None:
         for name, (value, note) in self._taken.items():
             if self._written[name] != (value, note):

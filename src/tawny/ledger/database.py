@@ -161,6 +161,7 @@ class Ledger:
         self._probe = probe or _ignore
         self.bell = Bell()
         self.commits = 0
+        self.reads = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._urgent: deque[_Job] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -222,6 +223,7 @@ class Ledger:
         """Run `fn` on a reader's connection: a consistent picture of what is committed."""
         assert self._loop is not None, "the ledger is not open"
         job = _Job(fn, self._loop.create_future())
+        self.reads += 1
         self._asked.put(job)
         return await job.future
 
@@ -324,7 +326,7 @@ class Ledger:
                 else:
                     topics |= tx.topics
                     changed = changed or tx.changed
-            if not changed:
+            if not changed and not numbers.are_changed:
                 # A look that found nothing to do: the disk has no part in it.
                 connection.rollback()
                 return topics
