@@ -43,8 +43,12 @@ export default defineConfig({
     cssCodeSplit: false,
     minify: "terser",
     terserOptions: { compress: { passes: 3 }, format: { comments: false } },
-    // One file: what pages share is compressed once, and no page waits for another round trip.
-    rollupOptions: { output: { inlineDynamicImports: true } },
+    // Two files: what pages share is compressed once, and what is seldom opened does not hold up the first sight.
+    rollupOptions: {
+      output: {
+        manualChunks: (id) => (/src\/pages\/(later|audit|channels|devices|knowledge|metrics|sessions|settings)\.tsx?$|uqr|ui\/qr/.test(id) ? "later" : "core"),
+      },
+    },
   },
   plugins: [catalogue(), serviceWorker()],
   server: { port: 5173, proxy: { "/v1": { target: gateway, changeOrigin: true, headers: { origin: gateway } }, "/healthz": gateway } },

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-b6cecf830d2e";
-const SHELL = ["/","/assets/index-DHM9hS3g.js","/assets/zh-oocFrMq8.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-5c1b09ece3d6";
+const SHELL = ["/","/assets/index-BBz-X5bS.js","/assets/later-CklrvAHG.js","/assets/zh-oocFrMq8.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
