@@ -132,3 +132,17 @@ def test_files_are_found_behind_an_option_and_not_in_the_air(tmp_path: Path) -> 
     (tmp_path / "d").mkdir()
     found = files_among(["--from=a", "a", "d", "nothing", "", "\0"], tmp_path)
     assert found == ((str(tmp_path / "a"), digest(str(tmp_path / "a"))),)
+
+
+def test_a_file_too_large_to_hash_is_known_by_what_the_disk_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tawny.sandbox.identity._LARGEST", 10)
+    place = tmp_path / "large"
+    place.write_text("x" * 11)
+    before = digest(str(place))
+    assert before.startswith("unread:")
+    assert digest(str(place)) == before
+    place.unlink()
+    place.write_text("y" * 11)
+    assert digest(str(place)) != before

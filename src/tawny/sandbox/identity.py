@@ -11,7 +11,8 @@ from tawny.errors import NotFound
 from tawny.sandbox.place import find_program
 
 _MOST_FILES = 64
-_LARGEST = 256 * 1024 * 1024
+_LARGEST = 32 * 1024 * 1024
+"""Bytes that are hashed at most, as nothing else happens meanwhile: some 25 ms, once for each state of a file."""
 _SETTLED = 2_000_000_000
 """Nanoseconds after which a changed file's times have certainly moved on: before that nothing is remembered of it."""
 
@@ -41,7 +42,10 @@ def files_among(words: Iterable[str], cwd: Path) -> tuple[tuple[str, str], ...]:
 
 
 def digest(path: str) -> str:
-    """SHA-256 of the file's content; of one that is too large or cannot be read, what the disk says of it."""
+    """SHA-256 of the file's content; of one that is too large or cannot be read, what the disk says of it.
+
+    The latter has the time of the last change in it, which the kernel sets and no program can.
+    """
     try:
         status = os.stat(path)
     except OSError:
