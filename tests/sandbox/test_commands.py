@@ -5,19 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
-from tests.sandbox.conftest import needs_bubblewrap
+from tests.sandbox.conftest import NoSandbox, needs_bubblewrap
 
 from tawny.errors import Conflict, NotFound, Refused
 from tawny.sandbox.bubblewrap import Bubblewrap
 from tawny.sandbox.commands import Command, Commands
 from tawny.sandbox.limits import Holder, find_holder
-from tawny.sandbox.order import MEGABYTE, Limits, Order
+from tawny.sandbox.order import MEGABYTE, Limits, Order, Wrapped
 
 pytestmark = needs_bubblewrap
 Shell = Callable[..., Order]
@@ -375,3 +376,25 @@ async def test_a_cancelled_run_takes_its_command_along(
     (workspace / "beat").unlink(missing_ok=True)
     await asyncio.sleep(0.1)
     assert not (workspace / "beat").exists()
+
+
+async def test_a_start_that_is_cancelled_is_over_when_it_says_so(tmp_path: Path, shell: Shell) -> None:
+    wrapping, go = threading.Event(), threading.Event()
+
+    class Slow(NoSandbox):
+        def wrap(self, order: Order) -> Wrapped:
+            wrapping.set()
+            assert go.wait(60)
+            return super().wrap(order)
+
+    commands = Commands(tmp_path / "run", Slow())
+    starting = asyncio.ensure_future(commands.start("a", shell("sleep 60")))
+    await until(wrapping.is_set)
+    starting.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    command = commands.find("a")
+    assert command.is_alive
+    assert (await command.kill(at_once=True)).state == "killed"

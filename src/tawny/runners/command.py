@@ -87,7 +87,7 @@ async def _run(ctx: Context, params: Params, commands: Commands, place: Workplac
                 found.remove()
             found = await commands.start(command_id, order)
             doubt.unlink(missing_ok=True)
-        outcome = await _wait(ctx, found)
+        outcome = await found.wait()
         if outcome.state == "unknown":
             if again:
                 raise TemporaryError(f"the supervisor of {params.argv[0]} died; it is run again")
@@ -95,8 +95,16 @@ async def _run(ctx: Context, params: Params, commands: Commands, place: Workplac
         return await _document(ctx, found, outcome)
 
     given = {"argv": list(params.argv), "cwd": order.cwd}
-    await ctx.step("start", start, input=given, effect=effect, name=f"start {params.argv[0]}")
-    document = await ctx.step("end", end, effect=Effect.PURE, name="wait for its end")
+    try:
+        await ctx.step("start", start, input=given, effect=effect, name=f"start {params.argv[0]}")
+        document = await ctx.step("end", end, effect=Effect.PURE, name="wait for its end")
+    except asyncio.CancelledError:
+        # Wherever the end of the task met it, also between its start and the wait for it.
+        begun = _existing(commands, command_id)
+        if begun is not None and ctx.stop_reason in ("cancel", "timeout"):
+            # Only when nothing of it is left may the task be called cancelled.
+            await asyncio.shield(begun.kill())
+        raise
     found = _existing(commands, command_id)
     if found is not None and not found.is_alive:
         await asyncio.to_thread(found.remove)
@@ -153,16 +161,6 @@ def _doubt(params: Params, mark: Path) -> Uncertain:
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
     return Uncertain(f"the supervisor of {params.argv[0]} died")
-
-
-async def _wait(ctx: Context, command: Command) -> Outcome:
-    try:
-        return await command.wait()
-    except asyncio.CancelledError:
-        if ctx.stop_reason in ("cancel", "timeout"):
-            # Only when nothing of it is left may the task be called cancelled.
-            await asyncio.shield(command.kill())
-        raise
 
 
 async def _document(ctx: Context, command: Command, outcome: Outcome) -> Json:

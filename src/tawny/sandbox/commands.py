@@ -310,7 +310,14 @@ class Commands:
         Raises:
             Refused: the sandbox cannot be had; nothing has run.
         """
-        return await asyncio.to_thread(self._start, command_id, order, note)
+        loop = asyncio.get_running_loop()
+        starting = loop.run_in_executor(None, self._start, command_id, order, note)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped: whoever is cancelled must be able to end what it starts all the same.
+            await asyncio.wait((starting,))
+            raise
 
     async def run(self, command_id: str, order: Order) -> tuple[Outcome, dict[str, bytes]]:
         """Start the order, wait for its end, and return the kept output by stream; the folder is removed.
