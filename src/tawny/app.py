@@ -145,6 +145,7 @@ def prepare_store(home: Home, store: Store, clock: Clock) -> None:
     """Bring the database up to date, with a copy of it taken before anything changes."""
     if isinstance(store, SqliteStore):
         backup.check(store.path)
+        store.rewrite_log()
     if isinstance(store, SqliteStore) and store.path.exists() and (missing := outdated(store)):
         stamp = iso(clock.now()).replace(":", "")
         copy = home.root / f"state.db.before-{missing[0]}.{stamp}"

@@ -1,6 +1,9 @@
 """Full disks, changed clocks, second gateways: refused clearly, what runs is kept, all recovers by itself."""
 
 import asyncio
+import resource
+import sqlite3
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,9 +12,10 @@ from tests.conftest import Engine
 from tawny.app import open_app
 from tawny.clock import HOUR
 from tawny.config import Home
-from tawny.domain.tasks import Status, Submission
+from tawny.domain.tasks import Status, Submission, Usage
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, StorageError
+from tawny.ledger import tasks
 from tawny.ledger.submission import submit
 
 
@@ -33,7 +37,28 @@ def kinds(gate: asyncio.Event) -> dict[str, Kind]:
 
         return str(await ctx.step("gate", wait))
 
-    return {"holding": Kind(name="holding", params=Nothing, run=holding, timeout=None)}
+    async def keeping(ctx: Context, params: Nothing) -> str:
+        await gate.wait()
+        await ctx.artifact("big.bin", bytes(9 * 1024 * 1024))
+        return "kept"
+
+    async def telling(ctx: Context, params: Nothing) -> str:
+        await gate.wait()
+        ctx.log("told" + "x" * 30_000)
+        ctx.spend(Usage(model_calls=1))
+        await ctx.progress(1, 4)
+
+        async def nothing() -> None:
+            return None
+
+        await ctx.step("only", nothing)
+        return "told"
+
+    return {
+        "holding": Kind(name="holding", params=Nothing, run=holding, timeout=None),
+        "keeping": Kind(name="keeping", params=Nothing, run=keeping, timeout=None),
+        "telling": Kind(name="telling", params=Nothing, run=telling, timeout=None),
+    }
 
 
 async def fill(engine: Engine) -> None:
@@ -58,13 +83,7 @@ async def test_a_full_disk_refuses_new_work_keeps_what_runs_and_recovers_by_itse
     await engine.clock.settle()
     assert (await engine.task(running.task_id)).status is Status.RUNNING
 
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await engine.ledger.write(lambda tx: tx.value("PRAGMA max_page_count = 1000000"))
-            except StorageError:
-                continue
-            break
+    await room(engine)
     await engine.clock.advance("2s")
     ended = await engine.done(running.task_id)
     assert ended.status is Status.SUCCEEDED
@@ -87,3 +106,100 @@ async def test_a_second_gateway_on_the_same_record_refuses_at_once(home, config,
         with pytest.raises(Conflict, match=r"in use|another gateway"):
             async with open_app(other, config):
                 pass
+
+
+async def test_what_a_refused_commit_held_is_written_when_the_disk_is_back(engine, config, gate):
+    """Log lines, progress and usage of a run are kept over a full disk, and counted once."""
+    if config.ledger.url:
+        pytest.skip("SQLite's own page limit stands in for a full disk")
+    task = await engine.submit("telling")
+    await engine.until(task.task_id, Status.RUNNING)
+    pages = await engine.ledger.write(lambda tx: tx.value("PRAGMA page_count"))
+    await engine.ledger.write(lambda tx: tx.value(f"PRAGMA max_page_count = {pages + 1}"))
+    with pytest.raises(StorageError, match="full"):
+        await fill(engine)
+
+    gate.set()
+    await engine.clock.settle()
+    assert await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id)) == []
+
+    await room(engine)
+    await engine.clock.advance("2s")
+    ended = await engine.done(task.task_id)
+    assert (ended.status, ended.usage.model_calls, ended.progress.percentage) == (Status.SUCCEEDED, 1, 100)
+    lines = await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id))
+    assert [line["message"].strip("x") for line in lines] == ["told"]
+
+
+async def room(engine: Engine) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await engine.ledger.write(lambda tx: tx.value("PRAGMA max_page_count = 1000000"))
+            except StorageError:
+                continue
+            return
+
+
+async def test_a_writer_that_cannot_open_the_database_refuses_and_goes_on_when_it_can(ledger, home, config):
+    if config.ledger.url:
+        pytest.skip("a file that cannot be opened is SQLite's")
+    aside = home.root / "aside"
+    home.database.rename(aside)
+    home.database.mkdir()
+    with pytest.raises(StorageError, match="unable to open"):
+        await asyncio.wait_for(ledger.write(lambda tx: tx.value("SELECT 1 AS one")), 10)
+
+    home.database.rmdir()
+    aside.rename(home.database)
+    assert await asyncio.wait_for(ledger.write(lambda tx: tx.value("SELECT 1 AS one")), 10) == 1
+
+
+async def test_damage_found_while_running_stops_the_engine_with_a_clear_word(open_engine, home, config):
+    """It must neither hang, nor go on as if nothing were there, nor call the damage a passing trouble."""
+    if config.ledger.url:
+        pytest.skip("damage to SQLite's file")
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the damage happens while it is open
+        async with open_engine() as engine:
+            for _ in range(20):
+                await engine.submit("remind", params={"text": "x" * 3000}, not_before="1h")
+            spoil(home.database)
+            with pytest.raises(StorageError, match="is damaged") as refused:
+                await engine.submit("remind", params={"text": "x"})
+            assert "backup restore" in refused.value.hint
+            await asyncio.Event().wait()
+    assert caught.value.split(StorageError)[0] is not None
+
+
+def spoil(database: Path) -> None:
+    """Write rubbish over everything but the first page, and make every connection look again."""
+    other = sqlite3.connect(database)
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.execute("PRAGMA user_version = 7")
+    with database.open("r+b") as file:
+        size = file.seek(0, 2)
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    other.close()
+
+
+async def test_a_file_that_finds_no_room_waits_for_some(engine, home, gate):
+    """The process's own limit on a file's size stands in for a full disk."""
+    task = await engine.submit("keeping")
+    await engine.until(task.task_id, Status.RUNNING)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 1024 * 1024, hard))
+    try:
+        gate.set()
+        folder = home.artifacts / task.task_id
+        async with asyncio.timeout(20):
+            while engine.clock.next_due() is None or not folder.exists():
+                await engine.clock.settle()
+        await engine.clock.advance("2s")
+        assert (await engine.task(task.task_id)).status is Status.RUNNING
+        assert not (folder / "big.bin").exists()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ended = await engine.play(task.task_id)
+    assert (ended.status, ended.attempt) == (Status.SUCCEEDED, 1)
+    assert (folder / "big.bin").stat().st_size == 9 * 1024 * 1024

@@ -77,12 +77,29 @@ def _run(module: ModuleType, args: argparse.Namespace) -> int:
     except TawnyError as error:
         complain(error.message, error.hint)
         return 1
+    except ExceptionGroup as group:
+        known = _first(group)
+        if known is None:
+            raise
+        complain(known.message, known.hint)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader has gone (`| head`); nothing is left to say.
         sys.stderr.close()
         return 0
+
+
+def _first(group: ExceptionGroup[Exception]) -> TawnyError | None:
+    """The first error of ours in what brought a group of tasks down."""
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            if (inner := _first(error)) is not None:  # pyright: ignore[reportUnknownArgumentType]
+                return inner
+        elif isinstance(error, TawnyError):
+            return error
+    return None
 
 
 def _word(argv: list[str]) -> str | None:

@@ -106,6 +106,8 @@ class Dispatcher:
             try:
                 claimed, held_low = await self._claim()
             except StorageError as error:
+                if error.code == "damaged":
+                    raise
                 _log.warning("claiming waits for the disk", error=error.message)
                 await wait_for(self._queue, self._clock, self._clock.now() + SECOND)
                 continue

@@ -166,7 +166,9 @@ class Execution:
             data = await asyncio.to_thread(data.read_bytes)
         raw = data.encode() if isinstance(data, str) else data
         digest = hashlib.sha256(raw).hexdigest()
-        path = await asyncio.to_thread(artifacts.store, self._root, self.task.task_id, name, raw)
+        path = await self._fence.outlast(
+            lambda: asyncio.to_thread(artifacts.store, self._root, self.task.task_id, name, raw)
+        )
         guessed = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         return await self._fence.write(
             lambda tx: artifacts.put(

@@ -1,7 +1,7 @@
 """One attempt's hold on its task: what it writes goes through the fence, and waits out a failing disk."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tawny.clock import Clock, sleep
@@ -25,12 +25,37 @@ class Fence:
         self.ledger = ledger
         self.clock = clock
         self.stop_reason: str | None = None
+        self.undo: Callable[[], None] | None = None
+        """Set in a write by whoever hands over what it must have back should the disk refuse the commit."""
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Write, waiting out a full or failing disk: running state is kept until it is back."""
+
+        async def once() -> T:
+            undo: list[Callable[[], None]] = []
+
+            def noted(tx: Tx) -> T:
+                self.undo = None
+                try:
+                    return fn(tx)
+                finally:
+                    if self.undo is not None:
+                        undo.append(self.undo)
+
+            try:
+                return await self.ledger.write(noted, urgent=True)
+            except StorageError:
+                for step in undo:
+                    step()
+                raise
+
+        return await self.outlast(once)
+
+    async def outlast(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something again until the disk lets it through; a damaged record will not mend by waiting."""
         while True:
             try:
-                return await self.ledger.write(fn, urgent=True)
+                return await work()
             except StorageError as error:
                 if error.code == "damaged":
                     raise

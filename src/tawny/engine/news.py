@@ -96,34 +96,56 @@ class News:
             return
         self._flushed_at = self._fence.clock.now()
 
+        handed: list[_Handed] = []
+
         def write(tx: Tx) -> None:
             try:
                 self._fence.check(tx)
             except GivenUp:
                 return
-            self.write(tx)
+            handed.append(self._hand_over(tx))
 
-        future = self._fence.ledger.post(write)
-        future.add_done_callback(_swallow_storage_error)
+        def done(future: "asyncio.Future[None]") -> None:
+            # Progress is worth no retry of its own: what the disk refused goes with the next write that matters.
+            if not future.cancelled() and (error := future.exception()) is not None:
+                _log.warning("progress not written", error=str(error))
+                for part in handed:
+                    self._take_back(part)
+
+        self._fence.ledger.post(write).add_done_callback(done)
 
     def write(self, tx: Tx) -> None:
-        """Write what has gathered; the caller has been through the fence."""
+        """Write what has gathered; the caller has been through the fence, and through it learns of a refusal."""
+        handed = self._hand_over(tx)
+        self._fence.undo = lambda: self._take_back(handed)
+
+    def _hand_over(self, tx: Tx) -> "_Handed":
         task = self._fence.task
-        lines, self._lines = self._lines, []
-        if lines:
-            tasklog.append(tx, task.task_id, lines, keep=_MAX_LOG_LINES)
-        if self._progress_dirty:
-            self._progress_dirty = False
+        handed = _Handed(self._lines, self._progress_dirty, self._usage, self._origin_dirty)
+        self._lines, self._progress_dirty, self._usage, self._origin_dirty = [], False, None, False
+        if handed.lines:
+            tasklog.append(tx, task.task_id, handed.lines, keep=_MAX_LOG_LINES)
+        if handed.progress:
             particulars.set_progress(tx, task, self.progress, self._eta)
-        if self._usage is not None:
-            usage, self._usage = self._usage, None
-            particulars.add_usage(tx, task, usage)
-        if self._origin_dirty:
-            self._origin_dirty = False
+        if handed.usage is not None:
+            particulars.add_usage(tx, task, handed.usage)
+        if handed.origin:
             particulars.set_origin(tx, task.task_id, task.origin)
+        return handed
+
+    def _take_back(self, handed: "_Handed") -> None:
+        """The disk has refused it: it is still to be written."""
+        self._lines[:0] = handed.lines
+        self._progress_dirty = self._progress_dirty or handed.progress
+        self._origin_dirty = self._origin_dirty or handed.origin
+        if handed.usage is not None:
+            self.spend(handed.usage)
 
 
-def _swallow_storage_error(future: "asyncio.Future[None]") -> None:
-    """Progress is worth no retry; a full disk is reported by the next write that matters."""
-    if not future.cancelled() and (error := future.exception()) is not None:
-        _log.warning("progress not written", error=str(error))
+class _Handed(msgspec.Struct, frozen=True):
+    """What was handed to the ledger and may come back."""
+
+    lines: list[tuple[Instant, str, str]]
+    progress: bool
+    usage: Usage | None
+    origin: bool

@@ -1,5 +1,6 @@
 """Files that tasks made: bytes under `artifacts/<task>/`, a row each."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import msgspec
 
 from tawny.clock import Instant, iso
-from tawny.errors import InvalidInput, NotFound
+from tawny.errors import InvalidInput, NotFound, StorageError
 from tawny.files import make_folder, replace
 from tawny.ids import new_id
 from tawny.ledger.database import Row, Tx
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a full or failing disk answers: waiting, or a person, can mend it."""
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -45,6 +49,7 @@ def store(root: Path, task_id: str, name: str, data: bytes) -> str:
 
     Raises:
         InvalidInput: the name would leave the task's folder.
+        StorageError: the disk is full, or fails.
     """
     clean = name.strip()
     if not clean or clean.startswith(("/", "\\")) or ".." in Path(clean).parts or "\0" in clean:
@@ -52,13 +57,22 @@ def store(root: Path, task_id: str, name: str, data: bytes) -> str:
             f"artifact name {name!r} leaves the task's folder", hint="give a plain relative name"
         )
     path = root / task_id / clean
-    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    replace(temporary, path)
+    try:
+        make_folder(path.parent)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno not in _DISK:
+            raise
+        raise StorageError(
+            f"artifact {name!r} could not be kept: {error.strerror}",
+            hint="free some disk space; work goes on by itself then",
+        ) from error
     return str(path.relative_to(root))
 
 

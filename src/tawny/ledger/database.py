@@ -6,6 +6,7 @@ own connection. The `…_now` forms do the same in the calling thread, for the c
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -264,18 +265,24 @@ class Ledger:
             connection.rollback()
 
     def _write_loop(self) -> None:
-        connection = self.store.connect()
+        connection: Connection | None = None
         while True:
             group, stop = self._next_group()
             if group:
-                topics = self._commit(connection, group)
+                try:
+                    connection = connection or self.store.connect()
+                    topics = self._commit(connection, group)
+                except Exception as error:  # noqa: BLE001 - a writer that died unheard would leave everybody waiting
+                    connection, topics = _give_up(connection), set[str]()
+                    _refuse(group, error)
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._settle, group, topics)
                 if topics:
                     self.store.notify(topics)
             if stop:
                 break
-        connection.close()
+        if connection is not None:
+            connection.close()
 
     def _next_group(self) -> tuple[list[_Job], bool]:
         """What is to be committed together: the urgent first; and whether this is the end."""
@@ -340,8 +347,9 @@ class Ledger:
             connection.rollback()
             _log.error("commit failed", error=str(error), jobs=len(group))
             for job in group:
-                job.error = StorageError(error.message, hint=error.hint)
-            return set()
+                job.error = StorageError(error.message, hint=error.hint, code=error.code)
+            # Nothing more can be done with a damaged database: whoever runs the work has to hear of it.
+            return {"queue"} if error.code == "damaged" else set()
         except Exception as error:  # noqa: BLE001 - the writer outlives whatever the database says to the last lines
             connection.rollback()
             _log.error("commit failed", exc=error, jobs=len(group))
@@ -359,6 +367,19 @@ class Ledger:
             else:
                 job.future.set_result(job.result)
         self.bell.ring(topics)
+
+
+def _refuse(group: list[_Job], error: Exception) -> None:
+    _log.error("the database could not be used", error=str(error), jobs=len(group))
+    for job in group:
+        job.error = error if isinstance(error, StorageError) else StorageError(f"the database: {error}")
+
+
+def _give_up(connection: Connection | None) -> None:
+    """Let go of a connection that nothing more can be expected of; the next group opens another."""
+    if connection is not None:
+        with contextlib.suppress(Exception):
+            connection.close()
 
 
 def _nothing() -> None:

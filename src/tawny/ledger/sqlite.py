@@ -11,6 +11,7 @@ from tawny.files import sync_folder
 from tawny.ledger.database import Row
 
 _BUSY_MS = 10_000
+_CHUNK = 1024 * 1024
 
 
 class SqliteConnection:
@@ -43,7 +44,7 @@ class SqliteConnection:
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         try:
             return self._raw.execute(sql, params or {}).rowcount
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise _translate(error, self._path) from error
 
     def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]:
@@ -54,15 +55,13 @@ class SqliteConnection:
                 return rows
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in rows]
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-            if isinstance(error, sqlite3.IntegrityError):
-                raise
+        except sqlite3.DatabaseError as error:
             raise _translate(error, self._path) from error
 
     def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
         try:
             self._raw.executemany(sql, params)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise _translate(error, self._path) from error
 
     def begin(self) -> None:
@@ -72,8 +71,9 @@ class SqliteConnection:
         self.execute("COMMIT")
 
     def rollback(self) -> None:
+        # A failing disk may have rolled back already, on its own.
         if self._raw.in_transaction:
-            self._raw.execute("ROLLBACK")
+            self.execute("ROLLBACK")
 
     def savepoint(self) -> "SqliteConnection":
         return self
@@ -85,8 +85,8 @@ class SqliteConnection:
         if kind is None:
             self.execute("RELEASE one")
         elif self._raw.in_transaction:
-            self._raw.execute("ROLLBACK TO one")
-            self._raw.execute("RELEASE one")
+            self.execute("ROLLBACK TO one")
+            self.execute("RELEASE one")
 
     def close(self) -> None:
         self._raw.close()
@@ -125,6 +125,35 @@ class SqliteStore:
             ) from error
         finally:
             _remove(fresh)
+
+    def rewrite_log(self) -> None:
+        """Write the write-ahead log once more, and sync it, before anything is built upon it.
+
+        After a failed sync the system keeps what it could not write and calls it written: a process that starts
+        then reads a log that the disk does not have, and what it appends would hang in the air at a power cut. The
+        lock of a writer keeps others from the log meanwhile.
+
+        Raises:
+            StorageError: the disk still refuses.
+        """
+        log = self.path.with_name(self.path.name + "-wal")
+        if not log.exists() or log.stat().st_size == 0:
+            return
+        connection = self.connect()
+        try:
+            connection.begin()
+            with log.open("r+b", buffering=0) as file:
+                at = 0
+                while chunk := file.read(_CHUNK):
+                    file.seek(at)
+                    at += file.write(chunk)
+                    file.seek(at)
+                os.fsync(file.fileno())
+            connection.rollback()
+        except OSError as error:
+            raise StorageError(f"{log}: {error.strerror}", hint="check the disk") from error
+        finally:
+            connection.close()
 
     def hold(self) -> None:
         """The home's lock keeps others off its file."""

@@ -14,6 +14,7 @@ import msgspec
 from tawny.cli.proof.recording import Op
 
 SECTOR = 512
+PAGE = 4096
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -25,15 +26,42 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct):
-    """One file's bytes: what is sure, and what is not yet."""
+    """One file's bytes: what is sure, what is not yet, and what never will be.
+
+    A failed sync leaves its pages in memory, clean: whoever reads sees them, and no later sync writes them, unless
+    somebody writes to the same page again.
+    """
 
     sure: bytes = b""
     pending: list[Change] = []
+    forgotten: list[Change] = []
+
+    def change(self, change: Change) -> None:
+        """Write, or cut; the pages that are touched are dirty again, whole."""
+        if change.data is not None:
+            pages = set(range(change.offset // PAGE, (change.offset + len(change.data)) // PAGE + 1))
+            self.pending += [old for old in self.forgotten if old.offset // PAGE in pages]
+            self.forgotten = [old for old in self.forgotten if old.offset // PAGE not in pages]
+        self.pending.append(change)
 
     def sync(self, upto: int) -> None:
         """All that was changed before `upto` is sure now."""
         self.sure = _applied(self.sure, [change for change in self.pending if change.at < upto])
         self.pending = [change for change in self.pending if change.at >= upto]
+
+    def fail(self, upto: int) -> None:
+        """A sync has failed: the system believes that what was to be written is written."""
+        failed = [change for change in self.pending if change.at < upto]
+        self.pending = [change for change in self.pending if change.at >= upto]
+        for change in failed:
+            if change.data is None:
+                self.sure = _applied(self.sure, [change])
+            else:
+                self.forgotten += _by_page(change)
+
+    def seen(self) -> bytes:
+        """What a reader sees while the power lasts."""
+        return _applied(self.sure, sorted([*self.forgotten, *self.pending], key=lambda change: change.at))
 
 
 class Name(msgspec.Struct, frozen=True):
@@ -76,10 +104,13 @@ class Disk:
         if op.kind in ("write", "truncate"):
             file = self._now(op.path)
             if file is not None:
-                file.pending.append(Change(at, op.offset, op.data if op.kind == "write" else None))
+                file.change(Change(at, op.offset, op.data if op.kind == "write" else None))
         elif op.kind == "sync":
             self._sync(op)
-        elif op.kind == "create":
+        elif op.kind == "fail":
+            if (file := self._now(op.path)) is not None:
+                file.fail(op.upto)
+        elif op.kind == "create" and self._number(op.path) is None:
             self._files.append(File())
             self._name(at, op.path, len(self._files) - 1)
         elif op.kind == "mkdir":
@@ -97,7 +128,7 @@ class Disk:
         return dict(self._tree(lambda folder: folder.after(0), lambda file: file.sure))
 
     def kept(self) -> dict[str, bytes]:
-        """Everything, as after a kill of the process alone."""
+        """Everything that a reader saw, as after a kill of the process alone."""
         return dict(
             self._tree(
                 lambda folder: folder.after(len(folder.pending)),
@@ -155,6 +186,16 @@ class Disk:
     def _now(self, path: str) -> File | None:
         number = self._number(path)
         return None if number is None or number == -1 else self._files[number]
+
+
+def _by_page(change: Change) -> Iterator[Change]:
+    assert change.data is not None
+    start = 0
+    while start < len(change.data):
+        offset = change.offset + start
+        length = PAGE - offset % PAGE
+        yield Change(change.at, offset, change.data[start : start + length])
+        start += length
 
 
 def _applied(sure: bytes, changes: list[Change]) -> bytes:

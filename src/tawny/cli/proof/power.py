@@ -32,11 +32,16 @@ _PATIENCE = 60.0
 
 
 class Losses(msgspec.Struct):
-    """What the cut-off disks showed: `syncs` cut at, `images` opened, and everything that was wrong with one."""
+    """What the cut-off disks showed: `syncs` cut at, `images` opened, and everything that was wrong with one.
+
+    `failures` of a sync were injected, and `refusals` of new work told.
+    """
 
     syncs: int = 0
     images: int = 0
     promises: int = 0
+    failures: int = 0
+    refusals: int = 0
     broken: list[str] = []
 
     @property
@@ -51,6 +56,7 @@ class Promises(msgspec.Struct):
     accepted: set[str] = set()
     ended: dict[str, str] = {}
     kept: dict[tuple[str, str], str] = {}
+    refusals: int = 0
     effects: set[tuple[str, str]] = set()
 
     def add(self, line: bytes) -> None:
@@ -64,6 +70,8 @@ class Promises(msgspec.Struct):
                 self.kept[task_id, name] = digest
             case ["effect", task_id, step]:
                 self.effects.add((task_id, step))
+            case ["refused", _]:
+                self.refusals += 1
             case other:
                 raise PermanentError(f"the diary says what nobody understands: {other}")
 
@@ -85,14 +93,18 @@ class PowerProof:
         self._torn = torn
         self._play_every = play_every
 
-    def run(self, synchronous: str = "FULL") -> Losses:
-        """Record and cut; what was lost."""
+    def run(self, synchronous: str = "FULL", *, inject: str = "") -> Losses:
+        """Record and cut; what was lost.
+
+        `inject` makes the disk fail meanwhile, as strace's option says; the first process then dies of the refusal.
+        """
         stage, diary = self._folder / "stage", self._folder / "diary"
         shutil.rmtree(stage, ignore_errors=True)
         diary.unlink(missing_ok=True)
         stage.mkdir(parents=True)
         argv = [sys.executable, "-m", workload.__name__, str(stage / "home"), str(diary), synchronous]
-        ops, code = record(argv, stage, diary=diary)
+        argv += ["refused"] if inject else []
+        ops, code = record(argv, stage, diary=diary, inject=inject)
         if code != 0:
             raise PermanentError(f"the recorded work failed with exit code {code}")
         return self._cut(ops, str(stage))
@@ -103,12 +115,13 @@ class PowerProof:
         for at, op in enumerate(ops):
             if op.kind == "say":
                 promises.add(op.data)
-                losses.promises = promises.count
+                losses.promises, losses.refusals = promises.count, promises.refusals
                 continue
             if op.kind == "sync":
                 losses.syncs += 1
                 if losses.syncs % self._every == 0:
                     self._everywhere(disk, promises, losses, f"sync {losses.syncs} of {op.path}", seen)
+            losses.failures += op.kind == "fail"
             disk.apply(at, op)
         self._everywhere(disk, promises, losses, "the end", seen)
         return losses

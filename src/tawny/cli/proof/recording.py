@@ -29,7 +29,7 @@ _MOST = 64 * 1024 * 1024
 class Op(msgspec.Struct, frozen=True):
     """One operation on a file or folder. What happened before `upto` (an index) is on the disk after a `sync`.
 
-    `kind`: write · truncate · create · mkdir · unlink · link · rename · sync · say (a line written to the diary).
+    `kind`: write · truncate · create · mkdir · unlink · link · rename · sync · fail (of a sync) · say (to the diary).
     """
 
     kind: str
@@ -40,11 +40,11 @@ class Op(msgspec.Struct, frozen=True):
     upto: int = 0
 
 
-def record(argv: Sequence[str], folder: Path, *, diary: Path) -> tuple[list[Op], int]:
+def record(argv: Sequence[str], folder: Path, *, diary: Path, inject: str = "") -> tuple[list[Op], int]:
     """Run a program and watch what it does below `folder`; the operations and its exit code.
 
     What it appends to `diary` (which lies elsewhere) becomes `say` operations: the order between what it says and
-    what it writes is kept.
+    what it writes is kept. `inject` is strace's, such as `fdatasync:error=EIO:when=9..12`.
 
     Raises:
         PermanentError: strace is not here, or saw a call that this reader does not understand.
@@ -66,6 +66,8 @@ def record(argv: Sequence[str], folder: Path, *, diary: Path) -> tuple[list[Op],
         "-e",
         "signal=none",
     ]
+    if inject:
+        command += ["-e", f"inject={inject}"]
     done = subprocess.run([*command, "-o", str(trace), *argv], check=False)
     with trace.open(encoding="ascii") as lines:
         ops = list(_Reader(str(folder), str(diary)).read(lines))
@@ -135,6 +137,10 @@ class _Reader:
 
     def _ended(self, call: _Call, match: re.Match[str]) -> Iterator[Op]:
         result = match.group(3)
+        if result.startswith("-") and call.name in ("fsync", "fdatasync"):
+            if (path := self._descriptor(match.group(2))) is not None and self._is_ours(path):
+                yield Op("fail", path, upto=call.began)
+            return
         if result.startswith("-") or result == "?" or call.name in ("write", "pwrite64"):
             return
         args = match.group(2)

@@ -14,16 +14,18 @@ from pathlib import Path
 import msgspec
 
 from tawny.app import App, open_app
-from tawny.clock import SECOND
+from tawny.clock import SECOND, sleep
 from tawny.config import Config, Home, Limits
 from tawny.domain.tasks import Delivery, Effect, Json, Submission
 from tawny.engine.kinds import Context, Kind
+from tawny.errors import StorageError
 from tawny.ledger.sqlite import SqliteConnection, SqliteStore
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
 
 CONFIG = Config(limits=Limits(concurrency=4, max_running_per_owner=4, busy_load=0))
 _TASKS = 6
+_MOST = 60
 _CHECKPOINT_PAGES = 60
 
 
@@ -93,23 +95,41 @@ def kinds(diary: Diary | None) -> dict[str, Kind]:
     return {"work": Kind(name="work", params=Work, run=work)}
 
 
-async def _life(home: Home, diary: Diary, synchronous: str, *, dies: bool) -> None:
+async def _life(
+    home: Home, diary: Diary, synchronous: str, *, dies: bool, until_refused: bool = False
+) -> None:
     store = WeakStore(home.database, synchronous)
     async with open_app(home, CONFIG, kinds=kinds(diary), store=store) as app:
         ids: list[str] = []
-        for n in range(_TASKS):
+        for n in range(_MOST if dies else _TASKS):
             wanted = Submission(
                 kind="work",
                 params={"n": n, "children": 2 if n == 1 else 0},
                 delivery=Delivery(channels=(f"file:{home.workspace / 'told.txt'}",)),
             )
-            task = await app.ledger.write(lambda tx, wanted=wanted: submit(tx, wanted))
-            diary.say("accepted", task.task_id)
-            ids.append(task.task_id)
+            task_id = await _accepted(app, wanted, diary, dies=dies)
+            ids.append(task_id)
+            if dies and n + 1 >= _TASKS and not until_refused:
+                break
         for task_id in ids[: len(ids) // 2] if dies else ids:
             diary.say("ended", task_id, await _end(app, task_id))
         if dies:
             os._exit(0)
+
+
+async def _accepted(app: App, wanted: Submission, diary: Diary, *, dies: bool) -> str:
+    """Hand in, again and again where the disk refuses, or die of it; the id."""
+    while True:
+        try:
+            task = await app.ledger.write(lambda tx: submit(tx, wanted))
+        except StorageError as error:
+            diary.say("refused", error.message)
+            if dies:
+                os._exit(0)
+            await sleep(app.clock, 0.05)
+        else:
+            diary.say("accepted", task.task_id)
+            return task.task_id
 
 
 async def _end(app: App, task_id: str) -> str:
@@ -124,11 +144,15 @@ async def _end(app: App, task_id: str) -> str:
 
 
 def main() -> None:
-    """HOME DIARY SYNCHRONOUS: one life that ends without a goodbye, and one that goes on and ends in order."""
+    """HOME DIARY SYNCHRONOUS [refused]: one life without a goodbye, and one that goes on and ends in order.
+
+    The first ends amid its work, or, with `refused`, where the disk first refuses to accept some.
+    """
     home, diary, synchronous = Home(Path(sys.argv[1])), Diary(Path(sys.argv[2])), sys.argv[3]
+    until_refused = sys.argv[4:] == ["refused"]
     child = os.fork()
     if child == 0:
-        asyncio.run(_life(home, diary, synchronous, dies=True))
+        asyncio.run(_life(home, diary, synchronous, dies=True, until_refused=until_refused))
     os.waitpid(child, 0)
     asyncio.run(_life(home, diary, synchronous, dies=False))
 
