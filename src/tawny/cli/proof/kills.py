@@ -11,6 +11,8 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -20,7 +22,7 @@ from tawny.app import bundled_kinds, open_app
 from tawny.cli.proof import toys
 from tawny.cli.proof.scenarios import Scenario
 from tawny.clock import SystemClock
-from tawny.config import Config, Home, Limits, Network
+from tawny.config import Config, Home, Limits, Network, Source, Sources
 from tawny.domain.tasks import Status
 from tawny.engine.submit import parse_request
 from tawny.ledger import tasks
@@ -74,7 +76,11 @@ class Proof:
         verdict = Verdict()
         for scenario in wanted:
             before = verdict.kills
-            self._everywhere(scenario, verdict, run=self._engine_run, prepare=self._engine_prepare)
+            for heavy in scenario.loads:
+                import_module(heavy)
+            self._everywhere(
+                scenario, verdict, run=partial(self._engine_run, scenario), prepare=self._engine_prepare
+            )
             self._tell(f"{scenario.name:<10} {verdict.kills - before} kills")
         return verdict
 
@@ -168,6 +174,8 @@ class Proof:
         for line in self._log.read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             keys[entry["path"]].add(entry["key"] or f"none-{len(keys[entry['path']])}-{line}")
+            if entry["path"] == "/told" and json.loads(entry["body"])["type"] != "task.succeeded":
+                verdict.lost.append(f"{scenario.name}: told {entry['body'][:80]}, killed {point}")
         for path, count in scenario.effects.items():
             seen = len(keys.get(path, set()))
             if seen < count:
@@ -190,17 +198,21 @@ class Proof:
 
     # --- the engine as the thing that is killed
 
-    def _config(self) -> Config:
+    def _config(self, home: Home, scenario: Scenario) -> Config:
         loopback = (f"127.0.0.1:{self._port}",)
+        own = (home.workspace / scenario.calendar).as_uri()
         return Config(
             limits=Limits(concurrency=4, max_running_per_owner=4, busy_load=0),
             network=Network(allow=loopback, allow_private=loopback),
+            sources=Sources(calendar=(Source(name="own", url=own),) if scenario.calendar else ()),
         )
 
     def _engine_prepare(self, root: Path, scenario: Scenario) -> None:
         home = Home(root)
         home.prepare()
-        config = self._config()
+        config = self._config(home, scenario)
+        for name, text in scenario.files.items():
+            (home.workspace / name).write_text(text, encoding="utf-8")
         store, clock = SqliteStore(home.database), SystemClock()
         migrate(store, clock)
         kinds = bundled_kinds(home, config)
@@ -211,8 +223,9 @@ class Proof:
             task = write_now(store, clock, lambda tx, submission=submission: submit(tx, submission))
             ids[task.title] = task.task_id
 
-    def _engine_run(self, root: Path, die: Callable[[str], None]) -> None:
-        asyncio.run(_until_rest(Home(root), self._config(), die))
+    def _engine_run(self, scenario: Scenario, root: Path, die: Callable[[str], None]) -> None:
+        home = Home(root)
+        asyncio.run(_until_rest(home, self._config(home, scenario), die))
 
 
 def _give_up(signum: int, frame: FrameType | None) -> None:

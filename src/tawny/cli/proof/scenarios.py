@@ -10,13 +10,59 @@ class Scenario(msgspec.Struct, frozen=True):
     """Work to hand in, and the effects the world must have seen exactly once: `{path: how many}`.
 
     `file` is one in the workspace to which an at-most-once effect adds one line: never two, and none only where the
-    task waits for a person.
+    task waits for a person. `files` lie in the workspace beforehand; `calendar` is one of them that is a source.
+    What arrives at `/told` must tell of a success. `loads` are heavy modules, loaded before the fork so that every life
+    is quick.
     """
 
     name: str
     requests: Callable[[str], list[dict[str, Any]]]
     effects: dict[str, int]
     file: str = ""
+    files: dict[str, str] = {}
+    calendar: str = ""
+    loads: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of task it runs, those of steps and items too."""
+        return _kinds_in(self.requests(""))
+
+
+def _kinds_in(document: Any) -> set[str]:
+    found: set[str] = set()
+    if isinstance(document, dict):
+        for key, value in document.items():  # pyright: ignore[reportUnknownVariableType]
+            found |= {value} if key == "kind" and isinstance(value, str) else _kinds_in(value)
+    elif isinstance(document, list):
+        for part in document:  # pyright: ignore[reportUnknownVariableType]
+            found |= _kinds_in(part)
+    return found
+
+
+def _told(kind: str, params: dict[str, Any], **more: Any) -> Scenario:
+    """Work that only reads or writes at home: the world hears of its result, once."""
+    return Scenario(
+        kind,
+        lambda sink: [{"kind": kind, "params": params, "delivery": {"channels": [f"webhook:{sink}/told"]}}],
+        {"/told": 1},
+        **more,
+    )
+
+
+_ICS = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//proof//EN
+BEGIN:VEVENT
+UID:one
+SUMMARY:Stand-up
+DTSTAMP:20260301T000000Z
+DTSTART:20260302T093000Z
+DTEND:20260302T094500Z
+END:VEVENT
+END:VCALENDAR
+"""
+_SPEECH = '{"text": "x", "segments": [{"start": 0, "end": 2, "text": "Hello", "avg_logprob": -0.2}]}'
 
 
 def scenarios() -> list[Scenario]:
@@ -112,4 +158,25 @@ def scenarios() -> list[Scenario]:
             {},
             file="effects.txt",
         ),
+        Scenario(
+            "make_subtitles",
+            lambda sink: [
+                {"kind": "make_subtitles", "params": {"file": "clip.json", "effect_url": f"{sink}/clip"}},
+            ],
+            {"/clip": 1},
+            files={"clip.json": _SPEECH},
+        ),
+        _told(
+            "read_calendar",
+            {"from": "2026-03-02", "to": "2026-03-02"},
+            files={"own.ics": _ICS},
+            calendar="own.ics",
+        ),
+        _told("generate_daily_brief", {"date": "2026-03-02"}, files={"own.ics": _ICS}, calendar="own.ics"),
+        _told(
+            "digest_document",
+            {"path": "plan.md"},
+            files={"plan.md": "# Plan\n\nThe deadline is June 30.\n" * 20},
+        ),
+        _told("agent_turn", {"message": "hello"}, loads=("tawny.agent.turn", "tawny.models.demo")),
     ]
