@@ -40,7 +40,10 @@ class Scheduler:
     async def run(self) -> None:
         """Run until cancelled. An end in order is noted, so that it does not count as a crash."""
         self._started_at = self._clock.now()
-        self.held_until = await self._ledger.write(starts.begin)
+        try:
+            self.held_until = await self._ledger.write(starts.begin)
+        except StorageError as error:
+            _log.warning("this start could not be noted", error=error.message)
         if self.held_until is not None:
             _log.warning("restart storm: automations wait", until=iso(self.held_until))
         try:
@@ -135,23 +138,26 @@ class Scheduler:
         """When something is overdue by two minutes, say so loudly; quiet again when it is not."""
         changed = self._ledger.bell.subscribe(automations.TOPIC)
         while True:
-            due = await self._ledger.read(automations.next_due)
-            now = self._clock.now()
-            is_late = due is not None and now - due >= OVERDUE and self.held_until is None
-            if is_late and self.overdue_since is None:
-                self.overdue_since = due
-                await self._ledger.write(_alarm)
-            elif not is_late and self.overdue_since is not None:
-                self.overdue_since = None
-                await self._ledger.write(_all_clear)
-            again = None if due is None else max(due + OVERDUE, now + MINUTE if is_late else 0)
-            if again is not None and again <= now:
-                again = now + SECOND
+            try:
+                again = await self._check()
+            except StorageError as error:
+                _log.warning("the watch over what is overdue waits for the disk", error=error.message)
+                again = self._clock.now() + SECOND
             await wait_for(changed, self._clock, again)
-            if not is_late and (again is None or self._clock.now() < again):
-                # what has just changed is overdue in two minutes at the earliest, however much changes until then
-                soonest = self._clock.now() + OVERDUE
-                await self._clock.sleep_until(soonest if again is None else min(again, soonest))
+
+    async def _check(self) -> Instant | None:
+        """Look once; when to look again."""
+        due = await self._ledger.read(automations.next_due)
+        now = self._clock.now()
+        is_late = due is not None and now - due >= OVERDUE and self.held_until is None
+        if is_late and self.overdue_since is None:
+            await self._ledger.write(_alarm)
+            self.overdue_since = due
+        elif not is_late and self.overdue_since is not None:
+            await self._ledger.write(_all_clear)
+            self.overdue_since = None
+        again = None if due is None else max(due + OVERDUE, now + MINUTE if is_late else 0)
+        return now + SECOND if again is not None and again <= now else again
 
 
 def problems(tx: Tx) -> list[str]:
