@@ -9,7 +9,7 @@ from tests.engine.simulation import live
 from tawny.engine import fence
 from tawny.engine.journal import Journal
 from tawny.ledger import outbox, recovery, steps, tasks
-from tawny.ledger.database import Numbers
+from tawny.ledger.additions import Numbers
 
 SEEDS = 4000 if os.environ.get("TAWNY_TEST_PROFILE") == "long" else 40
 MOVES = 50
@@ -52,8 +52,8 @@ def forget_the_intent(patch):
 
 
 def forget_the_journal(patch):
-    patch.setattr(Journal, "is_settled", lambda self, key: False)
-    patch.setattr("tawny.engine.dispatcher.Dispatcher._journal", staticmethod(lambda tx, task: {}))
+    begin = Journal.__init__
+    patch.setattr(Journal, "__init__", lambda self, fence, news, known: begin(self, fence, news, {}))
 
 
 def skip_a_number(patch):
