@@ -8,6 +8,7 @@ one timer waits for the next due one.
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, tzinfo
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -54,8 +55,10 @@ class Dispatcher:
         manners: Manners | None = None,
         *,
         parallel: int = 8,
+        artifacts_root: Path | None = None,
     ) -> None:
         self._ledger = ledger
+        self._artifacts_root = artifacts_root
         self._clock = clock
         self._roster = roster
         self._manners = manners or Manners()
@@ -74,7 +77,12 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             try:
                 while True:
-                    await wait_for(self._bell, self._clock, await self._start_due(group))
+                    try:
+                        due = await self._start_due(group)
+                    except StorageError as error:
+                        _log.warning("deliveries wait for the disk", error=error.message)
+                        due = self._clock.now() + SECOND
+                    await wait_for(self._bell, self._clock, due)
             except asyncio.CancelledError:
                 await self._finish()
                 raise
@@ -180,7 +188,11 @@ class Dispatcher:
             return line
 
         def look(tx: Tx) -> dict[str, str]:
-            return {artifact_id: f"artifacts/{artifacts.get(tx, artifact_id).path}" for artifact_id in wanted}
+            found = {artifact_id: artifacts.get(tx, artifact_id) for artifact_id in wanted}
+            if self._artifacts_root is not None:
+                for artifact in found.values():
+                    artifacts.bring(tx, self._artifacts_root, artifact)
+            return {artifact_id: f"artifacts/{artifact.path}" for artifact_id, artifact in found.items()}
 
         try:
             paths = await self._ledger.read(look)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import tzinfo
+from pathlib import Path
 
 from tawny.clock import Clock, parse_duration
 from tawny.delivery.channel import Accept
@@ -40,11 +41,18 @@ class Delivery:
     """Sends, listens, keeps progress messages current."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, roster: Roster, manners: Manners, *, accept: Accept
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        roster: Roster,
+        manners: Manners,
+        *,
+        accept: Accept,
+        artifacts_root: Path,
     ) -> None:
         self._ledger = ledger
         self.roster = roster
-        self.dispatcher = Dispatcher(ledger, clock, roster, manners)
+        self.dispatcher = Dispatcher(ledger, clock, roster, manners, artifacts_root=artifacts_root)
         self._listeners = Listeners(ledger, clock, roster, accept, shut=self.dispatcher.shut)
         self._live = Live(ledger, clock, roster)
 

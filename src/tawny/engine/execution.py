@@ -170,8 +170,10 @@ class Execution:
             lambda: asyncio.to_thread(artifacts.store, self._root, self.task.task_id, name, raw)
         )
         guessed = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
-        return await self._fence.write(
-            lambda tx: artifacts.put(
+
+        def put(tx: Tx) -> str:
+            self._fence.check(tx)
+            made = artifacts.put(
                 tx,
                 self.task.task_id,
                 name,
@@ -181,7 +183,10 @@ class Execution:
                 path=path,
                 partial=partial,
             )
-        )
+            artifacts.share(tx, made, raw)
+            return made
+
+        return await self._fence.write(put)
 
     async def wait_until(self, key: str, due: Instant) -> None:
         await self._waits.until(key, due)

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
-from tawny.errors import NotFound
 from tawny.gateway.endpoint import path_of
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
@@ -41,7 +40,7 @@ class ArtifactEndpoint:
         del receive
         artifact_id = path_of(scope)["id"]
         entry = await self._site.ledger.read(lambda tx: artifacts.get(tx, artifact_id))
-        path = _place(self._site, entry)
+        path = await _place(self._site, entry)
         size = path.stat().st_size
         name = quote(Path(entry.name).name, safe="")
         headers = [
@@ -63,14 +62,11 @@ async def content_of(site: Site, entry: artifacts.Artifact) -> bytes:
     Raises:
         NotFound: it is gone.
     """
-    return await asyncio.to_thread(_place(site, entry).read_bytes)
+    return await asyncio.to_thread((await _place(site, entry)).read_bytes)
 
 
-def _place(site: Site, entry: artifacts.Artifact) -> Path:
-    path = (site.home.artifacts / entry.path).resolve()
-    if not path.is_relative_to(site.home.artifacts.resolve()) or not path.is_file():
-        raise NotFound(f"the file of {entry.artifact_id} is gone")
-    return path
+async def _place(site: Site, entry: artifacts.Artifact) -> Path:
+    return await site.ledger.read(lambda tx: artifacts.bring(tx, site.home.artifacts, entry))
 
 
 def _plain(media_type: str) -> bytes:

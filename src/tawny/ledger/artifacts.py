@@ -1,6 +1,10 @@
-"""Files that tasks made: bytes under `artifacts/<task>/`, a row each."""
+"""Files that tasks made: bytes under `artifacts/<task>/`, a row each.
+
+Where several machines share the ledger, the bytes of those up to `SHARED` go into it too, for the gateway to show.
+"""
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from tawny.ledger.database import Row, Tx
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What a full or failing disk answers: waiting, or a person, can mend it."""
+SHARED = 16 * 1024 * 1024
+"""The most bytes of a file that a shared ledger keeps."""
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -98,6 +104,47 @@ def put(
             now=tx.now,
         )
     )
+
+
+def share(tx: Tx, artifact_id: str, data: bytes) -> None:
+    """Keep the bytes in a ledger that other machines read too; larger ones stay where they were made."""
+    if tx.dialect == "sqlite":
+        return
+    tx.execute("DELETE FROM artifact_contents WHERE artifact_id = :id", id=artifact_id)
+    if len(data) <= SHARED:
+        tx.execute(
+            "INSERT INTO artifact_contents (artifact_id, data) VALUES (:id, :data)", id=artifact_id, data=data
+        )
+
+
+def bring(tx: Tx, root: Path, artifact: Artifact) -> Path:
+    """The file on this machine, taken out of the ledger where another machine made it.
+
+    Raises:
+        NotFound: it is gone, or too large for the ledger and on the machine that made it.
+    """
+    path = (root / artifact.path).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise NotFound(f"the file of {artifact.artifact_id} is gone")
+    if tx.dialect == "sqlite":
+        if not path.is_file():
+            raise NotFound(f"the file of {artifact.artifact_id} is gone")
+        return path
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256:
+        return path
+    data = tx.value("SELECT data FROM artifact_contents WHERE artifact_id = :id", id=artifact.artifact_id)
+    if data is None:
+        worker = tx.value(
+            "SELECT worker FROM executions WHERE task_id = :task_id ORDER BY attempt DESC LIMIT 1",
+            task_id=artifact.task_id,
+        )
+        raise NotFound(
+            f"the file of {artifact.artifact_id} has {artifact.size} bytes and is not in the database, which takes"
+            f" {SHARED} at most",
+            hint=f"it is in artifacts/{artifact.path} of the home of {worker or 'the worker that made it'}",
+        )
+    store(root, artifact.task_id, artifact.name, bytes(data))
+    return path
 
 
 def of_task(tx: Tx, task_id: str) -> list[Artifact]:

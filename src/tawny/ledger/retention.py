@@ -57,6 +57,12 @@ def prune(tx: Tx, keep: Keep) -> dict[str, int]:
     counts = {"tasks": len(gone)}
     for table in _DETAILS:
         counts[table] = _delete(tx, table, sorted({*stripped, *gone}))
+    for task_id in gone:
+        tx.execute(
+            "DELETE FROM artifact_contents WHERE artifact_id IN"
+            " (SELECT artifact_id FROM artifacts WHERE task_id = :task_id)",
+            task_id=task_id,
+        )
     for table in ("artifacts", "outbox", "tasks"):
         _delete(tx, table, gone)
     counts["events"] = tx.execute(
