@@ -379,62 +379,79 @@ def _as_postgres() -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+class Postgres:
+    """A PostgreSQL of our own on a free port; `url` is that of its maintenance database."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        """`durable` syncs each commit to the disk, which tests do without."""
+        self._durable = durable
+        self._programs, self._identity, self._folder = _postgres_programs(), _as_postgres(), folder
+        self._port = free_port()
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://tawny@127.0.0.1:{self._port}/postgres"
+        if self._identity:
+            os.chown(folder, self._identity["user"], self._identity["group"])
+        folder.chmod(0o700)
+        argv = [self._programs / "initdb", "-D", folder / "data", "-U", "tawny", "-A", "trust", "--no-sync"]
+        argv += ["-E", "UTF8", "--locale=C"]
+        subprocess.run(argv, check=True, capture_output=True, cwd=folder, **self._identity)
+
+    def start(self) -> None:
+        argv = [self._programs / "postgres", "-D", self._folder / "data", "-p", str(self._port)]
+        argv += ["-k", self._folder, "-c", "listen_addresses=127.0.0.1"]
+        argv += ["-c", "max_connections=300", "-c", f"fsync={'on' if self._durable else 'off'}"]
+        deadline = time.monotonic() + 60
+        while True:
+            self._server = subprocess.Popen(
+                argv,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self._folder,
+                **self._identity,
+            )
+            # After a kill, what is left of the one before keeps its memory for a moment.
+            if _wait_for_postgres(self.url, self._server):
+                return
+            if time.monotonic() > deadline:
+                pytest.fail("PostgreSQL does not answer")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """As a power cut would, but for the disk."""
+        assert self._server is not None
+        self._server.kill()
+        self._server.wait(20)
+
+    def stop(self) -> None:
+        if self._server is not None and self._server.poll() is None:
+            self._server.send_signal(signal.SIGQUIT)
+            self._server.wait(20)
+
+
 @contextlib.contextmanager
-def postgres(*, fsync: bool = False) -> Iterator[str]:
-    """A PostgreSQL of our own on a free port; the URL of its maintenance database. Benchmarks want `fsync`."""
-    programs, identity, port = _postgres_programs(), _as_postgres(), free_port()
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
+    """A running PostgreSQL of our own, to be killed and started again at will."""
     folder = Path(tempfile.mkdtemp(prefix="tawny-pg-"))
     try:
-        if identity:
-            os.chown(folder, identity["user"], identity["group"])
-        folder.chmod(0o700)
-        data = folder / "data"
-        subprocess.run(
-            [
-                programs / "initdb",
-                "-D",
-                data,
-                "-U",
-                "tawny",
-                "-A",
-                "trust",
-                "--no-sync",
-                "-E",
-                "UTF8",
-                "--locale=C",
-            ],
-            check=True,
-            capture_output=True,
-            cwd=folder,
-            **identity,
-        )
-        argv = [
-            programs / "postgres",
-            "-D",
-            data,
-            "-p",
-            str(port),
-            "-k",
-            folder,
-            "-c",
-            "listen_addresses=127.0.0.1",
-        ]
-        argv += ["-c", "max_connections=300", "-c", f"fsync={'on' if fsync else 'off'}"]
-        server = subprocess.Popen(
-            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **identity
-        )
+        server = Postgres(folder, durable=durable)
+        server.start()
         try:
-            url = f"postgresql://tawny@127.0.0.1:{port}/postgres"
-            _wait_for_postgres(url, server)
-            yield url
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)
-            server.wait(20)
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for_postgres(url: str, server: subprocess.Popen[bytes]) -> None:
+@contextlib.contextmanager
+def postgres(*, fsync: bool = False) -> Iterator[str]:
+    """A PostgreSQL of our own on a free port; the URL of its maintenance database. Benchmarks want `fsync`."""
+    with postgres_server(durable=fsync) as server:
+        yield server.url
+
+
+def _wait_for_postgres(url: str, server: subprocess.Popen[bytes]) -> bool:
+    """Whether it has come to answer; `False` when it has ended instead."""
     import psycopg
 
     deadline = time.monotonic() + 30
@@ -442,11 +459,13 @@ def _wait_for_postgres(url: str, server: subprocess.Popen[bytes]) -> None:
         try:
             psycopg.connect(url, connect_timeout=2).close()
         except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > deadline:
+            if server.poll() is not None:
+                return False
+            if time.monotonic() > deadline:
                 pytest.fail("PostgreSQL does not answer")
             time.sleep(0.05)
         else:
-            return
+            return True
 
 
 _numbers = itertools.count()

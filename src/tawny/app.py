@@ -25,18 +25,19 @@ from tawny.delivery.service import Delivery, manners
 from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
 from tawny.engine.approvals import Approvals
-from tawny.engine.dispatcher import Capacity, Dispatcher
+from tawny.engine.dispatcher import Capacity, Dispatcher, LocalDispatcher
 from tawny.engine.housekeeping import Housekeeping
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.machine import Machine
 from tawny.engine.matcher import Matcher, wait_for_event
+from tawny.engine.members import Member
 from tawny.engine.scheduler import Scheduler
+from tawny.engine.teams import Team, check_version, enduring, team_of
 from tawny.engine.timers import Timers
 from tawny.engine.waits import Hooks
 from tawny.engine.watches import Watches
-from tawny.errors import PermanentError
+from tawny.errors import InvalidInput, PermanentError
 from tawny.gateway.feed import Feed
-from tawny.ids import new_id
 from tawny.ledger import backup, sessions
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.homelock import HomeLock
@@ -92,6 +93,8 @@ class App:
     shelf: Shelf
     delivery: Delivery
     agency: Agency
+    lost: asyncio.Event
+    """Set when another gateway has taken over; then this process has to end."""
 
 
 def open_shelf(home: Home, config: Config) -> Shelf:
@@ -166,6 +169,7 @@ async def open_app(
     probe: Callable[[str], None] | None = None,
     store: Store | None = None,
     closed: bool = False,
+    member: Member | None = None,
 ) -> AsyncGenerator[App]:
     """Open the home, recover what a dead process held, and run everything until the block ends.
 
@@ -173,14 +177,23 @@ async def open_app(
     dies there. `store` stands in for the configured database. `closed` starts no task until `dispatcher.open` is set.
     """
     clock = clock or SystemClock()
+    member = member or Member()
     home.prepare()
     lock = HomeLock(home)
     lock.acquire()
     store = store or open_store(home, config)
     try:
-        store.hold()
+        team = team_of(home, store, clock, member)
+        await team.join()
+    except BaseException:
+        lock.release()
+        raise
+    try:
         learn_secrets(home, config)
-        prepare_store(home, store, clock)
+        if member.leads:
+            prepare_store(home, store, clock)
+        else:
+            check_version(store)
         async with Ledger(store, clock, probe=probe) as ledger:
             shelf = open_shelf(home, config)
             known = bundled_kinds(home, config, shelf)
@@ -205,27 +218,27 @@ async def open_app(
                     read_schedule(owner_zone(config), agency.ask),
                 ):
                     known[kind.name] = kind
-            app = _build(home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency)
+            app = _build(
+                home, config, clock, ledger, kinds=known, shelf=shelf, agency=agency, team=team, member=member
+            )
             if closed:
                 app.dispatcher.open.clear()
-            recovered = await app.dispatcher.recover()
-            if recovered.backing_gone:
-                app.timers.watch_lost()
+            await app.dispatcher.recover()
+            everywhere = (app.dispatcher, app.housekeeping, Endings(ledger, workshop.processes))
+            leading = (
+                app.timers,
+                app.approvals,
+                app.scheduler,
+                app.matcher,
+                app.listening,
+                app.delivery,
+                agency.follower,
+                *team.parts,
+            )
             try:
                 async with asyncio.TaskGroup() as group:
-                    parts = (
-                        app.dispatcher,
-                        app.timers,
-                        app.housekeeping,
-                        app.approvals,
-                        app.scheduler,
-                        app.matcher,
-                        app.listening,
-                        app.delivery,
-                        agency.follower,
-                        Endings(ledger, workshop.processes),
-                    )
-                    running = [group.create_task(part.run()) for part in parts]
+                    parts = (*everywhere, *leading) if member.leads else everywhere
+                    running = [group.create_task(enduring(part.run, type(part).__name__)) for part in parts]
                     try:
                         yield app
                         await app.dispatcher.drain()
@@ -236,7 +249,7 @@ async def open_app(
                 await agency.close()
                 await shelf.close()
     finally:
-        store.let_go()
+        team.leave()
         lock.release()
 
 
@@ -249,23 +262,29 @@ def _build(
     kinds: Mapping[str, Kind],
     shelf: Shelf,
     agency: Agency,
+    team: Team,
+    member: Member,
 ) -> App:
     zone = owner_zone(config)
     limits = config.limits
     approvals = Approvals(
         ledger, clock, expires_in=parse_duration(config.approvals.expire), approvers=approvers_of(config)
     )
-    dispatcher = Dispatcher(
+    if unknown := member.kinds - set(kinds):
+        raise InvalidInput(
+            f"there is no kind {min(unknown)!r} of task here", hint="'tawny tasks kinds' lists them"
+        )
+    local = LocalDispatcher(
         ledger,
         clock,
-        kinds,
-        worker=new_id("worker", clock.now()),
+        {name: kinds[name] for name in member.kinds} if member.kinds else kinds,
+        worker=team.worker,
         artifacts_root=home.artifacts,
         hooks=Hooks(ask=approvals.ask, event=wait_for_event),
-        capacity=_capacity(config),
+        capacity=_capacity(config, leads=member.leads),
         machine_is_idle=Machine(clock, busy_load=limits.busy_load).is_idle,
     )
-    timers = Timers(ledger, clock, known=lambda: set(kinds))
+    timers = Timers(ledger, clock)
     way_out = WayOut(config.network)
     listeners = bundled_listeners(
         shelf, home.workspace, way_out, Workshop(home, config, clock), lambda ref: resolve_secret(ref, home)
@@ -279,9 +298,11 @@ def _build(
         clock=clock,
         ledger=ledger,
         kinds=kinds,
-        dispatcher=dispatcher,
+        dispatcher=team.dispatcher(local, ledger),
         timers=timers,
-        housekeeping=Housekeeping(ledger, clock, keep=keep_of(config), artifacts_root=home.artifacts),
+        housekeeping=Housekeeping(
+            ledger, clock, keep=keep_of(config), artifacts_root=home.artifacts, leads=member.leads
+        ),
         scheduler=scheduler,
         matcher=Matcher(ledger, clock),
         listening=Listening(ledger, clock, listeners),
@@ -291,6 +312,7 @@ def _build(
         shelf=shelf,
         delivery=_delivery(home, config, clock, ledger, accept=agency.inbox.accept),
         agency=agency,
+        lost=team.lost,
     )
 
 
@@ -336,6 +358,7 @@ def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger, *, accep
             zone=ZoneInfo(owner_zone(config)),
         ),
         accept=accept,
+        artifacts_root=home.artifacts,
     )
 
 
@@ -358,10 +381,10 @@ def _abilities(channel: Channel | None) -> list[str]:
     return ["send", *(["edit"] if channel.can_edit else []), *(["buttons"] if channel.has_buttons else [])]
 
 
-def _capacity(config: Config) -> Capacity:
+def _capacity(config: Config, *, leads: bool = True) -> Capacity:
     return Capacity(
         background=config.limits.concurrency,
-        interactive=config.limits.interactive,
+        interactive=config.limits.interactive if leads else 0,
         per_owner=config.limits.max_running_per_owner,
         zone=owner_zone(config),
     )

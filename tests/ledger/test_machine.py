@@ -193,7 +193,11 @@ class Simulation:
         """The process dies and the next one starts."""
         self.running.clear()
         self.worker = f"worker-{self.chance.randrange(10**9)}"
-        self.write(lambda tx: recovery.recover(tx, worker=self.worker, known=KINDS, resumable=KINDS))
+        self.write(
+            lambda tx: recovery.recover(
+                tx, gone=lambda owner: owner != self.worker, known=KINDS, resumable=KINDS
+            )
+        )
 
     def stale_report(self) -> None:
         """An execution that was given up still speaks: nothing may change."""

@@ -30,6 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     serve = add("run", "run in the foreground until stopped")
     serve.add_argument("--port", type=int, help="instead of the configured one; 0 takes a free one")
+    serve.add_argument(
+        "--standby",
+        action="store_true",
+        help="where another gateway works on the database, wait and take over when it ends",
+    )
     pair = add("pair", "a code (and QR code) that lets one device in, once, within ten minutes")
     pair.add_argument("--name", default="", help="what the list calls the device")
     pair.add_argument("--scopes", default=",".join(SCOPES), help="with commas; all unless told")
@@ -64,20 +69,28 @@ def _serve(args: argparse.Namespace, home: Home) -> int:
     home.prepare()
     log.to_file(home.logs)
     port = settings.gateway.port if args.port is None else args.port
-    return asyncio.run(serve(home, settings, port))
+    return asyncio.run(serve(home, settings, port, standby=args.standby))
 
 
-async def serve(home: Home, settings: Config, port: int, *, clock: Clock | None = None) -> int:
+async def serve(
+    home: Home, settings: Config, port: int, *, clock: Clock | None = None, standby: bool = False
+) -> int:
     """The always-on process, until SIGTERM or SIGINT; `clock` is the machine's unless the demo brings its own."""
     from tawny.app import open_app, open_gateway  # noqa: PLC0415 - everything; the other subcommands need little
+    from tawny.engine.members import Member  # noqa: PLC0415
     from tawny.gateway import running, server  # noqa: PLC0415
     from tawny.gateway.auth import owner_token  # noqa: PLC0415
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
-    async with open_app(home, settings, closed=True, clock=clock) as app:
+    if standby:
+        print("standing by; 'ready' follows when this gateway leads", flush=True)
+    else:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stopping.set)
+    async with open_app(home, settings, closed=True, clock=clock, member=Member(standby=standby)) as app:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stopping.set)
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, app.ledger.bell.ring, ["config"])
         listener = server.listen(settings.gateway.host, port)
@@ -92,9 +105,19 @@ async def serve(home: Home, settings: Config, port: int, *, clock: Clock | None 
                 async with asyncio.TaskGroup() as group:
                     # With a model configured somebody will speak to it: its library is loaded before they do.
                     preloading = group.create_task(app.agency.preload())
+                    watching = group.create_task(_end_when(app.lost, stopping))
                     await stopping.wait()
                     preloading.cancel()
+                    watching.cancel()
+    if app.lost.is_set():
+        complain("another gateway has taken over this database", "start this one with --standby")
+        return 1
     return 0
+
+
+async def _end_when(lost: asyncio.Event, stopping: asyncio.Event) -> None:
+    await lost.wait()
+    stopping.set()
 
 
 def _scopes(text: str) -> frozenset[str]:

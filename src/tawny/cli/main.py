@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "the main job on bundled data in a temporary home; no key needed",
     "onboard": "set up this machine: at most five questions, then a real task",
     "gateway": "the always-on process: run, install, start, stop, status",
+    "worker": "run background tasks on one more machine, against the same database",
     "chat": "talk to the assistant",
     "tasks": "background work: list, show, run, watch, cancel, pause, why …",
     "flow": "flows: run, check",

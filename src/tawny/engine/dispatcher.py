@@ -5,6 +5,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -32,8 +33,33 @@ class Capacity(msgspec.Struct, frozen=True):
     zone: str = "UTC"
 
 
-class Dispatcher:
-    """One process's share of the work."""
+class Dispatcher(Protocol):
+    """One process's share of the work: claims what may start, runs it, and takes up what others left behind."""
+
+    open: asyncio.Event
+    idle: asyncio.Event
+
+    @property
+    def capacity(self) -> Capacity: ...
+
+    @capacity.setter
+    def capacity(self, capacity: Capacity) -> None: ...
+
+    async def recover(self) -> recovery.Recovered:
+        """At the start: release what certainly nobody works on any more."""
+        ...
+
+    async def run(self) -> None:
+        """Run until cancelled; what runs then is released, to go on at the next start."""
+        ...
+
+    async def drain(self) -> None:
+        """Release what runs, at once: no work depends on a slow goodbye."""
+        ...
+
+
+class LocalDispatcher:
+    """The only process on its ledger: whoever else holds a lease is gone."""
 
     def __init__(
         self,
@@ -50,7 +76,7 @@ class Dispatcher:
         self._ledger = ledger
         self._clock = clock
         self._kinds = kinds
-        self._worker = worker
+        self.worker = worker
         self._root = artifacts_root
         self._hooks = hooks
         self.capacity = capacity
@@ -87,27 +113,48 @@ class Dispatcher:
             self._ended.clear()
             await self._ended.wait()
 
-    async def recover(self) -> recovery.Recovered:
-        """At start: release what a process that is gone had claimed."""
+    async def start_anew(self, worker: str) -> None:
+        """Go on under another name: what runs under the old one is released, and refused where others have it."""
+        await self.drain()
+        self.worker = worker
+        self._draining = False
+        self._queue.set()
+
+    async def recover(self, gone: recovery.Gone | None = None) -> recovery.Recovered:
+        """Release what the workers that are `gone` had claimed: all but this one, unless told."""
         kinds = set(self._kinds)
-        resumable = {name for name, kind in self._kinds.items() if kind.resumable}
 
         def release(tx: Tx) -> recovery.Recovered:
-            return recovery.recover(tx, worker=self._worker, known=kinds, resumable=resumable)
+            return recovery.recover(
+                tx,
+                gone=gone or (lambda owner: owner != self.worker),
+                known=kinds,
+                resumable=self.resumable,
+            )
 
         return await self._ledger.write(release)
+
+    @property
+    def resumable(self) -> set[str]:
+        """The kinds whose work can be taken up again here."""
+        return {name for name, kind in self._kinds.items() if kind.resumable}
 
     async def _claim_loop(self, group: asyncio.TaskGroup) -> None:
         # A gateway opens its doors first: a full queue must not keep people out.
         await self.open.wait()
+        in_doubt = False
         while True:
             self._queue.clear()
             held_low = False
             try:
+                if in_doubt:
+                    await self._disown()
+                    in_doubt = False
                 claimed, held_low = await self._claim()
             except StorageError as error:
                 if error.code == "damaged":
                     raise
+                in_doubt = True  # the claim may be committed all the same
                 _log.warning("claiming waits for the disk", error=error.message)
                 await wait_for(self._queue, self._clock, self._clock.now() + SECOND)
                 continue
@@ -138,12 +185,17 @@ class Dispatcher:
         def claim(tx: Tx) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
             if not queue.has_runnable(tx):
                 return [], False
-            claimed = queue.claim(tx, slots, worker=self._worker, lease_until=tx.now + LEASE)
+            claimed = queue.claim(tx, slots, worker=self.worker, lease_until=tx.now + LEASE)
             known = steps.of_tasks(tx, [task.task_id for task in claimed])
             return [(task, {step.key: step for step in known[task.task_id]}) for task in claimed], not low
 
         self.idle.clear()
         return await self._ledger.write(claim, urgent=True)
+
+    async def _disown(self) -> None:
+        holding = {(task_id, execution.task.attempt) for task_id, execution in self._running.items()}
+        worker = self.worker
+        await self._ledger.write(lambda tx: recovery.disown(tx, worker=worker, holding=holding), urgent=True)
 
     def _start(self, group: asyncio.TaskGroup, task: Task, journal: dict[str, steps.Step]) -> None:
         kind = self._kinds[task.kind]
@@ -156,6 +208,9 @@ class Dispatcher:
             hooks=self._hooks,
             journal=journal,
         )
+        if (stale := self._running.get(task.task_id)) is not None:
+            stale.stop("fence")  # given up while this process was taken for dead, and claimed again by it
+            self._detached -= stale.task.detached
         self._running[task.task_id] = execution
         self._detached += task.detached
         timeout = task.timeout if task.timeout is not None else kind.timeout
@@ -173,7 +228,8 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - one broken execution must not stop the others
             _log.error("execution could not report", exc=error, task_id=task.task_id, attempt=task.attempt)
         finally:
-            if self._running.pop(task.task_id, None) is not None:
+            if self._running.get(task.task_id) is execution:
+                del self._running[task.task_id]
                 self._detached -= task.detached
             self._ended.set()
             self._queue.set()
@@ -182,7 +238,13 @@ class Dispatcher:
         while True:
             await self._intents.wait()
             self._intents.clear()
-            wanted = await self._ledger.read(lambda tx: queue.intents(tx, self._worker))
+            try:
+                wanted = await self._ledger.read(lambda tx: queue.intents(tx, self.worker))
+            except StorageError as error:
+                _log.warning("intents wait for the disk", error=error.message)
+                await self._clock.sleep_until(self._clock.now() + SECOND)
+                self._intents.set()
+                continue
             for task_id, (attempt, intent) in wanted.items():
                 execution = self._running.get(task_id)
                 if execution is not None and execution.task.attempt == attempt and intent == "cancel":

@@ -15,11 +15,15 @@ _log = Log("engine.housekeeping")
 class Housekeeping:
     """The daily round."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, *, keep: retention.Keep, artifacts_root: Path) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, *, keep: retention.Keep, artifacts_root: Path, leads: bool = True
+    ) -> None:
+        """One process `leads` and lets go of records; the others only of the files on their machines."""
         self._ledger = ledger
         self._clock = clock
         self._keep = keep
         self._root = artifacts_root
+        self._leads = leads
 
     async def run(self) -> None:
         """Run until cancelled: the first round an hour after the start, then one a day."""
@@ -35,6 +39,9 @@ class Housekeeping:
     async def round(self) -> int:
         """Let go of everything that is due; how many tasks went."""
         gone = 0
+        if not self._leads:
+            await self._sweep_files()
+            return gone
         while await self._ledger.read(lambda tx: retention.due(tx, self._keep)):
             counts = await self._ledger.write(lambda tx: retention.prune(tx, self._keep))
             if not counts["tasks"]:

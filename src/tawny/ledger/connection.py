@@ -22,6 +22,10 @@ class Connection(Protocol):
 
     def begin(self) -> None: ...
 
+    def announce(self, topics: set[str]) -> None:
+        """Tell other processes on the same database, with this commit, what it changes."""
+        ...
+
     def commit(self) -> None: ...
 
     def rollback(self) -> None: ...
@@ -36,15 +40,11 @@ class Store(Protocol):
 
     def connect(self, *, read_only: bool = False) -> Connection: ...
 
-    def hold(self) -> None:
-        """Take the database for this gateway; `Conflict` where another has it."""
+    def hold(self, *, name: str = "") -> None:
+        """Take the database for this gateway, which others know by `name`; `Conflict` where another has it."""
         ...
 
     def let_go(self) -> None: ...
-
-    def notify(self, topics: set[str]) -> None:
-        """Tell other processes on the same database that something was committed."""
-        ...
 
     def listen(self, ring: Callable[[set[str]], None]) -> Callable[[], None]:
         """Call `ring`, from any thread, with what others committed; the result ends it."""

@@ -26,6 +26,8 @@ T = TypeVar("T")
 _GROUP = 200
 _PATIENCE = 1000
 """How long an answer waits for those that follow, in microseconds."""
+EVERYTHING = "*"
+"""Rings every topic: nobody knows what was missed."""
 _log = Log("ledger")
 
 
@@ -127,8 +129,9 @@ class Bell:
 
     def ring(self, topics: Iterable[str]) -> None:
         for topic in topics:
-            for event in self._waiting.get(topic, ()):
-                event.set()
+            for known in list(self._waiting) if topic == EVERYTHING else [topic]:
+                for event in self._waiting.get(known, ()):
+                    event.set()
 
 
 class _Job:
@@ -258,6 +261,14 @@ class Ledger:
             connection.close()
 
     def _answer(self, connection: Connection, job: _Job) -> None:
+        try:
+            self._look(connection, job)
+        except StorageError:
+            if connection.dialect == "sqlite":
+                raise
+            self._look(connection, job)  # the connection was lost on the way; `begin` makes a new one
+
+    def _look(self, connection: Connection, job: _Job) -> None:
         connection.begin()
         try:
             job.result = job.fn(Tx(connection, self.clock.now()))
@@ -277,8 +288,6 @@ class Ledger:
                     _refuse(group, error)
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._settle, group, topics)
-                if topics:
-                    self.store.notify(topics)
             if stop:
                 break
         if connection is not None:
@@ -339,6 +348,8 @@ class Ledger:
                 return topics
             appended.write()
             numbers.write_back()
+            if topics:
+                connection.announce(topics)
             self._probe("before")
             connection.commit()
             self._probe("after")
@@ -402,9 +413,9 @@ def write_now(store: Store, clock: Clock, fn: Callable[[Tx], T]) -> T:
             connection.rollback()
             raise
         tx.write_out()
-        connection.commit()
         if tx.topics:
-            store.notify(tx.topics)
+            connection.announce(tx.topics)
+        connection.commit()
         return result
     finally:
         connection.close()

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
@@ -11,13 +12,30 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tawny.errors import Conflict, StorageError
-from tawny.ledger.database import Row
+from tawny.ledger.database import EVERYTHING, Row
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 _ONE_WRITER = 7_266_963
 """The advisory lock that makes writers take turns, as SQLite's do: functions of the ledger rely on it."""
 _ONE_GATEWAY = 7_266_964
 _CHANNEL = "tawny"
+_LEADER = "tawny gateway"
+_PAUSE = threading.Event()
+"""Never set: a pause for a thread of the ledger."""
+PATIENCE = 10
+"""Seconds of silence, of a machine or in the middle of a transaction, after which a connection is cut."""
+TIMEOUTS: dict[str, Any] = {
+    "connect_timeout": PATIENCE,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": PATIENCE * 1000,
+    # The server's own, so that a machine that has gone, or a process that has stopped, keeps no lock from the others.
+    "options": (
+        f"-c idle_in_transaction_session_timeout={PATIENCE}s -c tcp_keepalives_idle=5"
+        f" -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout={PATIENCE * 1000}"
+    ),
+}
 
 
 @lru_cache(maxsize=2048)
@@ -32,17 +50,19 @@ class PostgresConnection:
     def __init__(self, url: str, *, read_only: bool) -> None:
         self._url = url
         self._read_only = read_only
+        self.pid = 0
         self._raw = self._open()
 
     def _open(self) -> "psycopg.Connection[dict[str, Any]]":
         try:
             connection = psycopg.Connection[dict[str, Any]].connect(
-                self._url, autocommit=True, row_factory=dict_row, connect_timeout=10
+                self._url, autocommit=True, row_factory=dict_row, **TIMEOUTS
             )
         except psycopg.Error as error:
             raise StorageError(
                 f"the database does not answer: {error}".strip(), hint="check [ledger] url, and that it runs"
             ) from error
+        self.pid = connection.info.backend_pid
         return connection
 
     def _run(self, sql: str, params: Mapping[str, Any] | None) -> "psycopg.Cursor[dict[str, Any]]":
@@ -65,13 +85,29 @@ class PostgresConnection:
             raise StorageError(f"the database has gone: {error}".strip(), hint="it is tried again") from error
 
     def begin(self) -> None:
-        if self._raw.closed or self._raw.broken:
-            self._raw = self._open()
-        if self._read_only:
-            self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        else:
-            self.execute("BEGIN")
-            self.execute(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
+        """Begin a transaction. A database that is away for a moment is waited for: nothing has happened yet."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if self._raw.closed or self._raw.broken:
+                    self._raw = self._open()
+                if self._read_only:
+                    self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                else:
+                    self.execute("BEGIN")
+                    self.execute(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
+            except StorageError:
+                if time.monotonic() > deadline:
+                    raise
+                _PAUSE.wait(0.2)
+            else:
+                return
+
+    def announce(self, topics: set[str]) -> None:
+        """Ring the bells of the other processes with this commit: both happen, or neither."""
+        self.execute(
+            "SELECT pg_notify(:channel, :note)", {"channel": _CHANNEL, "note": ",".join(sorted(topics))}
+        )
 
     def commit(self) -> None:
         self.execute("COMMIT")
@@ -92,27 +128,34 @@ class PostgresConnection:
             raise
         self.execute("RELEASE SAVEPOINT one")
 
+    @property
+    def is_closed(self) -> bool:
+        return self._raw.closed
+
     def close(self) -> None:
         self._raw.close()
 
 
 class PostgresStore:
-    """One PostgreSQL database: one gateway works on it, and any number of command lines beside it."""
+    """One PostgreSQL database: one gateway leads on it; workers and command lines beside it, as many as wanted."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._lock = threading.Lock()
-        self._teller: psycopg.Connection[Any] | None = None
         self._holder: psycopg.Connection[Any] | None = None
+        self._writers: list[PostgresConnection] = []
 
-    def hold(self) -> None:
+    # --- who leads
+
+    def hold(self, *, name: str = "") -> None:
         """Take the database for this gateway, until `let_go` or the end of the process.
 
         Raises:
-            Conflict: another gateway has it. At its start a gateway releases what a dead one held, so there is one.
+            Conflict: another gateway has it.
         """
         try:
-            holder = psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+            holder = psycopg.connect(
+                self.url, autocommit=True, application_name=f"{_LEADER} {name}"[:63], **TIMEOUTS
+            )
             row = holder.execute("SELECT pg_try_advisory_lock(%s)", (_ONE_GATEWAY,)).fetchone()
         except psycopg.Error as error:
             raise StorageError(
@@ -122,9 +165,52 @@ class PostgresStore:
             holder.close()
             raise Conflict(
                 "another gateway works on this database",
-                hint="stop it; one gateway serves one database for now",
+                hint="stop it, or start this one with --standby; more machines share the work with 'tawny worker'",
             )
         self._holder = holder
+
+    def holds(self) -> bool:
+        """Whether this gateway still has the database; a lost connection is made again first.
+
+        Raises:
+            StorageError: the database does not answer, so nobody can say.
+        """
+        if self._holder is not None:
+            try:
+                self._holder.execute("SELECT 1")
+            except psycopg.Error:
+                name = self._holder.info.parameter_status("application_name") or ""
+                self._holder.close()
+                self._holder = None
+                return self._hold_again(name)
+            return True
+        return self._hold_again("")
+
+    def _hold_again(self, name: str) -> bool:
+        try:
+            self.hold(name=name.removeprefix(_LEADER).strip())
+        except Conflict:
+            return False
+        return True
+
+    def depose(self, *, living: Collection[str], silent_for: float) -> bool:
+        """Put out a leader that holds the database and is not among the living: its machine hangs or is cut off.
+
+        `silent_for` is in seconds: a leader that came less long ago has had no time to show that it lives.
+        """
+        with psycopg.connect(self.url, autocommit=True, **TIMEOUTS) as connection:
+            row = connection.execute(
+                "SELECT a.pid, a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+                " WHERE l.locktype = 'advisory' AND l.objid = %s AND l.granted AND l.objsubid = 1"
+                " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                " AND a.backend_start < clock_timestamp() - make_interval(secs => %s)"
+                " AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => %s)",
+                (_ONE_GATEWAY, silent_for, silent_for),
+            ).fetchone()
+            if row is None or str(row[1]).removeprefix(_LEADER).strip() in living:
+                return False
+            connection.execute("SELECT pg_terminate_backend(%s)", (row[0],))
+        return True
 
     def let_go(self) -> None:
         """Give the database to another gateway."""
@@ -132,19 +218,13 @@ class PostgresStore:
             self._holder.close()
             self._holder = None
 
-    def connect(self, *, read_only: bool = False) -> PostgresConnection:
-        return PostgresConnection(self.url, read_only=read_only)
+    # --- connections
 
-    def notify(self, topics: set[str]) -> None:
-        """Ring the bells of the other processes on this database."""
-        with self._lock:
-            try:
-                if self._teller is None or self._teller.closed or self._teller.broken:
-                    self._teller = psycopg.connect(self.url, autocommit=True, connect_timeout=10)
-                self._teller.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, ",".join(sorted(topics))))
-            except psycopg.Error:
-                # A bell that does not ring costs the others a moment, never a row: they look when they reconnect.
-                self._teller = None
+    def connect(self, *, read_only: bool = False) -> PostgresConnection:
+        connection = PostgresConnection(self.url, read_only=read_only)
+        if not read_only:
+            self._writers = [known for known in self._writers if not known.is_closed] + [connection]
+        return connection
 
     def listen(self, ring: Callable[[set[str]], None]) -> Callable[[], None]:
         """Call `ring`, from a thread of its own, with what other processes committed; the result ends it."""
@@ -155,23 +235,18 @@ class PostgresStore:
         def end() -> None:
             stop.set()
             thread.join()
-            with self._lock:
-                if self._teller is not None:
-                    self._teller.close()
-                    self._teller = None
 
         return end
 
     def _listen(self, ring: Callable[[set[str]], None], stop: threading.Event) -> None:
-        everything = {"queue", "timers", "intents", "events", "outbox", "ended"}
         while not stop.is_set():
             try:
-                with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
+                with psycopg.connect(self.url, autocommit=True, **TIMEOUTS) as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
-                    ring(everything)
+                    ring({EVERYTHING})  # whatever rang while nobody listened
                     while not stop.is_set():
                         for note in connection.notifies(timeout=0.5):
-                            if self._teller is None or note.pid != self._teller.info.backend_pid:
+                            if all(note.pid != writer.pid for writer in self._writers):
                                 ring(set(note.payload.split(",")))
             except psycopg.Error:
                 stop.wait(1.0)

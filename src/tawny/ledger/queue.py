@@ -14,7 +14,10 @@ _SCAN = 1000
 
 
 class Slots(msgspec.Struct, frozen=True):
-    """How much may start now: free background and interactive places, and bounds per owner and class."""
+    """How much may start now: free background and interactive places, and bounds per owner and class.
+
+    `per_owner` counts what runs in this process; fairness between owners counts what runs anywhere.
+    """
 
     background: int
     interactive: int
@@ -44,14 +47,14 @@ def _claim_class(
     }
     if not queues:
         return []
-    running = _running_by_owner(tx, detached=detached)
+    running, here = _running_by_owner(tx, worker, detached=detached)
     claimed: list[Task] = []
     while len(claimed) < free and queues:
         # The owner with the fewest running comes first; between equals, the longest waiting task.
         owner = min(
             queues, key=lambda name: (running[name], queues[name][0]["queue_rank"] if queues[name] else 0)
         )
-        if not queues[owner] or (detached and running[owner] >= slots.per_owner):
+        if not queues[owner] or (detached and here[owner] >= slots.per_owner):
             del queues[owner]
             continue
         row = queues[owner].pop(0)
@@ -59,6 +62,7 @@ def _claim_class(
             continue
         claimed.append(start(tx, row["task_id"], row["attempt"], worker=worker, lease_until=lease_until))
         running[owner] += 1
+        here[owner] += 1
     return claimed
 
 
@@ -118,12 +122,18 @@ def _may_start(tx: Tx, row: Row, slots: Slots) -> bool:
     return True
 
 
-def _running_by_owner(tx: Tx, *, detached: bool) -> Counter[str]:
+def _running_by_owner(tx: Tx, worker: str, *, detached: bool) -> tuple[Counter[str], Counter[str]]:
+    """How many of an owner's tasks run, on all machines and in this process."""
     rows = tx.all(
-        "SELECT owner, COUNT(*) AS n FROM tasks WHERE status = 'running' AND detached = :detached GROUP BY owner",
+        "SELECT owner, COUNT(*) AS n, SUM(CASE WHEN lease_owner = :worker THEN 1 ELSE 0 END) AS here FROM tasks"
+        " WHERE status = 'running' AND detached = :detached GROUP BY owner",
+        worker=worker,
         detached=int(detached),
     )
-    return Counter({row["owner"]: int(row["n"]) for row in rows})
+    return (
+        Counter({row["owner"]: int(row["n"]) for row in rows}),
+        Counter({row["owner"]: int(row["here"]) for row in rows}),
+    )
 
 
 def has_runnable(tx: Tx) -> bool:

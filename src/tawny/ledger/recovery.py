@@ -1,8 +1,10 @@
 """After a restart: what the old process held is released at once, and goes on where it was."""
 
+from collections.abc import Callable
+
 import msgspec
 
-from tawny.clock import Instant
+from tawny.clock import MINUTE, Instant
 from tawny.domain.messages import Outgoing
 from tawny.domain.tasks import Failure, Status, Task, WaitingFor
 from tawny.ledger import outbox, steps
@@ -13,6 +15,7 @@ from tawny.ledger.tasks import from_row, to_json
 from tawny.ledger.transitions import advance, end_execution, requeue
 
 QUARANTINE_AFTER = 3
+LOST_GRACE = 5 * MINUTE
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -25,29 +28,47 @@ class Recovered(msgspec.Struct, frozen=True):
     backing_gone: list[str]
 
 
-def recover(tx: Tx, *, worker: str, known: set[str], resumable: set[str]) -> Recovered:
-    """Release every running task of workers other than `worker`, who are gone.
+Gone = Callable[[str], bool]
+"""Whether the worker of this name is gone for good: its leases count no more."""
+
+
+def owners(tx: Tx) -> set[str]:
+    """The workers who hold leases now."""
+    return {
+        row["lease_owner"]
+        for row in tx.all("SELECT DISTINCT lease_owner FROM tasks WHERE status = 'running'")
+        if row["lease_owner"] is not None
+    }
+
+
+def recover(tx: Tx, *, gone: Gone, known: set[str], resumable: set[str]) -> Recovered:
+    """Release every running task whose worker is gone.
 
     Args:
         tx: the transaction.
-        worker: this process.
+        gone: tells of a worker whether it is.
         known: kinds that can be run here.
         resumable: kinds whose work can be taken up again.
     """
-    rows = tx.all(
-        "SELECT * FROM tasks WHERE status = 'running' AND (lease_owner IS NULL OR lease_owner <> :worker)",
-        worker=worker,
-    )
     outcome = Recovered([], [], [], [], [])
-    for row in rows:
-        release(tx, from_row(row), outcome, known=known, resumable=resumable)
+    for row in tx.all("SELECT * FROM tasks WHERE status = 'running' ORDER BY task_id"):
+        owner: str | None = row["lease_owner"]
+        if owner is None or gone(owner):
+            release(tx, from_row(row), outcome, known=known, resumable=resumable)
     return outcome
 
 
 def release(tx: Tx, task: Task, outcome: Recovered, *, known: set[str], resumable: set[str]) -> None:
     """Release one task whose worker is gone."""
     if task.kind not in known or task.kind not in resumable:
-        # Its backing may come back within the grace (a plugin installed again, a harness reconnected).
+        # Its backing may come back within the grace: a plugin installed again, a machine that has it, a harness.
+        tx.execute(
+            "UPDATE tasks SET lease_owner = NULL, lease_until = :until"
+            " WHERE task_id = :task_id AND status = 'running' AND lease_owner IS NOT NULL",
+            until=tx.now + LOST_GRACE,
+            task_id=task.task_id,
+        )
+        tx.wake("timers")
         outcome.backing_gone.append(task.task_id)
         return
     crashes = task.crashes + 1
@@ -68,6 +89,21 @@ def release(tx: Tx, task: Task, outcome: Recovered, *, known: set[str], resumabl
     else:
         requeue(tx, task, event="resumed", data={"reason": "the process that ran it is gone"})
         outcome.resumed.append(task.task_id)
+
+
+def disown(tx: Tx, *, worker: str, holding: set[tuple[str, int]]) -> list[str]:
+    """Release what `worker` leased and does not run: a claim was committed and its answer lost on the way.
+
+    `holding` are the tasks it runs, with their attempts.
+    """
+    rows = tx.all("SELECT * FROM tasks WHERE status = 'running' AND lease_owner = :worker", worker=worker)
+    released: list[str] = []
+    for task in map(from_row, rows):
+        if (task.task_id, task.attempt) not in holding:
+            end_execution(tx, task, "released")
+            requeue(tx, task, event="released", data={"reason": "the answer to its claim was lost"})
+            released.append(task.task_id)
+    return released
 
 
 def quarantine(tx: Tx, task: Task, crashes: int) -> None:
@@ -121,19 +157,31 @@ def reconcile(tx: Tx, task: Task, keys: list[str], *, because: str = "the proces
     )
 
 
-def expire_lost(tx: Tx, *, before: Instant, known: set[str]) -> list[str]:
-    """Call `lost` what still has no backing after the grace; `before` is now less the grace."""
+def adoptable(tx: Tx, *, resumable: set[str]) -> bool:
+    """Whether a running task without a worker is of a kind that can be taken up here."""
+    rows = tx.all("SELECT DISTINCT kind FROM tasks WHERE status = 'running' AND lease_owner IS NULL")
+    return any(row["kind"] in resumable for row in rows)
+
+
+def next_lost(tx: Tx) -> Instant | None:
+    """When the grace of the next task without a backing ends."""
+    due: Instant | None = tx.value(
+        "SELECT MIN(lease_until) AS due FROM tasks WHERE status = 'running' AND lease_owner IS NULL"
+    )
+    return due
+
+
+def expire_lost(tx: Tx) -> list[str]:
+    """Call `lost` what still has no backing when its grace has passed."""
     rows = tx.all(
-        "SELECT * FROM tasks WHERE status = 'running' AND lease_until IS NOT NULL AND lease_until < :before",
-        before=before,
+        "SELECT * FROM tasks WHERE status = 'running' AND lease_owner IS NULL AND lease_until <= :now",
+        now=tx.now,
     )
     lost: list[str] = []
     for row in rows:
         task = from_row(row)
-        if task.kind in known:
-            continue
         end_execution(tx, task, "lost")
-        reason = f"its backing is gone: no kind {task.kind!r} is installed any more"
+        reason = f"its backing is gone: no kind {task.kind!r} that could take it up is installed any more"
         finish(tx, task, Status.LOST, error=Failure("lost", reason))
         lost.append(task.task_id)
     return lost

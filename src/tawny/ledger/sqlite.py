@@ -67,6 +67,9 @@ class SqliteConnection:
     def begin(self) -> None:
         self.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
 
+    def announce(self, topics: set[str]) -> None:
+        """Other processes on this file are rung by the command line itself, through the gateway."""
+
     def commit(self) -> None:
         self.execute("COMMIT")
 
@@ -155,14 +158,11 @@ class SqliteStore:
         finally:
             connection.close()
 
-    def hold(self) -> None:
+    def hold(self, *, name: str = "") -> None:
         """The home's lock keeps others off its file."""
 
     def let_go(self) -> None:
         """Nothing to give back."""
-
-    def notify(self, topics: set[str]) -> None:
-        """Other processes on this file are rung by the command line itself, through the gateway."""
 
     def listen(self, ring: Callable[[set[str]], None]) -> Callable[[], None]:
         """Nobody else writes while the gateway has the home; the command line rings by itself."""

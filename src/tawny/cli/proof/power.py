@@ -158,7 +158,9 @@ def examine(home: Home, promises: Promises, *, play: bool = False) -> list[str]:
     try:
         prepare_store(home, store, clock)
         known = {"work"}
-        write_now(store, clock, lambda tx: recovery.recover(tx, worker="after", known=known, resumable=known))
+        write_now(
+            store, clock, lambda tx: recovery.recover(tx, gone=lambda _: True, known=known, resumable=known)
+        )
         problems = read_now(store, clock, lambda tx: [*_kept(tx, home, promises), *_sound(tx)])
     except TawnyError as error:
         return [f"it does not start: {error.message}"]
