@@ -132,6 +132,7 @@ def take_over(folder: Path, url: str) -> float:
         task = read_now(
             store, CLOCK, lambda tx: tx.one("SELECT * FROM tasks WHERE task_id = :id", id=task_id)
         )
+        assert task is not None
         return str(task["lease_owner"] or "")
 
     with process(home_of(folder, "dies", url), "worker") as first:
