@@ -348,8 +348,7 @@ class Ledger:
                 return topics
             appended.write()
             numbers.write_back()
-            if topics:
-                connection.announce(topics)
+            connection.announce(topics)
             self._probe("before")
             connection.commit()
             self._probe("after")

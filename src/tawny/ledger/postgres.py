@@ -105,6 +105,8 @@ class PostgresConnection:
 
     def announce(self, topics: set[str]) -> None:
         """Ring the bells of the other processes with this commit: both happen, or neither."""
+        if not topics:
+            return
         self.execute(
             "SELECT pg_notify(:channel, :note)", {"channel": _CHANNEL, "note": ",".join(sorted(topics))}
         )
