@@ -20,7 +20,7 @@ from tawny.clock import HOUR, SECOND, Instant
 from tawny.domain.tasks import Delivery, Effect, Notify, Retry, Status, Submission, Task
 from tawny.engine import automations as orders
 from tawny.engine import commands
-from tawny.engine.dispatcher import Capacity, Dispatcher
+from tawny.engine.dispatcher import Capacity, LocalDispatcher
 from tawny.engine.kinds import Context, Kind
 from tawny.engine.matcher import wait_for_event
 from tawny.engine.scheduler import Scheduler
@@ -208,7 +208,7 @@ class Life:
     def __init__(self, simulation: "Simulation", n: int) -> None:
         self.ledger = InlineLedger(simulation.disk, simulation.clock, simulation.chance)
         kinds = simulation.world.kinds()
-        self.dispatcher = Dispatcher(
+        self.dispatcher = LocalDispatcher(
             self.ledger,
             simulation.clock,
             kinds,
@@ -217,7 +217,7 @@ class Life:
             hooks=Hooks(ask=lambda *_: None, event=wait_for_event),
             capacity=Capacity(background=3, interactive=2, per_owner=2),
         )
-        self._timers = Timers(self.ledger, simulation.clock, known=lambda: set(kinds))
+        self._timers = Timers(self.ledger, simulation.clock)
         self._scheduler = Scheduler(self.ledger, simulation.clock, workspace=simulation.folder, look=_look)
         self.has_started = False
         self.main = asyncio.get_running_loop().create_task(self._run())
