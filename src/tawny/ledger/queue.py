@@ -28,7 +28,10 @@ class Slots(msgspec.Struct, frozen=True):
 
 
 def claim(tx: Tx, slots: Slots, *, worker: str, lease_until: Instant) -> list[Task]:
-    """Claim what may start: fair between owners, by rank within one, in strict order within a lane."""
+    """Claim what may start: fair between owners, by rank within one, in strict order within a lane.
+
+    What still follows others takes no place in its lane: those could be waiting for somebody behind it, for ever.
+    """
     claimed = _claim_class(
         tx, slots, slots.interactive, detached=False, worker=worker, lease_until=lease_until
     )
@@ -103,7 +106,7 @@ def _may_start(tx: Tx, row: Row, slots: Slots) -> bool:
         return False
     if row["lane"] is not None and tx.one(
         "SELECT 1 AS one FROM tasks WHERE lane = :lane AND status IN ('queued', 'running')"
-        " AND (task_id < :task_id OR status = 'running') AND task_id <> :task_id LIMIT 1",
+        " AND ((task_id < :task_id AND blocked_by = 0) OR status = 'running') AND task_id <> :task_id LIMIT 1",
         lane=row["lane"],
         task_id=row["task_id"],
     ):

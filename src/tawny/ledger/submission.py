@@ -194,7 +194,7 @@ def _check_queue(tx: Tx, submission: Submission, limits: Limits) -> None:
 def _dependencies(tx: Tx, wanted: tuple[After, ...]) -> int:
     """How many of the tasks to follow have not ended.
 
-    A task can only follow tasks that exist already, so no chain can come back to itself.
+    A task can only follow tasks that exist already, so no chain of these alone can come back to itself.
 
     Raises:
         InvalidInput: one does not exist, or has ended otherwise than asked, so this could never start.
@@ -241,17 +241,22 @@ def _refuse_cycle(tx: Tx, submission: Submission) -> None:
         rows = tx.all(
             "SELECT d.after_id AS id FROM dependencies d JOIN tasks t ON t.task_id = d.after_id"
             f" WHERE d.task_id = :id AND t.status IN {ACTIVE}"
-            f" UNION SELECT task_id AS id FROM tasks WHERE parent_id = :id AND status IN {ACTIVE}",
+            f" UNION SELECT task_id AS id FROM tasks WHERE parent_id = :id AND status IN {ACTIVE}"
+            " UNION SELECT merged_into AS id FROM tasks WHERE task_id = :id AND merged_into IS NOT NULL"
+            f" AND status IN {ACTIVE}",
             id=task_id,
         )
         waits_for += [row["id"] for row in rows]
 
 
 def _merge_leader(tx: Tx, submission: Submission) -> str | None:
-    """The queued task that this one folds into, its parameters added to the leader's `merged`."""
+    """The queued task that this one folds into, its parameters added to the leader's `merged`.
+
+    Never one that still follows others: they could be waiting for this one, for ever.
+    """
     row = tx.one(
         "SELECT * FROM tasks WHERE owner = :owner AND merge_key = :key AND status = 'queued' AND kind = :kind"
-        " AND attempt = 0 ORDER BY task_id LIMIT 1",
+        " AND attempt = 0 AND blocked_by = 0 ORDER BY task_id LIMIT 1",
         owner=submission.owner,
         key=submission.merge_key,
         kind=submission.kind,
