@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from tawny.domain.tasks import Effect, Status, Submission
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, PermanentError, QueueFull, TemporaryError
-from tawny.ledger import audit, endings, events, steps
+from tawny.ledger import audit, endings, events, outbox, steps
 from tawny.ledger import tasks as ledger_tasks
 
 
@@ -65,6 +66,33 @@ def kinds(world: World) -> dict[str, Kind]:
 
         return str(await ctx.step("pay", pay, effect=Effect.AT_MOST_ONCE))
 
+    async def pay_beside(ctx: Context, other: Callable[[], Awaitable[object]]) -> str:
+        async def pay() -> str:
+            world.effects["paid"] += 1
+            world.gate("paying").set()
+            await world.gate("pay").wait()
+            return "receipt"
+
+        async def meanwhile() -> None:
+            await world.gate("paying").wait()
+            await other()
+
+        async with asyncio.TaskGroup() as group:
+            paid = group.create_task(ctx.step("pay", pay, effect=Effect.AT_MOST_ONCE))
+            group.create_task(meanwhile())
+        return str(paid.result())
+
+    async def failing_beside(ctx: Context, params: Nothing) -> str:
+        async def fail() -> None:
+            world.effects["failed"] += 1
+            if world.effects["failed"] == 1:
+                raise TemporaryError("the server is tired")
+
+        return await pay_beside(ctx, fail)
+
+    async def waiting_beside(ctx: Context, params: Nothing) -> str:
+        return await pay_beside(ctx, lambda: ctx.wait_until("nap", ctx.task.created_at + 5 * SECOND))
+
     async def parent(ctx: Context, params: Nothing) -> str:
         wanted = [Submission(kind="remind", params={"text": f"child {n}"}) for n in range(3)]
         ended = await ctx.children("kids", wanted)
@@ -103,6 +131,8 @@ def kinds(world: World) -> dict[str, Kind]:
         "three_steps": three_steps,
         "failing": failing,
         "risky": risky,
+        "failing_beside": failing_beside,
+        "waiting_beside": waiting_beside,
         "parent": parent,
         "draining": draining,
         "sleeper": sleeper,
@@ -169,6 +199,59 @@ async def test_an_uncertain_effect_waits_for_a_person(open_engine, world, answer
 
     assert ended.status == status
     assert world.effects["paid"] == paid
+
+
+@pytest.mark.parametrize(("answer", "paid"), [("done", 1), ("redo", 2)])
+async def test_an_orderly_stop_within_an_effect_asks_a_person_as_a_kill_does(
+    open_engine, world, answer, paid
+):
+    async with open_engine() as engine:
+        task = await engine.submit("risky")
+        await _until(engine, lambda: world.effects["paid"] == 1)
+    world.gate("pay").set()
+    async with open_engine() as engine:
+        waiting = await engine.task(task.task_id)
+        assert waiting.status is Status.WAITING
+        assert waiting.waiting_for.kind == "reconcile"
+        assert (waiting.attempt, waiting.crashes) == (1, 0)
+        assert world.effects["paid"] == 1
+        told = await engine.ledger.read(lambda tx: outbox.of_task(tx, task.task_id))
+        assert any("the process was stopped while pay was under way" in line.message.text for line in told)
+        await engine.ledger.write(lambda tx: commands.reconcile(tx, task.task_id, answer, result="seen"))
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert world.effects["paid"] == paid
+
+
+async def test_an_orderly_stop_between_effects_asks_nobody(open_engine, world):
+    world.gate("b")
+    async with open_engine() as engine:
+        task = await engine.submit("three_steps")
+        await _until(engine, lambda: _step_done(engine, task.task_id, "b"))
+    world.gates.clear()
+    async with open_engine() as engine:
+        ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.SUCCEEDED
+    assert world.effects == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize("kind", ["failing_beside", "waiting_beside"])
+async def test_an_effect_cut_off_by_what_runs_beside_it_is_not_repeated(engine, world, kind):
+    task = await engine.submit(kind)
+    await _until(engine, lambda: world.effects["paid"] == 1)
+    if kind == "waiting_beside":
+        await engine.until(task.task_id, Status.WAITING)
+        await engine.clock.advance("6s")
+    await _until(engine, lambda: _waits_for(engine, task.task_id, "reconcile"))
+    assert world.effects["paid"] == 1
+    await engine.ledger.write(lambda tx: commands.reconcile(tx, task.task_id, "done", result="seen"))
+    world.gate("pay").set()
+    ended = await engine.play(task.task_id)
+
+    assert (ended.status, ended.result) == (Status.SUCCEEDED, {"text": "seen"})
+    assert world.effects["paid"] == 1
 
 
 async def test_a_temporary_failure_backs_off_exponentially_and_then_escalates(engine, world):
@@ -473,6 +556,11 @@ async def _attempted(engine: Engine, task_id: str, world: World, *, runs: int):
 async def _step_done(engine: Engine, task_id: str, key: str) -> bool:
     step = await engine.ledger.read(lambda tx: steps.get(tx, task_id, key))
     return step is not None and step.status == "succeeded"
+
+
+async def _waits_for(engine: Engine, task_id: str, kind: str) -> bool:
+    waiting = (await engine.task(task_id)).waiting_for
+    return waiting is not None and waiting.kind == kind
 
 
 async def _until(engine: Engine, holds, *, deadline: float = 10.0) -> None:

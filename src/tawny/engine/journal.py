@@ -64,6 +64,9 @@ class Journal:
             if known.status == "succeeded":
                 return known.result
         mark = self._mark(key, name or key, hashed, effect, known)
+        if known is not None and known.effect == Effect.AT_MOST_ONCE and known.status != "failed":
+            # Its intent stands without an outcome: an earlier attempt left it, by whatever way.
+            await self._in_doubt(mark, Uncertain("an earlier attempt ended"))
         if effect is Effect.AT_MOST_ONCE:
             self._fence.boundary(await self._fence.write(lambda tx: self._intend(tx, mark)))
         self.current = key

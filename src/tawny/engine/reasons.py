@@ -100,7 +100,7 @@ def _waiting(tx: Tx, task: Task) -> tuple[str, list[str]]:
         case _:
             doubtful = [step.name for step in steps.uncertain(tx, task.task_id)]
             return (
-                f"The process died while {', '.join(doubtful)} was under way; nobody can know whether it happened.",
+                f"It was cut off while {', '.join(doubtful)} was under way; nobody can know whether it happened.",
                 [
                     f"tawny tasks reconcile {task.task_id} done",
                     f"tawny tasks reconcile {task.task_id} redo",

@@ -7,14 +7,15 @@ import msgspec
 
 from tawny.clock import SECOND, iso
 from tawny.domain.retry import classify, next_attempt, retry_after
-from tawny.domain.tasks import Failure, Status
+from tawny.domain.tasks import Failure, Status, Task
 from tawny.engine.fence import CANCELLED, Fence
 from tawny.engine.kinds import Result
 from tawny.engine.news import News
 from tawny.engine.outcomes import GivenUp, Interrupted, Paused
 from tawny.errors import Fenced, PermanentError, TawnyError
-from tawny.ledger import endings, transitions
+from tawny.ledger import endings, steps, transitions
 from tawny.ledger.database import Tx
+from tawny.ledger.recovery import reconcile
 from tawny.ledger.tasks import to_json
 from tawny.log import Log
 
@@ -70,6 +71,8 @@ class Report:
                 endings.finish(tx, task, Status.FAILED, error=last, result=shown)
                 return
             transitions.end_execution(tx, task, "retry", failure)
+            if self._in_doubt(tx, task, f"another part failed ({failure.message})"):
+                return
             transitions.requeue(
                 tx,
                 task,
@@ -104,7 +107,8 @@ class Report:
                 endings.finish(tx, task, Status.CANCELLED, error=CANCELLED)
             else:
                 transitions.end_execution(tx, task, "released")
-                transitions.requeue(tx, task, event="released", data={"reason": reason})
+                if not self._in_doubt(tx, task, "the process was stopped"):
+                    transitions.requeue(tx, task, event="released", data={"reason": reason})
 
         await self._write(settle)
 
@@ -119,6 +123,13 @@ class Report:
                 tx.wake("queue")
 
             await self._write(pause)
+
+    def _in_doubt(self, tx: Tx, task: Task, because: str) -> bool:
+        """Ask a person where an at-most-once effect was cut off: to run again would be to repeat it blindly."""
+        doubtful = steps.uncertain(tx, task.task_id)
+        if doubtful:
+            reconcile(tx, task, [step.key for step in doubtful], because=because)
+        return bool(doubtful)
 
     async def _write(self, settle: Callable[[Tx], None]) -> None:
         def whole(tx: Tx) -> None:
