@@ -1,9 +1,10 @@
-"""No circle of waiting: whatever hangs together by lane, merge, `after` and children comes to its end."""
+"""Whatever hangs together by lane, merge, `after` and children comes to its end: no circles, nobody forgotten."""
 
 import pytest
 
 from tawny.clock import MINUTE, SECOND
 from tawny.domain.tasks import After, Status, Submission
+from tawny.engine import commands
 from tawny.errors import InvalidInput
 from tawny.ledger import endings, queue
 from tawny.ledger.database import Ledger, Tx
@@ -130,3 +131,46 @@ async def test_a_child_cannot_follow_what_was_folded_into_a_task_that_waits_for_
         await house.submit(parent=leader, after=folded)
 
     assert caught.value.hint == "let it follow another task"
+
+
+async def test_a_task_ends_though_what_was_folded_into_it_is_paused_which_gets_its_share_when_resumed(house):
+    leader = await house.submit(merge="m")
+    folded = await house.submit(merge="m")
+    await house.ledger.write(lambda tx: commands.pause(tx, folded))
+    assert await house.claim() == [leader]
+
+    assert await house.succeed(leader) is Status.SUCCEEDED
+    assert await house.status(folded) is Status.PAUSED
+
+    resumed = await house.ledger.write(lambda tx: commands.resume(tx, folded))
+    assert (resumed.status, resumed.result) == (Status.SUCCEEDED, {"text": "r"})
+
+
+async def test_a_child_ends_though_its_draining_parent_is_paused_which_ends_when_resumed(house):
+    parent = await house.submit()
+    assert await house.claim() == [parent]
+    child = await house.submit(parent=parent)
+    assert await house.succeed(parent) is Status.WAITING
+    await house.ledger.write(lambda tx: commands.pause(tx, parent))
+    assert await house.claim() == [child]
+
+    assert await house.succeed(child) is Status.SUCCEEDED
+    assert await house.status(parent) is Status.PAUSED
+
+    resumed = await house.ledger.write(lambda tx: commands.resume(tx, parent))
+    assert resumed.status is Status.SUCCEEDED
+
+
+async def test_a_paused_wait_that_is_not_over_goes_on_when_resumed(house):
+    parent = await house.submit()
+    assert await house.claim() == [parent]
+    child = await house.submit(parent=parent)
+    await house.succeed(parent)
+    await house.ledger.write(lambda tx: commands.pause(tx, parent))
+
+    resumed = await house.ledger.write(lambda tx: commands.resume(tx, parent))
+    assert resumed.status is Status.WAITING
+
+    assert await house.claim() == [child]
+    await house.succeed(child)
+    assert await house.status(parent) is Status.SUCCEEDED

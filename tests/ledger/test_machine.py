@@ -83,6 +83,7 @@ class Simulation:
             owner=self.chance.choice(["ann", "bob"]),
             lane=self.chance.choice([None, None, "lane"]),
             parent_id=parent,
+            merge_key=self.chance.choice([None, None, None, "same"]),
             notify=self.chance.choice(list(Notify)),
             not_before=self.clock.now() + self.chance.choice([0, 0, 30 * SECOND]),
             after=() if after is None else (After(after, "any"),),

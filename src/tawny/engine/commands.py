@@ -71,7 +71,7 @@ def resume(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
     if task.waiting_for is not None:
         after = transitions.advance(tx, task, Status.WAITING, event="resumed", wake_at=task.waiting_for.until)
         tx.wake("timers")
-        return after
+        return endings.catch_up(tx, after)
     return transitions.resume_queued(tx, task)
 
 

@@ -128,7 +128,8 @@ def _tell_parent(tx: Tx, parent_id: str) -> None:
             finish(tx, parent, Status.CANCELLED, error=Failure("cancelled", "cancelled with its children"))
         return
     if waiting.detail.get("draining"):
-        _finish_drained(tx, parent)
+        if parent.status is not Status.PAUSED:
+            _finish_drained(tx, parent)
         return
     wanted = [str(child) for child in waiting.detail.get("children", [])]
     if all(get(tx, child).status.is_terminal for child in wanted):
@@ -191,13 +192,29 @@ def _tell_merged(tx: Tx, ended: Task) -> None:
         f"SELECT * FROM tasks WHERE merged_into = :ended AND status IN {ACTIVE} ORDER BY task_id",
         ended=ended.task_id,
     )
-    for row in rows:
-        folded = from_row(row)
-        share = dict(ended.result or {})
-        answers = share.pop("merged", None)
-        if isinstance(answers, dict) and folded.task_id in answers:
-            share = answers[folded.task_id]  # pyright: ignore[reportUnknownVariableType]
-        finish(tx, folded, ended.status, result=share, error=ended.error)  # pyright: ignore[reportUnknownArgumentType]
+    for folded in map(from_row, rows):
+        if folded.status is not Status.PAUSED:
+            _share(tx, ended, folded)
+
+
+def _share(tx: Tx, ended: Task, folded: Task) -> None:
+    share = dict(ended.result or {})
+    answers = share.pop("merged", None)
+    if isinstance(answers, dict) and folded.task_id in answers:
+        share = answers[folded.task_id]  # pyright: ignore[reportUnknownVariableType]
+    finish(tx, folded, ended.status, result=share, error=ended.error)  # pyright: ignore[reportUnknownArgumentType]
+
+
+def catch_up(tx: Tx, task: Task) -> Task:
+    """End a task that was resumed, if what would have ended it came while it was paused; the task as it stands then."""
+    waiting = task.waiting_for
+    if task.merged_into is not None:
+        leader = get(tx, task.merged_into)
+        if leader.status.is_terminal:
+            _share(tx, leader, task)
+    elif waiting is not None and waiting.detail.get("draining"):
+        _finish_drained(tx, task)
+    return get(tx, task.task_id)
 
 
 def _tell(tx: Tx, task: Task) -> None:
