@@ -92,7 +92,7 @@ class Engine:
                 await self.clock.settle()
                 due = self.clock.next_due()
                 if due is not None and await self.task(task_id) == task:
-                    self.clock.set(due)
+                    self.clock.pass_to(due)
         return task
 
     async def done(self, task_id: str, *, deadline: float = 10.0) -> Task:

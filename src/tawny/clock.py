@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 Instant = int
 """Microseconds since 1970-01-01T00:00:00Z."""
@@ -15,18 +16,31 @@ MINUTE: int = 60 * SECOND
 HOUR: int = 60 * MINUTE
 DAY: int = 24 * HOUR
 
-# A sleep never lasts longer than this, so that a changed wall clock or a suspend is noticed.
+# An alarm never naps longer than this: the wall clock may drift, or be slewed, without a leap.
 _LONGEST_NAP = 30.0
+# How often somebody looks whether the wall clock was set, or the machine suspended, while alarms wait.
+_LOOKOUT = 1.0
+_LEAP = SECOND // 10
 
 
 Cancel = Callable[[], None]
 
 
 class Clock(Protocol):
-    """Where the time comes from. `tawny.testing.FakeClock` is the other implementation."""
+    """Where the time comes from: the wall clock for due times, the steady one for how long something takes.
+
+    `tawny.testing.FakeClock` is the other implementation.
+    """
 
     def now(self) -> Instant:
-        """The wall clock in microseconds since the epoch."""
+        """The wall clock in microseconds since the epoch; it may be set ahead or back at any time."""
+        ...
+
+    def steady(self) -> int:
+        """Microseconds since some fixed moment, whatever becomes of the wall clock; for differences only.
+
+        It stands still while the machine is suspended (Linux, macOS): a closed laptop ends no work.
+        """
         ...
 
     async def sleep_until(self, due: Instant) -> None:
@@ -37,17 +51,33 @@ class Clock(Protocol):
         """Call `callback` on the running loop once `now() >= due`; the returned function calls it off."""
         ...
 
+    def call_steady(self, due: int, callback: Callable[[], None]) -> Cancel:
+        """Call `callback` on the running loop once `steady() >= due`; the returned function calls it off."""
+        ...
+
 
 class Alarm:
-    """One callback at one time of a wall clock that may be changed, or run faster, meanwhile."""
+    """One callback at one time of a clock that may be set, or run faster, meanwhile."""
 
-    def __init__(self, clock: Clock, due: Instant, callback: Callable[[], None], factor: float) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        read: Callable[[], int],
+        due: int,
+        callback: Callable[[], None],
+        *,
+        factor: float,
+        lookout: "Lookout | None" = None,
+    ) -> None:
+        """`read` tells the time; a `lookout` is told of the alarm where that can be set."""
+        self._read = read
         self._due = due
         self._callback = callback
         self._factor = factor
+        self._lookout = lookout
         self._handle: asyncio.TimerHandle | None = None
         self._is_over = False
+        if lookout is not None:
+            lookout.add(self)
         self.look()
 
     def look(self) -> None:
@@ -56,7 +86,7 @@ class Alarm:
             return
         if self._handle is not None:
             self._handle.cancel()
-        left = self._due - self._clock.now()
+        left = self._due - self._read()
         if left <= 0:
             self._handle = asyncio.get_running_loop().call_later(0, self._ring)
         else:
@@ -64,51 +94,116 @@ class Alarm:
             self._handle = asyncio.get_running_loop().call_later(nap, self.look)
 
     def _ring(self) -> None:
-        self._is_over = True
+        self._end()
         self._callback()
 
-    def cancel(self) -> None:
+    def _end(self) -> None:
         self._is_over = True
+        if self._lookout is not None:
+            self._lookout.discard(self)
+
+    def cancel(self) -> None:
+        self._end()
         if self._handle is not None:
             self._handle.cancel()
 
 
+class Lookout:
+    """Notices within a second that a wall clock leapt (it was set, or the machine slept), and lets the alarms look."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alarms: set[Alarm] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._apart = 0
+
+    def add(self, alarm: Alarm) -> None:
+        """Keep an eye on the clock for this one too."""
+        self._alarms.add(alarm)
+        if self._handle is None:
+            self._apart = self._clock.now() - self._clock.steady()
+            self._handle = asyncio.get_running_loop().call_later(_LOOKOUT, self._look_out)
+
+    def discard(self, alarm: Alarm) -> None:
+        """It has rung, or was called off."""
+        self._alarms.discard(alarm)
+
+    def leapt(self) -> None:
+        """The clock leapt: whatever is due by it rings now."""
+        for alarm in list(self._alarms):
+            alarm.look()
+
+    def _look_out(self) -> None:
+        self._handle = None
+        if not self._alarms:
+            return  # the next alarm begins anew
+        apart = self._clock.now() - self._clock.steady()
+        if abs(apart - self._apart) >= _LEAP:
+            self.leapt()
+        self._apart = apart
+        self._handle = asyncio.get_running_loop().call_later(_LOOKOUT, self._look_out)
+
+
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clocks."""
 
     factor = 1.0
+
+    def __init__(self) -> None:
+        self._lookouts: WeakKeyDictionary[asyncio.AbstractEventLoop, Lookout] = WeakKeyDictionary()
 
     def now(self) -> Instant:
         return time.time_ns() // 1000
 
+    def steady(self) -> int:
+        return time.monotonic_ns() // 1000
+
     def call_at(self, due: Instant, callback: Callable[[], None]) -> Cancel:
-        return Alarm(self, due, callback, self.factor).cancel
+        loop = asyncio.get_running_loop()
+        lookout = self._lookouts.get(loop)
+        if lookout is None:
+            lookout = self._lookouts[loop] = Lookout(self)
+        return Alarm(self.now, due, callback, factor=self.factor, lookout=lookout).cancel
+
+    def call_steady(self, due: int, callback: Callable[[], None]) -> Cancel:
+        return Alarm(self.steady, due, callback, factor=self.factor).cancel
+
+    def leapt(self) -> None:
+        """Whoever changed what this clock says tells it here, on the loop; what is due by then rings."""
+        for lookout in list(self._lookouts.values()):
+            lookout.leapt()
 
     async def sleep_until(self, due: Instant) -> None:
-        reached = asyncio.Event()
-        cancel = self.call_at(due, reached.set)
-        try:
-            await reached.wait()
-        finally:
-            cancel()
+        await wait_for(asyncio.Event(), self, due)
 
 
 class ScaledClock(SystemClock):
-    """A clock that runs `factor` times as fast as the machine's, from `start` on."""
+    """A clock that runs `factor` times as fast as the machine's, from `start` on; nobody can set it."""
 
     def __init__(self, *, factor: float, start: Instant) -> None:
+        super().__init__()
         self.factor = factor
         self._start = start
         self._origin = time.monotonic_ns()
 
     def now(self) -> Instant:
-        elapsed = (time.monotonic_ns() - self._origin) // 1000
-        return self._start + int(elapsed * self.factor)
+        return self._start + self.steady()
+
+    def steady(self) -> int:
+        return int((time.monotonic_ns() - self._origin) // 1000 * self.factor)
 
 
 async def wait_for(event: asyncio.Event, clock: Clock, due: Instant | None) -> None:
     """Return when `event` is set, or `due` is reached, whichever is first; the event is cleared."""
-    cancel = clock.call_at(due, event.set) if due is not None else None
+    await _either(event, clock.call_at(due, event.set) if due is not None else None)
+
+
+async def wait_steady(event: asyncio.Event, clock: Clock, due: int | None) -> None:
+    """Like `wait_for`, with `due` a time of the steady clock."""
+    await _either(event, clock.call_steady(due, event.set) if due is not None else None)
+
+
+async def _either(event: asyncio.Event, cancel: Cancel | None) -> None:
     try:
         await event.wait()
     finally:
@@ -118,8 +213,8 @@ async def wait_for(event: asyncio.Event, clock: Clock, due: Instant | None) -> N
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Sleep for `seconds` of the given clock."""
-    await clock.sleep_until(clock.now() + int(seconds * SECOND))
+    """Sleep for `seconds`, whoever sets the wall clock meanwhile."""
+    await wait_steady(asyncio.Event(), clock, clock.steady() + int(seconds * SECOND))
 
 
 def to_datetime(instant: Instant, zone: tzinfo = UTC) -> datetime:

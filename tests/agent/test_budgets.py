@@ -89,13 +89,13 @@ async def test_time_at_work_is_a_budget_too(chat: OpenChat) -> None:
     script = ScriptedModel([Call("look"), "looked for a while", "again"])
     async with chat(script, budgets=limits) as talk:
         clock = talk.ledger.clock
-        real, ahead = clock.now, 0
+        real, ahead = clock.steady, 0
 
         def advance() -> None:
             nonlocal ahead
             ahead += 40 * SECOND
 
-        clock.now = lambda: real() + ahead  # type: ignore[method-assign]
+        clock.steady = lambda: real() + ahead  # type: ignore[method-assign]
         talk.app.agency.door.tools["look"] = looking(advance)  # type: ignore[index]
         first = await talk.say("look", wait=None)
         held, reason = await waits(talk, first.run_id)

@@ -398,7 +398,7 @@ class Simulation:
     def tick(self) -> None:
         due = self.clock.next_due()
         later = self.clock.now() + self.chance.choice([SECOND // 10, SECOND, 10 * SECOND])
-        self.clock.set(max(self.clock.now(), min(due, later) if due is not None else later))
+        self.clock.pass_to(max(self.clock.now(), min(due, later) if due is not None else later))
 
     def jump(self) -> None:
         """Somebody sets the clock."""
@@ -432,7 +432,7 @@ class Simulation:
             await self.hop(30)
             if not self.active():
                 return
-            self.clock.set(
+            self.clock.pass_to(
                 max(self.clock.now() + SECOND, min(self.clock.next_due() or 0, self.clock.now() + HOUR))
             )
         stuck = [(task.task_id, task.status, task.waiting_for, task.intent) for task in self.active()]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.conftest import Crash, Engine
 
-from tawny.clock import SECOND
+from tawny.clock import HOUR, MINUTE, SECOND
 from tawny.domain.tasks import Effect, Status, Submission
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
@@ -378,6 +378,22 @@ async def test_a_timeout_is_explained(engine, world):
 
     assert ended.status is Status.TIMED_OUT
     assert "30 s" in ended.error.message
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_set_clock_ends_no_run_early_and_prolongs_none(engine, world, hours):
+    task = await engine.submit("holding", timeout="10m")
+    await _until(engine, lambda: world.effects["held"] == 1)
+    await engine.clock.advance("1m")
+
+    engine.clock.set(engine.clock.now() + hours * HOUR)
+    await engine.clock.advance("8m59s")
+    assert (await engine.task(task.task_id)).status is Status.RUNNING
+    await engine.clock.advance("1s")
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is Status.TIMED_OUT
+    assert 10 * MINUTE - SECOND < ended.ran_for <= 10 * MINUTE
 
 
 async def test_a_task_that_kills_its_worker_three_times_is_quarantined(open_engine, world):

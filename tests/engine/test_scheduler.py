@@ -99,9 +99,9 @@ class House:
         await self.settled()
         target = self.clock.now() + parse_duration(duration)
         while (due := self.clock.next_due()) is not None and due <= target:
-            self.clock.set(max(due, self.clock.now()))
+            self.clock.pass_to(max(due, self.clock.now()))
             await self.settled()
-        self.clock.set(target)
+        self.clock.pass_to(target)
         await self.settled()
 
 
@@ -722,11 +722,11 @@ async def test_two_months_miss_and_double_nothing_and_the_tables_stay_flat(
             )
             first = midnight + 3 * n * HOUR + 7 * n * MINUTE
             wanted |= {(made.automation_id, first + day * DAY) for day in range(1, 61)}
-        clock.set(midnight + DAY - SECOND)
+        clock.pass_to(midnight + DAY - SECOND)
         await _through(app)
         ran.clear()
         for slot in sorted({at for _, at in wanted}):
-            clock.set(slot)
+            clock.pass_to(slot)
             await _through(app)
         await app.housekeeping.round()
         rows = await app.ledger.read(_rows)

@@ -7,7 +7,7 @@ import pytest
 from pydantic_ai.messages import ModelRequest, TextPart, UserPromptPart
 from pydantic_ai.models import ModelRequestParameters
 
-from tawny.clock import HOUR, MINUTE, SystemClock
+from tawny.clock import HOUR, MINUTE, Cancel, SystemClock
 from tawny.config import Fallback, Model
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
@@ -29,8 +29,12 @@ class ShiftedClock(SystemClock):
     def now(self) -> int:
         return super().now() + self.ahead
 
-    async def sleep_until(self, due: int) -> None:
-        self.ahead += max(0, due - self.now())
+    def steady(self) -> int:
+        return super().steady() + self.ahead
+
+    def call_steady(self, due: int, callback: Callable[[], None]) -> Cancel:
+        self.ahead += max(0, due - self.steady())
+        return super().call_steady(due, callback)
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ class BudgetGate:
         self._scopes = scopes
         self._waits = 0
         self._noted = Use()
-        self._at: Instant = ctx.clock.now()
+        self._at = ctx.clock.steady()
 
     async def before(self, number: int, tokens: int) -> None:
         """Reserve a model call of about `tokens` of input; leaves memory while a budget is used up."""
@@ -155,8 +155,8 @@ class BudgetGate:
             await self._wait(number, *short)
 
     def _note(self, number: str, used: Use) -> None:
-        now = self._ctx.clock.now()
-        used = used.plus(Use(milliseconds=max(0, now - self._at) // MILLISECOND))
+        now = self._ctx.clock.steady()
+        used = used.plus(Use(milliseconds=(now - self._at) // MILLISECOND))
         self._at = now
         self._noted = self._noted.plus(used)
         self._keeper.note(self._holder(number), self._scopes, used)

@@ -45,7 +45,7 @@ class Listeners:
         door = Door(self._ledger, channel, may_speak(self._roster.settings.get(channel.name)), self._accept)
         failures = 0
         while channel.name not in self._roster.disabled:
-            began = self._clock.now()
+            began = self._clock.steady()
             try:
                 await channel.listen(door)
             except ChannelDown as error:
@@ -57,7 +57,7 @@ class Listeners:
                 await self._note(channel.name, why)
             else:
                 return
-            failures = 0 if self._clock.now() - began > 300_000_000 else failures
+            failures = 0 if self._clock.steady() - began > 300_000_000 else failures
             await sleep(self._clock, _PAUSES[min(failures, len(_PAUSES) - 1)])
             failures += 1
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from tawny.clock import SECOND, Clock, Instant, wait_for
+from tawny.clock import SECOND, Clock, sleep, wait_steady
 from tawny.domain.tasks import Task
 from tawny.engine.execution import Execution
 from tawny.engine.kinds import Kinds
@@ -83,7 +83,7 @@ class LocalDispatcher:
         self._machine_is_idle = machine_is_idle
         self._running: dict[str, Execution] = {}
         self._detached = 0
-        self._deadlines: list[tuple[Instant, int, Execution]] = []
+        self._deadlines: list[tuple[int, int, Execution]] = []  # by the steady clock
         self._order = itertools.count()
         self._alarm = asyncio.Event()
         self._queue = ledger.bell.subscribe("queue")
@@ -156,7 +156,7 @@ class LocalDispatcher:
                     raise
                 in_doubt = True  # the claim may be committed all the same
                 _log.warning("claiming waits for the disk", error=error.message)
-                await wait_for(self._queue, self._clock, self._clock.now() + SECOND)
+                await wait_steady(self._queue, self._clock, self._clock.steady() + SECOND)
                 continue
             for task, journal in claimed:
                 self._start(group, task, journal)
@@ -164,8 +164,8 @@ class LocalDispatcher:
                 if not self._running:
                     self.idle.set()
                 # Low work waits for a quiet machine; only while some waits do we look at the machine again.
-                due = self._clock.now() + _LOOK_AGAIN_WHEN_BUSY if held_low else None
-                await wait_for(self._queue, self._clock, due)
+                due = self._clock.steady() + _LOOK_AGAIN_WHEN_BUSY if held_low else None
+                await wait_steady(self._queue, self._clock, due)
 
     async def _claim(self) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
         background = self.capacity.background - self._detached
@@ -215,7 +215,7 @@ class LocalDispatcher:
         self._detached += task.detached
         timeout = task.timeout if task.timeout is not None else kind.timeout
         if timeout is not None:
-            entry = (self._clock.now() + timeout, next(self._order), execution)
+            entry = (self._clock.steady() + timeout, next(self._order), execution)
             heapq.heappush(self._deadlines, entry)
             if self._deadlines[0] is entry:
                 self._alarm.set()
@@ -242,7 +242,7 @@ class LocalDispatcher:
                 wanted = await self._ledger.read(lambda tx: queue.intents(tx, self.worker))
             except StorageError as error:
                 _log.warning("intents wait for the disk", error=error.message)
-                await self._clock.sleep_until(self._clock.now() + SECOND)
+                await sleep(self._clock, 1)
                 self._intents.set()
                 continue
             for task_id, (attempt, intent) in wanted.items():
@@ -252,7 +252,7 @@ class LocalDispatcher:
 
     async def _watch_deadlines(self) -> None:
         while True:
-            now = self._clock.now()
+            now = self._clock.steady()
             while self._deadlines and (
                 self._deadlines[0][0] <= now or not self._is_running(self._deadlines[0][2])
             ):
@@ -260,7 +260,7 @@ class LocalDispatcher:
                 if self._is_running(execution):
                     execution.stop("timeout")
             due = self._deadlines[0][0] if self._deadlines else None
-            await wait_for(self._alarm, self._clock, due)
+            await wait_steady(self._alarm, self._clock, due)
 
     def _is_running(self, execution: Execution) -> bool:
         return self._running.get(execution.task.task_id) is execution

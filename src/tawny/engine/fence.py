@@ -24,6 +24,7 @@ class Fence:
         self.task = task
         self.ledger = ledger
         self.clock = clock
+        self._since = clock.steady()
         self.stop_reason: str | None = None
         self.undo: Callable[[], None] | None = None
         """Set in a write by whoever hands over what it must have back should the disk refuse the commit."""
@@ -70,6 +71,7 @@ class Fence:
         task = get(tx, self.task.task_id)
         if task.status is not Status.RUNNING or task.attempt != self.task.attempt:
             raise GivenUp
+        tx.ran = (task.task_id, self.clock.steady() - self._since)
         return task
 
     def boundary(self, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from tawny.clock import SECOND, Clock, Instant
+from tawny.clock import SECOND, Clock
 
 _LOOK_EVERY = 5 * SECOND
 _LOW_BATTERY = 50
@@ -14,14 +14,14 @@ class Machine:
     def __init__(self, clock: Clock, *, busy_load: float) -> None:
         self._clock = clock
         self._busy_load = busy_load
-        self._looked_at: Instant = 0
+        self._looked_at = -_LOOK_EVERY
         self._idle = True
 
     def is_idle(self) -> bool:
         """Whether low and idle work may start now."""
         if not self._busy_load:
             return True
-        now = self._clock.now()
+        now = self._clock.steady()
         if now - self._looked_at >= _LOOK_EVERY:
             self._looked_at = now
             self._idle = os.getloadavg()[0] / (os.cpu_count() or 1) < self._busy_load and _has_power()

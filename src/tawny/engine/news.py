@@ -28,7 +28,7 @@ class News:
         self.progress = fence.task.progress
         self._pace = Pace()
         self._eta: Instant | None = None
-        self._flushed_at: Instant = 0
+        self._flushed_at = -_FLUSH_EVERY
         self._progress_dirty = False
         self._usage: Usage | None = None
         self._origin_dirty = False
@@ -88,13 +88,13 @@ class News:
         if self._flush_handle is not None:
             return
         due = self._flushed_at + _FLUSH_EVERY
-        self._flush_handle = self._fence.clock.call_at(due, self._flush)
+        self._flush_handle = self._fence.clock.call_steady(due, self._flush)
 
     def _flush(self) -> None:
         self._flush_handle = None
         if not self._progress_dirty and not self._lines:
             return
-        self._flushed_at = self._fence.clock.now()
+        self._flushed_at = self._fence.clock.steady()
 
         handed: list[_Handed] = []
 

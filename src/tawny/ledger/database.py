@@ -38,7 +38,7 @@ class Tx:
     looked up was stored clean.
     """
 
-    __slots__ = ("_appended", "_connection", "changed", "dialect", "now", "numbers", "topics")
+    __slots__ = ("_appended", "_connection", "changed", "dialect", "now", "numbers", "ran", "topics")
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class Tx:
         self.dialect = connection.dialect
         self.topics: set[str] = set()
         self.changed = False
+        self.ran: tuple[str, int] | None = None
+        """The task whose own run writes this, and how long it has run by the steady clock."""
 
     def execute(self, sql: str, **params: Any) -> int:
         """Run a statement; the number of rows it changed."""
@@ -240,7 +242,7 @@ class Ledger:
         connection: Connection | None = None
         while (job := self._asked.get()) is not None:
             answered: list[_Job] = []
-            begun = self.clock.now()
+            begun = self.clock.steady()
             while job is not None:
                 try:
                     connection = connection or self.store.connect(read_only=True)
@@ -248,7 +250,7 @@ class Ledger:
                 except BaseException as error:  # noqa: BLE001 - an interruption too is the caller's, not the reader's
                     job.error = error
                 answered.append(job)
-                if self.clock.now() - begun > _PATIENCE:
+                if self.clock.steady() - begun > _PATIENCE:
                     break
                 try:
                     job = self._asked.get_nowait()

@@ -14,9 +14,10 @@ from tawny.ledger import audit, events, outbox, steps
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
 
+# How long it ran is told by the run itself; of a run whose process is gone only the wall clock is left.
 _RELEASE = (
-    ", ran_for = ran_for + (:now - COALESCE(run_started_at, :now)), run_started_at = NULL,"
-    " lease_owner = NULL, lease_until = NULL"
+    ", ran_for = ran_for + COALESCE(:ran, CASE WHEN run_started_at < :now THEN :now - run_started_at ELSE 0 END),"
+    " run_started_at = NULL, lease_owner = NULL, lease_until = NULL"
 )
 
 
@@ -34,6 +35,7 @@ def advance(
     assignments = "".join(f", {name} = :{name}" for name in columns)
     if task.status is Status.RUNNING:
         assignments += _RELEASE
+        columns["ran"] = tx.ran[1] if tx.ran is not None and tx.ran[0] == task.task_id else None
     rows = tx.all(
         f"UPDATE tasks SET status = :to, updated_at = :now{assignments}"
         " WHERE task_id = :task_id AND status = :before AND attempt = :fence RETURNING *",

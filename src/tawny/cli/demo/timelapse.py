@@ -7,31 +7,27 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from weakref import WeakSet
 
 from tawny import config, log
 from tawny.cli import gateway
-from tawny.clock import Alarm, Cancel, Instant, SystemClock, parse_duration
+from tawny.clock import Instant, SystemClock, parse_duration
 from tawny.config import Home
 
 
 class TimelapseClock(SystemClock):
-    """The machine's clock, ahead by what it was moved on; `file` keeps that over a kill, as time never goes back."""
+    """The machine's clocks, the wall clock ahead by what it was moved on; the steady one is left alone.
+
+    `file` keeps that over a kill, as time never goes back.
+    """
 
     def __init__(self, file: Path) -> None:
+        super().__init__()
         self._file = file
         self._ahead = int(file.read_text(encoding="ascii")) if file.exists() else 0
-        self._alarms: WeakSet[Alarm] = WeakSet()
 
     def now(self) -> Instant:
         return super().now() + self._ahead
-
-    def call_at(self, due: Instant, callback: Callable[[], None]) -> Cancel:
-        alarm = Alarm(self, due, callback, self.factor)
-        self._alarms.add(alarm)
-        return alarm.cancel
 
     def forward(self, micros: int) -> None:
         """Move on; whatever is due by then rings now."""
@@ -39,8 +35,7 @@ class TimelapseClock(SystemClock):
         fresh = self._file.with_suffix(".new")
         fresh.write_text(str(self._ahead), encoding="ascii")
         fresh.replace(self._file)
-        for alarm in list(self._alarms):
-            alarm.look()
+        self.leapt()
 
 
 async def _obey(clock: TimelapseClock) -> None:
