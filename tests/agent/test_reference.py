@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent.conftest import OpenChat
-from tawny.agent.prompt import OWN_WORDS_LIMIT, Workspace, pieces
+from tawny.agent.prompt import OWN_WORDS_LIMIT, Workspace, pieces, render
 from tawny.domain.permissions import OPERATIONS
 from tawny.domain.sessions import COMMANDS
 from tawny.tools.registry import Tool
@@ -60,3 +60,18 @@ def test_our_own_words_stay_under_six_kilobytes(tmp_path: Path) -> None:
     parts = pieces(name="Tawny", day="x", time="y", zone="z", workspace=Workspace(tmp_path), rules=["r"] * 5)
     own = [part for part in parts if part.name in ("own words", "background rules")]
     assert sum(part.size for part in own) <= OWN_WORDS_LIMIT
+
+
+def test_clock_stands_last_so_that_a_provider_keeps_what_stands_before_it(tmp_path: Path) -> None:
+    (tmp_path / "AGENTS.md").write_text("Be kind.")
+    early, late = (
+        render(
+            pieces(
+                name="Tawny", day="Friday", time=time, zone="UTC", workspace=Workspace(tmp_path), notes=["n"]
+            )
+        )
+        for time in ("08:00", "08:01")
+    )
+    assert early.removesuffix("It is Friday, 08:00 in UTC.") == late.removesuffix(
+        "It is Friday, 08:01 in UTC."
+    )

@@ -11,7 +11,7 @@ OWN_WORDS_LIMIT = 6_000
 _FILE_LIMIT = 20_000
 
 _WORDS = """\
-You are {name}, a personal assistant that runs on the owner's own machine, always on. Today is {day}, {time} in {zone}.
+You are {name}, a personal assistant that runs on the owner's own machine, always on.
 
 How you work
 - Answer in the language of the person, briefly and to the point. Say what you did, not what you are going to do.
@@ -85,7 +85,7 @@ def pieces(
     helper: bool = False,
 ) -> list[Piece]:
     """The parts of the system prompt, in order. A helper (subagent) is shown `AGENTS.md` alone."""
-    parts = [Piece("own words", _WORDS.format(name=name, day=day, time=time, zone=zone))]
+    parts = [Piece("own words", _WORDS.format(name=name))]
     if rules:
         lines = "\n".join(f"- {rule}" for rule in rules)
         parts.append(Piece("background rules", f"These always go to the background:\n{lines}"))
@@ -100,6 +100,8 @@ def pieces(
     if notes:
         lines = "\n".join(f"- {note}" for note in notes)
         parts.append(Piece("news", f"What has happened since the last message:\n{lines}"))
+    # Last, as it changes with every minute: providers keep what stands before it.
+    parts.append(Piece("clock", f"It is {day}, {time} in {zone}."))
     return parts
 
 
