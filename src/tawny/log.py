@@ -108,6 +108,9 @@ class Redactor:
 
 
 def _compile(forms: tuple[str, ...]) -> Any:
+    """One pattern for all forms; `None` where one has half a surrogate pair, which RE2 does not take."""
+    if not all(map(_is_whole, forms)):
+        return None
     import re2  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs] # only for a long life with many secrets
 
     library = cast(Any, re2)
@@ -116,11 +119,15 @@ def _compile(forms: tuple[str, ...]) -> Any:
     return library.compile("|".join(map(library.escape, forms)), options)
 
 
+def _is_whole(form: str) -> bool:
+    return form.isascii() or not any("\ud800" <= character <= "\udfff" for character in form)
+
+
 def _forms(secret: str) -> set[str]:
     """The secret as it is, and as JSON, a URL, or base64 (on its own or inside something longer) would write it."""
     raw = secret.encode("utf-8", "surrogatepass")
     forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    forms |= {quote(secret, safe=""), quote(secret), raw.hex()}
+    forms |= {quote(raw, safe=""), quote(raw), raw.hex()}
     if len(raw) >= 9:
         for shift in range(3):
             # What stands before and after moves the bits: keep the characters that the secret alone decides.

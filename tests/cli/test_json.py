@@ -34,7 +34,7 @@ READING = [
     "gateway status",
     "version",
 ]
-SAYS_NO_DOCUMENT = {"demo", "onboard", "chat", "flow", "logs", "backup", "selftest"}
+SAYS_NO_DOCUMENT = {"demo", "onboard", "chat", "flow", "logs", "backup", "selftest", "worker"}
 """Commands that do work, or print lines; their own tests look at what they say."""
 
 

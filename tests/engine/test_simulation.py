@@ -57,8 +57,10 @@ def forget_the_journal(patch):
 
 
 def skip_a_number(patch):
-    restore = Numbers.restore
-    patch.setattr(Numbers, "restore", lambda self, snapshot: restore(self, self.snapshot()))
+    put = Numbers.put
+    patch.setattr(
+        Numbers, "put", lambda self, name, value, note="": put(self, name, value + (value % 17 == 0), note)
+    )
 
 
 def pay_before_the_intent(patch):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from tawny.clock import Instant, SystemClock, to_datetime
+from tawny.clock import Instant, to_datetime
 from tawny.domain import phrases, zones
 from tawny.domain.phrases import NotUnderstood, Phrase
 from tawny.engine.kinds import Ask, Context, Kind, Result
@@ -37,7 +37,7 @@ def read_schedule(zone: str, ask: Ask | None = None) -> Kind:
     """The kind for an owner in `zone`; with `ask`, a model reads what the grammar cannot."""
 
     async def run(ctx: Context, params: ReadSchedule) -> Result:
-        now, timezone = SystemClock().now(), params.timezone or zone
+        now, timezone = ctx.clock.now(), params.timezone or zone
         try:
             return _result(phrases.parse(params.text, now=now, timezone=timezone))
         except NotUnderstood:

@@ -178,5 +178,6 @@ def scenarios() -> list[Scenario]:
             {"path": "plan.md"},
             files={"plan.md": "# Plan\n\nThe deadline is June 30.\n" * 20},
         ),
+        _told("read_schedule", {"text": "every weekday at 8"}),
         _told("agent_turn", {"message": "hello"}, loads=("tawny.agent.turn", "tawny.models.demo")),
     ]
