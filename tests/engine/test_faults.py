@@ -44,7 +44,8 @@ def kinds(gate: asyncio.Event) -> dict[str, Kind]:
 
     async def telling(ctx: Context, params: Nothing) -> str:
         await gate.wait()
-        ctx.log("told" + "x" * 30_000)
+        for _ in range(20):  # more than the room left in any page
+            ctx.log("told" + "x" * 30_000)
         ctx.spend(Usage(model_calls=1))
         await ctx.progress(1, 4)
 
@@ -62,10 +63,17 @@ def kinds(gate: asyncio.Event) -> dict[str, Kind]:
 
 
 async def fill(engine: Engine) -> None:
-    for _ in range(200):
-        await engine.ledger.write(
-            lambda tx: submit(tx, Submission(kind="remind", params={"text": "x" * 4000}))
-        )
+    """Submit until not even the smallest finds room, and let that refusal out."""
+    refusal: StorageError | None = None
+    for size in (4000, 400, 1):
+        try:
+            for _ in range(200):
+                wanted = Submission(kind="remind", params={"text": "x" * size})
+                await engine.ledger.write(lambda tx, wanted=wanted: submit(tx, wanted))
+        except StorageError as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
 
 
 async def test_a_full_disk_refuses_new_work_keeps_what_runs_and_recovers_by_itself(engine, config, gate):
@@ -119,6 +127,8 @@ async def test_what_a_refused_commit_held_is_written_when_the_disk_is_back(engin
     with pytest.raises(StorageError, match="full"):
         await fill(engine)
 
+    limit = await engine.ledger.write(lambda tx: tx.value("PRAGMA max_page_count"))
+    assert limit == pages + 1
     gate.set()
     await engine.clock.settle()
     assert await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id)) == []
@@ -128,7 +138,7 @@ async def test_what_a_refused_commit_held_is_written_when_the_disk_is_back(engin
     ended = await engine.done(task.task_id)
     assert (ended.status, ended.usage.model_calls, ended.progress.percentage) == (Status.SUCCEEDED, 1, 100)
     lines = await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id))
-    assert [line["message"].strip("x") for line in lines] == ["told"]
+    assert [line["message"].strip("x") for line in lines] == ["told"] * 20
 
 
 async def room(engine: Engine) -> None:
