@@ -3,7 +3,7 @@
 Writes bench/results/automations.json; what `--only` leaves out stays as it was. Besides the turns, the work is a task
 that does nothing. The audit trail is a chain that is kept whole: of all tables it alone grows over the year.
 
-Run: python bench/automations.py [--days 365] [--only lateness,add,idle,crowd,year]
+Run: python bench/automations.py [--days 365] [--only lateness,add,idle,crowd,year] [--save]
 """
 
 import argparse
@@ -209,7 +209,7 @@ async def year(days: int) -> dict[str, Any]:
             wanted |= {(made.automation_id, first + day * DAY) for day in range(days)}
         months: list[dict[str, Any]] = []
         for slot in sorted({at for _, at in wanted}):
-            clock.set(slot)
+            clock.pass_to(slot)
             await through(app, changed)
             if slot - start >= (len(months) + 1) * 30 * DAY:
                 await app.housekeeping.round()
@@ -243,6 +243,7 @@ async def main() -> None:
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--idle-seconds", type=float, default=30)
     parser.add_argument("--only", default="lateness,add,idle,crowd,year")
+    parser.add_argument("--save", action="store_true", help="write bench/results/automations.json")
     args = parser.parse_args()
     wanted, figures = args.only.split(","), dict[str, Any]()
     if "lateness" in wanted:
@@ -264,7 +265,8 @@ async def main() -> None:
                     "system": platform.platform()},
         **figures,
     }  # fmt: skip
-    out.write_text(json.dumps(result, indent=2) + "\n")
+    if args.save:
+        out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from websockets.asyncio.client import connect
 
 from tawny.app import open_app, open_gateway
 from tawny.config import Config, Exec, Home, Limits
@@ -135,6 +136,27 @@ async def requests(client: Client, count: int, method: str, path: str, body: byt
     return spread(times)
 
 
+async def calls(address: str, token: str, count: int, id: str) -> dict[str, float]:
+    """One method of the WebSocket, again and again, each waiting for its answer."""
+    times = []
+    async with connect(address.replace("http", "ws", 1) + "/ws", compression=None) as socket:
+
+        async def ask(method: str, **params: object) -> None:
+            await socket.send(json.dumps({"type": "req", "id": "1", "method": method, "params": params}))
+            while (answer := json.loads(await socket.recv()))["type"] != "res":
+                pass
+            assert answer["ok"], answer
+
+        await socket.recv()
+        await ask("connect", auth={"token": token})
+        for n in range(100 + count):
+            started = time.perf_counter()
+            await ask("tasks.get", id=id)
+            if n >= 100:
+                times.append((time.perf_counter() - started) * 1000)
+    return spread(times)
+
+
 async def measure(args: argparse.Namespace) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         child = await asyncio.create_subprocess_exec(
@@ -156,6 +178,8 @@ async def measure(args: argparse.Namespace) -> dict[str, object]:
         found["GET /v1/tasks/{id}, ms"] = await requests(client, args.requests, "GET", f"/v1/tasks/{id}")
         found["POST /v1/tasks → 202, ms"] = await requests(client, args.requests, "POST", "/v1/tasks", later)
         found["GET /v1/tasks?limit=50, ms"] = await requests(client, 200, "GET", "/v1/tasks?limit=50")
+
+        found["WebSocket tasks.get, ms"] = await calls(told["address"], told["token"], args.requests, id)
 
         wanted = int(args.rate * args.seconds)
 

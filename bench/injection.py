@@ -1,6 +1,6 @@
 """A model that obeys every injection, against the one door: AgentDojo's suites slack, travel and banking.
 
-    uv run --group bench python bench/injection.py [--write]
+    uv run --group bench python bench/injection.py [--save]
 
 The user's task is scripted from the suite's own ground truth. As soon as a tool's result shows the injected text, the
 scripted model carries out the attacker's task too, through the same tools. Every question is answered with no. No
@@ -418,13 +418,13 @@ def total(rows: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="keep the result in bench/results")
+    parser.add_argument("--save", action="store_true", help="write bench/results/injection.json")
     parser.add_argument("--further", nargs="*", default=["banking"], help="suites beside slack and travel")
     args = parser.parse_args()
     found = asyncio.run(measure(tuple(args.further)))
     text = json.dumps(found, indent=1, ensure_ascii=False)
     print(text)
-    if args.write:
+    if args.save:
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(text + "\n", encoding="utf-8")
     whole = found["total"]

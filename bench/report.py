@@ -114,6 +114,8 @@ ROWS = [
     ),
     Row("adding an automation at 100,000 stored", "ms", ("automations", "add", "1", "p50_ms"), most=2),
     Row(STORED, "s", ("automations", "idle", "cpu_seconds_a_minute"), most=0.1),
+    Row("simulated days, 50 automations: missed", "slots", ("automations", "year", "missed"), most=1),
+    Row("simulated days, 50 automations: doubled", "slots", ("automations", "year", "doubled"), most=1),
     Row("no-op tasks, SQLite with FULL", "tasks/s", ("engine", "no-op", "tasks_per_second"), least=2000),
     Row("tasks of one step", "tasks/s", ("engine", "one step each", "tasks_per_second"), least=500),
     Row("enqueue → start, p50", "ms", ("engine", "latency", "enqueue_to_start_p50_ms"), most=3),
@@ -128,7 +130,40 @@ ROWS = [
     Row("a command in the sandbox, added", "ms", ("sandbox", "added_p50"), most=60),
     Row("commit → send, p50", "ms", ("delivery", "commit_to_send", "p50_ms"), most=10),
     Row("1,000 deliveries in order", "s", ("delivery", "throughput", "seconds"), most=10),
-    Row("a message in → its session, p50", "ms", ("delivery", "inbound_to_session", "p50_ms"), most=20),
+    Row(
+        "words on Telegram → their session, p50",
+        "ms",
+        ("delivery", "inbound_to_session_telegram", "p50_ms"),
+        most=20,
+    ),
+    Row(
+        "words on Slack → their session, p50",
+        "ms",
+        ("delivery", "inbound_to_session_slack", "p50_ms"),
+        most=20,
+    ),
+    Row(
+        "words on Discord → their session, p50",
+        "ms",
+        ("delivery", "inbound_to_session_discord", "p50_ms"),
+        most=20,
+    ),
+    Row(
+        "mail told of by Dovecot → its session, p50",
+        "ms",
+        ("delivery", "inbound_to_session_email", "p50_ms"),
+        most=20,
+    ),
+    Row("a call over WebSocket, p50", "ms", ("gateway", "WebSocket tasks.get, ms", "p50"), most=3),
+    Row(
+        "event → 200 devices at 500/s, p95",
+        "ms",
+        ("gateway", "event → 200 devices at 500/s, ms", "p95"),
+        most=100,
+    ),
+    Row(
+        "loop lag beside tools that burn, p99", "ms", ("gateway", "loop lag beside them, ms", "p99"), most=50
+    ),
     Row("panel with 5,000 tasks: first paint", "ms", ("panel", "first_paint_ms"), most=1000),
 ]
 

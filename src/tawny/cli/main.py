@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code: 0 done, 1 failed or found something, 2 wrong use."""
     argv = list(sys.argv[1:] if argv is None else argv)
     word = _word(argv)
-    if "--version" in argv[:1]:
+    wants_more = {"--json", "-h", "--help"} & set(argv)
+    if "--version" in argv[:1] or (word == "version" and not wants_more):
         print(f"tawny {__version__}")
         return 0
     if word is None or word not in COMMANDS:
