@@ -92,20 +92,27 @@ def check_version(store: Store) -> None:
 
 
 async def enduring(run: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run a part of the house until cancelled; where a database was away for too long for it, run it again."""
+    """Run a part of the house until cancelled; where a database was away for too long for it, run it again.
+
+    A damaged database does not come back by waiting: that ends the part.
+    """
     while True:
         try:
             await run()
         except StorageError as error:
+            if error.code == "damaged":
+                raise
             reason = error
         except BaseExceptionGroup as group:
             _, other = group.split(StorageError)
-            if other is not None:
+            if other is not None or group.subgroup(_is_damage) is not None:
                 raise
             reason = group
         else:
             return
-        if getattr(reason, "code", "") == "damaged":
-            raise reason
         _log.error("begins again when the database is back", part=name, error=str(reason))
         await asyncio.sleep(_AGAIN_AFTER)
+
+
+def _is_damage(error: BaseException) -> bool:
+    return isinstance(error, StorageError) and error.code == "damaged"
