@@ -32,7 +32,7 @@ from tawny.engine.machine import Machine
 from tawny.engine.matcher import Matcher, wait_for_event
 from tawny.engine.members import Member
 from tawny.engine.scheduler import Scheduler
-from tawny.engine.teams import Team, check_version, enduring, team_of
+from tawny.engine.teams import Team, check_version, team_of
 from tawny.engine.timers import Timers
 from tawny.engine.waits import Hooks
 from tawny.engine.watches import Watches
@@ -42,6 +42,7 @@ from tawny.ledger import backup, sessions
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.homelock import HomeLock
 from tawny.ledger.migrations import migrate, outdated
+from tawny.ledger.outages import enduring
 from tawny.ledger.retention import keep_of
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
@@ -238,7 +239,10 @@ async def open_app(
             try:
                 async with asyncio.TaskGroup() as group:
                     parts = (*everywhere, *leading) if member.leads else everywhere
-                    running = [group.create_task(enduring(part.run, type(part).__name__)) for part in parts]
+                    running = [
+                        group.create_task(enduring(part.run, name=type(part).__name__)) for part in parts
+                    ]
+                    running.append(group.create_task(ledger.until_damaged()))
                     try:
                         yield app
                         await app.dispatcher.drain()

@@ -6,15 +6,14 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.damage import spoil
 
 from tawny.cli.proof.power import Promises, examine
 from tawny.config import Home
@@ -127,15 +126,3 @@ async def test_damage_ends_the_gateway_with_one_line_that_names_the_mend_and_the
     )  # fmt: skip
     _, errors = await asyncio.wait_for(again.communicate(), 60)
     assert (again.returncode, b"damaged" in errors) == (1, True)
-
-
-def spoil(database: Path) -> None:
-    """Write rubbish over everything but the first page, and make every connection look again."""
-    other = sqlite3.connect(database)
-    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    other.execute("PRAGMA user_version = 7")
-    with database.open("r+b") as file:
-        size = file.seek(0, 2)
-        file.seek(4096)
-        file.write(b"\xa5" * (size - 4096))
-    other.close()

@@ -2,12 +2,11 @@
 
 import asyncio
 import resource
-import sqlite3
-from pathlib import Path
 
 import msgspec
 import pytest
 from tests.conftest import Engine
+from tests.damage import spoil
 
 from tawny.app import open_app
 from tawny.clock import HOUR
@@ -179,18 +178,6 @@ async def test_damage_found_while_running_stops_the_engine_with_a_clear_word(ope
             assert "backup restore" in refused.value.hint
             await asyncio.Event().wait()
     assert caught.value.split(StorageError)[0] is not None
-
-
-def spoil(database: Path) -> None:
-    """Write rubbish over everything but the first page, and make every connection look again."""
-    other = sqlite3.connect(database)
-    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    other.execute("PRAGMA user_version = 7")
-    with database.open("r+b") as file:
-        size = file.seek(0, 2)
-        file.seek(4096)
-        file.write(b"\xa5" * (size - 4096))
-    other.close()
 
 
 async def test_a_file_that_finds_no_room_waits_for_some(engine, home, gate):

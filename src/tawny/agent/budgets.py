@@ -93,7 +93,7 @@ class Keeper:
                 if near and not account.warned:
                     budgets.warn(tx, scope, near)
 
-        self._ledger.post(write)
+        self._ledger.note(write)
         while len(self._used) > _ACCOUNTS_HELD:
             forgotten = next(iter(self._used))
             self._used.pop(forgotten)

@@ -11,14 +11,12 @@ from tawny.domain.notify import CHAT, announcement
 from tawny.domain.sessions import LOCAL
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Notify, Task
-from tawny.errors import StorageError
 from tawny.ledger import events, outbox, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.events import Event
+from tawny.ledger.outages import rounds
 from tawny.ledger.tasks import get
-from tawny.log import Log
 
-_log = Log("agent.follower")
 _ENDINGS = frozenset({"task.succeeded", "task.failed", "task.timed_out", "task.cancelled", "task.lost"})
 _CURSOR = "agent.follower"
 _NOTE_CHARS = 600
@@ -40,14 +38,11 @@ class Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         bell = self._ledger.bell.subscribe("events")
-        while True:
-            bell.clear()
-            try:
-                while await self.catch_up():
-                    pass
-            except StorageError as error:
-                _log.warning("waits for the disk", error=error.message)
-            await bell.wait()
+        await rounds(self._ledger.clock, bell, self._catch_up, name="follower")
+
+    async def _catch_up(self) -> None:
+        while await self.catch_up():
+            pass
 
     async def catch_up(self) -> bool:
         """Handle what is new; whether there was a full page of it."""

@@ -13,16 +13,17 @@ from typing import TypeVar
 
 import msgspec
 
-from tawny.clock import SECOND, Clock, Instant, wait_for
+from tawny.clock import SECOND, Clock, Instant
 from tawny.delivery.channel import AmbiguousSend, Channel, ChannelDown
 from tawny.delivery.compose import compose
 from tawny.delivery.roster import Roster, Route
 from tawny.domain import notify
 from tawny.domain.messages import Outgoing, Receipt
-from tawny.errors import NotFound, PermanentError, StorageError, TemporaryError
+from tawny.errors import NotFound, PermanentError, TemporaryError
 from tawny.ids import new_id
 from tawny.ledger import artifacts, channels, deliveries, outbox
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outages import outlast, rounds
 from tawny.ledger.outbox import Line
 from tawny.log import Log
 
@@ -76,13 +77,7 @@ class Dispatcher:
         await self._recover()
         async with asyncio.TaskGroup() as group:
             try:
-                while True:
-                    try:
-                        due = await self._start_due(group)
-                    except StorageError as error:
-                        _log.warning("deliveries wait for the disk", error=error.message)
-                        due = self._clock.now() + SECOND
-                    await wait_for(self._bell, self._clock, due)
+                await rounds(self._clock, self._bell, lambda: self._start_due(group), name="deliveries")
             except asyncio.CancelledError:
                 await self._finish()
                 raise
@@ -148,12 +143,7 @@ class Dispatcher:
 
     async def _durably(self, fn: Callable[[Tx], T]) -> T:
         """Write, however long the disk refuses: what has been sent must not be forgotten."""
-        while True:
-            try:
-                return await self._ledger.write(fn)
-            except StorageError as error:
-                _log.error("cannot write what became of a delivery", error=error.message)
-                await self._clock.sleep_until(self._clock.now() + SECOND)
+        return await outlast(self._clock, lambda: self._ledger.write(fn), name="deliveries")
 
     def _plan(self, line: Line, now: Instant) -> Instant | None:
         """Until when quiet hours or the digest hold a line back."""

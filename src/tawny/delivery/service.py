@@ -14,6 +14,7 @@ from tawny.domain import notify
 from tawny.errors import ConfigError
 from tawny.ledger import channels
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outages import enduring
 
 
 def manners(*, quiet_hours: str, digest: str, breaks: str, zone: tzinfo) -> Manners:
@@ -60,9 +61,8 @@ class Delivery:
         """Run until cancelled."""
         await self._ledger.write(self._note_channels)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.dispatcher.run())
-            group.create_task(self._listeners.run())
-            group.create_task(self._live.run())
+            for part in (self.dispatcher, self._listeners, self._live):
+                group.create_task(enduring(part.run, name=type(part).__name__))
 
     def _note_channels(self, tx: Tx) -> None:
         known = {state.name for state in channels.states(tx)}

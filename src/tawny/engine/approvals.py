@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-from tawny.clock import SECOND, Clock, Instant, wait_for
+from tawny.clock import Clock, Instant
 from tawny.domain.approvals import LIFETIME, Question
 from tawny.domain.tasks import Task
-from tawny.errors import StorageError
 from tawny.ledger import approvals
 from tawny.ledger.database import Ledger, Tx
-from tawny.log import Log
-
-_log = Log("engine.approvals")
+from tawny.ledger.outages import rounds
 
 
 class Approvals:
@@ -38,19 +35,13 @@ class Approvals:
     async def run(self) -> None:
         """Run until cancelled."""
         changed = self._ledger.bell.subscribe("approvals")
-        while True:
-            due = await self._pass()
-            await wait_for(changed, self._clock, due)
+        await rounds(self._clock, changed, self._pass, name="approvals")
 
     async def _pass(self) -> Instant | None:
-        try:
+        due = await self._ledger.read(approvals.next_due)
+        if due is not None and due <= self._clock.now():
+            await self._ledger.write(_settle_due)
             due = await self._ledger.read(approvals.next_due)
-            if due is not None and due <= self._clock.now():
-                await self._ledger.write(_settle_due)
-                due = await self._ledger.read(approvals.next_due)
-        except StorageError as error:
-            _log.warning("approvals wait for the disk", error=error.message)
-            return self._clock.now() + SECOND
         return due
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from tawny.clock import SECOND, Clock, sleep, wait_steady
+from tawny.clock import SECOND, Clock, wait_steady
 from tawny.domain.tasks import Task
 from tawny.engine.execution import Execution
 from tawny.engine.kinds import Kinds
@@ -17,6 +17,7 @@ from tawny.engine.waits import Hooks
 from tawny.errors import StorageError
 from tawny.ledger import queue, recovery, steps
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outages import rounds
 from tawny.log import Log
 
 _log = Log("engine.dispatcher")
@@ -98,7 +99,7 @@ class LocalDispatcher:
         """Run until cancelled; what runs then is released, to go on at the next start."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._watch_intents())
+                group.create_task(rounds(self._clock, self._intents, self._take_intents, name="intents"))
                 group.create_task(self._watch_deadlines())
                 await self._claim_loop(group)
         finally:
@@ -152,8 +153,6 @@ class LocalDispatcher:
                     in_doubt = False
                 claimed, held_low = await self._claim()
             except StorageError as error:
-                if error.code == "damaged":
-                    raise
                 in_doubt = True  # the claim may be committed all the same
                 _log.warning("claiming waits for the disk", error=error.message)
                 await wait_steady(self._queue, self._clock, self._clock.steady() + SECOND)
@@ -234,21 +233,12 @@ class LocalDispatcher:
             self._ended.set()
             self._queue.set()
 
-    async def _watch_intents(self) -> None:
-        while True:
-            await self._intents.wait()
-            self._intents.clear()
-            try:
-                wanted = await self._ledger.read(lambda tx: queue.intents(tx, self.worker))
-            except StorageError as error:
-                _log.warning("intents wait for the disk", error=error.message)
-                await sleep(self._clock, 1)
-                self._intents.set()
-                continue
-            for task_id, (attempt, intent) in wanted.items():
-                execution = self._running.get(task_id)
-                if execution is not None and execution.task.attempt == attempt and intent == "cancel":
-                    execution.stop("cancel")
+    async def _take_intents(self) -> None:
+        wanted = await self._ledger.read(lambda tx: queue.intents(tx, self.worker))
+        for task_id, (attempt, intent) in wanted.items():
+            execution = self._running.get(task_id)
+            if execution is not None and execution.task.attempt == attempt and intent == "cancel":
+                execution.stop("cancel")
 
     async def _watch_deadlines(self) -> None:
         while True:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tawny.clock import Clock, sleep
+from tawny.clock import Clock
 from tawny.domain.tasks import Failure, Status, Task
 from tawny.engine.outcomes import GivenUp, Paused
 from tawny.errors import StorageError
+from tawny.ledger import outages
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.tasks import get
 
@@ -53,14 +54,8 @@ class Fence:
         return await self.outlast(once)
 
     async def outlast(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something again until the disk lets it through; a damaged record will not mend by waiting."""
-        while True:
-            try:
-                return await work()
-            except StorageError as error:
-                if error.code == "damaged":
-                    raise
-                await sleep(self.clock, _RETRY_STORAGE)
+        """Do something again until the disk lets it through."""
+        return await outages.outlast(self.clock, work, name=self.task.task_id, pause=_RETRY_STORAGE)
 
     def check(self, tx: Tx) -> Task:
         """The task as stored now.

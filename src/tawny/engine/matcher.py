@@ -2,18 +2,18 @@
 
 import msgspec
 
-from tawny.clock import SECOND, Clock, Instant, format_duration, wait_for
+from tawny.clock import SECOND, Clock, format_duration
 from tawny.domain import automations as rules
 from tawny.domain import expressions, holes
 from tawny.domain.origin import merge, of_automation, read_from
 from tawny.domain.selection import selects
 from tawny.domain.tasks import Origin, Status, Task
 from tawny.engine import firing
-from tawny.errors import StorageError
 from tawny.ledger import automations, events, inbox, occurrences, tasks, transitions
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.inbox import InboxEvent
+from tawny.ledger.outages import rounds
 from tawny.log import Log
 
 _log = Log("engine.matcher")
@@ -35,22 +35,16 @@ class Matcher:
     async def run(self) -> None:
         """Run until cancelled."""
         changed = self._ledger.bell.subscribe(inbox.TOPIC, "ended")
-        while True:
-            due: Instant | None = None
-            try:
-                is_followed, has_new = await self._ledger.read(
-                    lambda tx: (_is_followed(tx), inbox.has_new(tx))
-                )
-                if is_followed:
-                    await self._ledger.write(take_endings)
-                    has_new = await self._ledger.read(inbox.has_new)
-                while has_new:
-                    await self._ledger.write(match_batch)
-                    has_new = await self._ledger.read(inbox.has_new)
-            except StorageError as error:
-                _log.warning("the matcher waits for the disk", error=error.message)
-                due = self._clock.now() + SECOND
-            await wait_for(changed, self._clock, due)
+        await rounds(self._clock, changed, self._pass, name="matcher")
+
+    async def _pass(self) -> None:
+        is_followed, has_new = await self._ledger.read(lambda tx: (_is_followed(tx), inbox.has_new(tx)))
+        if is_followed:
+            await self._ledger.write(take_endings)
+            has_new = await self._ledger.read(inbox.has_new)
+        while has_new:
+            await self._ledger.write(match_batch)
+            has_new = await self._ledger.read(inbox.has_new)
 
 
 def match_batch(tx: Tx) -> int:

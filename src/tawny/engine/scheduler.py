@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso, wait_for
+from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso
 from tawny.domain.messages import Outgoing
 from tawny.engine import firing, settlement
 from tawny.errors import StorageError
 from tawny.ledger import automations, events, outbox, starts
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outages import rounds
 from tawny.log import Log
 
 _log = Log("engine.scheduler")
@@ -52,7 +53,7 @@ class Scheduler:
                 group.create_task(self._self_check())
                 await self._fire_loop(group)
         finally:
-            self._ledger.post(starts.end)
+            self._ledger.note(starts.end)
 
     @property
     def is_looking(self) -> bool:
@@ -63,13 +64,7 @@ class Scheduler:
 
     async def _fire_loop(self, group: asyncio.TaskGroup) -> None:
         changed = self._ledger.bell.subscribe(automations.TOPIC)
-        while True:
-            try:
-                due = await self._pass(group)
-            except StorageError as error:
-                _log.warning("the scheduler waits for the disk", error=error.message)
-                due = self._clock.now() + SECOND
-            await wait_for(changed, self._clock, due)
+        await rounds(self._clock, changed, lambda: self._pass(group), name="scheduler")
 
     async def _pass(self, group: asyncio.TaskGroup) -> Instant | None:
         """Act on all that is due; the next due time."""
@@ -111,17 +106,11 @@ class Scheduler:
 
     async def _settle_loop(self) -> None:
         ended = self._ledger.bell.subscribe("ended")
-        ended.set()
-        while True:
-            await ended.wait()
-            ended.clear()
-            try:
-                while await self._ledger.read(settlement.is_owed) and await self._ledger.write(self._settle):
-                    pass
-            except StorageError as error:
-                _log.warning("settling waits for the disk", error=error.message)
-                await wait_for(ended, self._clock, self._clock.now() + SECOND)
-                ended.set()
+        await rounds(self._clock, ended, self._settle_all, name="settlement")
+
+    async def _settle_all(self) -> None:
+        while await self._ledger.read(settlement.is_owed) and await self._ledger.write(self._settle):
+            pass
 
     def _settle(self, tx: Tx) -> int:
         return settlement.settle_all(tx, changed=self._changed)
@@ -137,13 +126,7 @@ class Scheduler:
     async def _self_check(self) -> None:
         """When something is overdue by two minutes, say so loudly; quiet again when it is not."""
         changed = self._ledger.bell.subscribe(automations.TOPIC)
-        while True:
-            try:
-                again = await self._check()
-            except StorageError as error:
-                _log.warning("the watch over what is overdue waits for the disk", error=error.message)
-                again = self._clock.now() + SECOND
-            await wait_for(changed, self._clock, again)
+        await rounds(self._clock, changed, self._check, name="the watch over what is overdue")
 
     async def _check(self) -> Instant | None:
         """Look once; when to look again."""

@@ -2,23 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from tawny.clock import Clock
 from tawny.config import Home
 from tawny.engine.dispatcher import Dispatcher, LocalDispatcher
 from tawny.engine.members import Member, Part
-from tawny.errors import InvalidInput, PermanentError, StorageError
+from tawny.errors import InvalidInput, PermanentError
 from tawny.ids import new_id
 from tawny.ledger.database import Ledger, Store
 from tawny.ledger.homelock import node_name
 from tawny.ledger.migrations import outdated
 from tawny.ledger.sqlite import SqliteStore
-from tawny.log import Log
-
-_log = Log("engine.team")
-_AGAIN_AFTER = 1.0
 
 
 class Team(Protocol):
@@ -89,30 +84,3 @@ def check_version(store: Store) -> None:
             f"the database has not had {missing[0]} yet",
             hint="start the gateway of this version first; it brings the database up to date",
         )
-
-
-async def enduring(run: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run a part of the house until cancelled; where a database was away for too long for it, run it again.
-
-    A damaged database does not come back by waiting: that ends the part.
-    """
-    while True:
-        try:
-            await run()
-        except StorageError as error:
-            if error.code == "damaged":
-                raise
-            reason = error
-        except BaseExceptionGroup as group:
-            _, other = group.split(StorageError)
-            if other is not None or group.subgroup(_is_damage) is not None:
-                raise
-            reason = group
-        else:
-            return
-        _log.error("begins again when the database is back", part=name, error=str(reason))
-        await asyncio.sleep(_AGAIN_AFTER)
-
-
-def _is_damage(error: BaseException) -> bool:
-    return isinstance(error, StorageError) and error.code == "damaged"

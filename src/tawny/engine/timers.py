@@ -1,12 +1,9 @@
 """The engine's one timer: held tasks become runnable, timed waits end, lost work is called lost."""
 
-from tawny.clock import MINUTE, Clock, Instant, wait_for
-from tawny.errors import StorageError
+from tawny.clock import Clock, Instant
 from tawny.ledger import queue, recovery
 from tawny.ledger.database import Ledger
-from tawny.log import Log
-
-_log = Log("engine.timers")
+from tawny.ledger.outages import rounds
 
 
 class Timers:
@@ -19,23 +16,17 @@ class Timers:
     async def run(self) -> None:
         """Run until cancelled."""
         changed = self._ledger.bell.subscribe("timers")
-        while True:
-            due = await self._pass()
-            await wait_for(changed, self._clock, due)
+        await rounds(self._clock, changed, self._pass, name="timers")
 
     async def _pass(self) -> Instant | None:
         """Do what is due; the next due time."""
-        try:
+        due = await self._ledger.read(queue.next_due)
+        if due is not None and due <= self._clock.now():
+            await self._ledger.write(queue.release_due)
             due = await self._ledger.read(queue.next_due)
-            if due is not None and due <= self._clock.now():
-                await self._ledger.write(queue.release_due)
-                due = await self._ledger.read(queue.next_due)
+        lost = await self._ledger.read(recovery.next_lost)
+        if lost is not None and lost <= self._clock.now():
+            await self._ledger.write(recovery.expire_lost)
             lost = await self._ledger.read(recovery.next_lost)
-            if lost is not None and lost <= self._clock.now():
-                await self._ledger.write(recovery.expire_lost)
-                lost = await self._ledger.read(recovery.next_lost)
-        except StorageError as error:
-            _log.warning("timers wait for the disk", error=error.message)
-            return self._clock.now() + MINUTE // 60
         dues = [instant for instant in (due, lost) if instant is not None]
         return min(dues) if dues else None

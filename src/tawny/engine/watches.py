@@ -4,6 +4,7 @@ A look that changes nothing writes nothing but its next time, and asks no model.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from tawny.clock import Clock
 from tawny.domain import automations as rules
@@ -17,8 +18,10 @@ from tawny.errors import NotFound, TawnyError
 from tawny.ledger import automations, occurrences, outbox
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outages import outlast
 from tawny.log import Log
 
+T = TypeVar("T")
 _log = Log("engine.watches")
 
 Probe = Callable[[Automation, Mapping[str, Json]], Awaitable[Json]]
@@ -40,19 +43,27 @@ class Watches:
         if self._is_night(automation):
             return
         try:
-            observed = await self._probe(automation, watch.probe)
+            # A probe may read the ledger: that being away is not the watched place's failure.
+            observed = await self._outlast(lambda: self._probe(automation, watch.probe))
         except TawnyError as error:
             problem = error.message
-            await self._ledger.write(lambda tx: _failed(tx, automation.automation_id, problem))
+            await self._write(lambda tx: _failed(tx, automation.automation_id, problem))
             return
         except Exception as error:  # noqa: BLE001 - a probe is a stranger's code or content; the failure is recorded
             _log.error("probe failed", exc=error, automation_id=automation.automation_id)
             problem = f"{type(error).__name__}: {error}"
-            await self._ledger.write(lambda tx: _failed(tx, automation.automation_id, problem))
+            await self._write(lambda tx: _failed(tx, automation.automation_id, problem))
             return
         if self._is_quiet(automation, observed):
             return
-        await self._ledger.write(lambda tx: _take(tx, automation.automation_id, observed))
+        await self._write(lambda tx: _take(tx, automation.automation_id, observed))
+
+    async def _write(self, fn: Callable[[Tx], None]) -> None:
+        """Write what was seen, however long the disk refuses: the next look may be hours away."""
+        await self._outlast(lambda: self._ledger.write(fn))
+
+    async def _outlast(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await outlast(self._clock, work, name="watches")
 
     def _is_night(self, automation: Automation) -> bool:
         """Outside its active hours a watch does not look: what has changed by then is seen in the morning."""

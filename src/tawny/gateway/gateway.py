@@ -34,6 +34,7 @@ from tawny.gateway.socket import SocketEndpoint
 from tawny.gateway.stats import MetricsEndpoint
 from tawny.gateway.stream import StreamEndpoint
 from tawny.ledger.database import Ledger
+from tawny.ledger.outages import enduring
 from tawny.ledger.submission import Limits
 
 
@@ -114,10 +115,14 @@ class Gateway:
         silence = self.site.live.listen(self._whisper) if self.site.live is not None else None
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.site.feed.run(), name="gateway-feed")
-                group.create_task(self.site.keyring.run(), name="gateway-keyring")
-                group.create_task(self._follow_config(), name="gateway-config")
-                group.create_task(self._pusher.run(), name="gateway-push")
+                parts = {
+                    "feed": self.site.feed.run,
+                    "keyring": self.site.keyring.run,
+                    "config": self._follow_config,
+                    "push": self._pusher.run,
+                }
+                for name, run in parts.items():
+                    group.create_task(enduring(run, name=f"gateway-{name}"), name=f"gateway-{name}")
         finally:
             if silence is not None:
                 silence()

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tawny.clock import Clock, Instant
 from tawny.errors import StorageError, TawnyError
@@ -168,6 +168,8 @@ class Ledger:
         self.bell = Bell()
         self.commits = 0
         self.reads = 0
+        self.unanswered = 0
+        """What was asked of it and is still under way."""
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._urgent: deque[_Job] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -178,6 +180,8 @@ class Ledger:
             for n in range(readers)
         ]
         self._stop_listening: Callable[[], None] = _nothing
+        self._damage: StorageError | None = None
+        self._damaged = asyncio.Event()
 
     async def __aenter__(self) -> "Ledger":
         self._loop = asyncio.get_running_loop()
@@ -204,6 +208,16 @@ class Ledger:
         for reader in self._readers:
             await asyncio.to_thread(reader.join)
 
+    async def until_damaged(self) -> NoReturn:
+        """Wait until anybody, however patient, has met damage: waiting mends none, so whoever runs the house ends it.
+
+        Raises:
+            StorageError: the database is damaged; names the mend.
+        """
+        await self._damaged.wait()
+        assert self._damage is not None
+        raise self._damage
+
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """Run `fn` in a transaction; return its result once it is durable.
 
@@ -218,6 +232,7 @@ class Ledger:
         """Like `write`, without waiting: the order of posts is the order of commits, the urgent ones apart."""
         assert self._loop is not None, "the ledger is not open"
         job = _Job(fn, self._loop.create_future())
+        self.unanswered += 1
         if urgent:
             self._urgent.append(job)
             self._jobs.put(_BELL)
@@ -225,11 +240,16 @@ class Ledger:
             self._jobs.put(job)
         return job.future
 
+    def note(self, fn: Callable[[Tx], object]) -> None:
+        """Like `post`, for what nobody waits for; a refusal is logged with its commit."""
+        self.post(fn).add_done_callback(lambda done: done.cancelled() or done.exception())
+
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` on a reader's connection: a consistent picture of what is committed."""
         assert self._loop is not None, "the ledger is not open"
         job = _Job(fn, self._loop.create_future())
         self.reads += 1
+        self.unanswered += 1
         self._asked.put(job)
         return await job.future
 
@@ -360,8 +380,7 @@ class Ledger:
             _log.error("commit failed", error=str(error), jobs=len(group))
             for job in group:
                 job.error = StorageError(error.message, hint=error.hint, code=error.code)
-            # Nothing more can be done with a damaged database: whoever runs the work has to hear of it.
-            return {"queue"} if error.code == "damaged" else set()
+            return set()
         except Exception as error:  # noqa: BLE001 - the writer outlives whatever the database says to the last lines
             connection.rollback()
             _log.error("commit failed", exc=error, jobs=len(group))
@@ -371,7 +390,11 @@ class Ledger:
         return topics
 
     def _settle(self, group: list[_Job], topics: Iterable[str]) -> None:
+        self.unanswered -= len(group)
         for job in group:
+            if isinstance(job.error, StorageError) and job.error.code == "damaged":
+                self._damage = job.error
+                self._damaged.set()
             if job.future.cancelled():
                 continue
             if job.error is not None:

@@ -6,20 +6,22 @@ Two automations on the same place share one listener. A place that stops answeri
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from tawny.clock import MINUTE, SECOND, Clock, Instant
+from tawny.clock import MINUTE, SECOND, Clock, Instant, sleep
 from tawny.domain.automations import On
 from tawny.domain.tasks import Json
 from tawny.engine import firing
-from tawny.errors import TawnyError
+from tawny.errors import StorageError, TawnyError
 from tawny.ledger import automations, inbox, outbox
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.outages import outlast, rounds
 from tawny.log import Log
 
+T = TypeVar("T")
 _log = Log("sources.listening")
 TOLD_AFTER = 3
 _LONGEST = 5 * MINUTE
@@ -97,15 +99,16 @@ class Listening:
         """Run until cancelled."""
         changed = self._ledger.bell.subscribe(automations.SOURCES_TOPIC)
         async with asyncio.TaskGroup() as group:
-            while True:
-                wanted = await self._ledger.read(self._wanted)
-                for key in self._running.keys() - wanted.keys():
-                    self._running.pop(key).cancel()
-                self._ended &= wanted.keys()
-                for key in wanted.keys() - self._running.keys() - self._ended:
-                    self._running[key] = group.create_task(self._keep(key, wanted[key]), name=key)
-                await changed.wait()
-                changed.clear()
+            await rounds(self._clock, changed, lambda: self._follow(group), name="listening")
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Start and end listeners as the automations want them."""
+        wanted = await self._ledger.read(self._wanted)
+        for key in self._running.keys() - wanted.keys():
+            self._running.pop(key).cancel()
+        self._ended &= wanted.keys()
+        for key in wanted.keys() - self._running.keys() - self._ended:
+            self._running[key] = group.create_task(self._keep(key, wanted[key]), name=key)
 
     @property
     def places(self) -> set[str]:
@@ -123,10 +126,15 @@ class Listening:
     async def _keep(self, key: str, on: On) -> None:
         """Listen, and again after every failure, ever more patiently."""
         while True:
-            state = await self._ledger.read(lambda tx: inbox.source_state(tx, key))
+            state = await self._outlast(lambda: self._ledger.read(lambda tx: inbox.source_state(tx, key)))
             desk = Desk(self._ledger, self._clock, on.source, key, state)
             try:
                 await self._listeners[on.source](on, desk)
+            except StorageError as error:
+                # Not the place has failed: what it said is heard again once it can be kept.
+                _log.warning("what a source says waits for the disk", source=key, error=error.message)
+                await sleep(self._clock, 1)
+                continue
             except TawnyError as error:
                 problem = error.message
             except Exception as error:  # noqa: BLE001 - a stranger's server or library; the failure is recorded
@@ -137,11 +145,16 @@ class Listening:
                 self._ended.add(key)
                 return
             failures = desk.failures + 1
-            await self._ledger.write(
-                lambda tx, d=desk, n=failures, p=problem: _failed(tx, key, d.cursor, n, p)
+            await self._outlast(
+                lambda d=desk, n=failures, p=problem: self._ledger.write(
+                    lambda tx: _failed(tx, key, d.cursor, n, p)
+                )
             )
             wait = min(SECOND * 2 ** min(failures, 9), _LONGEST)
             await self._clock.sleep_until(self._clock.now() + wait)
+
+    async def _outlast(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await outlast(self._clock, work, name="listening")
 
 
 def _failed(tx: Tx, key: str, cursor: dict[str, Json], failures: int, problem: str) -> None:
