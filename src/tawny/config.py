@@ -7,7 +7,7 @@ them. How a mistake is explained is in `mistakes.py`.
 import os
 import tomllib
 import zoneinfo
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -205,6 +205,13 @@ class AgentProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str = ""
     tools: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        own = PurePosixPath(self.workspace)
+        if own.is_absolute() or ".." in own.parts:
+            raise ValueError(
+                f"workspace {self.workspace!r} of the agent {self.name!r} is no folder in workspace/"
+            )
+
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway: Gateway = Gateway()
@@ -256,6 +263,22 @@ class Home:
         self.artifacts = root / "artifacts"
         self.logs = root / "logs"
         self.run = root / "run"
+
+    def workspace_of(self, agent: AgentProfile) -> Path:
+        """The folder an agent works in: the workspace, or its own within.
+
+        Raises:
+            ConfigError: a link leads out of the workspace.
+        """
+        if not agent.workspace:
+            return self.workspace
+        own = (self.workspace / agent.workspace).resolve()
+        if not own.is_relative_to(self.workspace.resolve()):
+            raise ConfigError(
+                f"[[agents]] {agent.name}: workspace {agent.workspace!r} leads out of the workspace",
+                hint=f"make it a folder in {self.workspace}",
+            )
+        return own
 
     def prepare(self) -> None:
         """Make what is missing, private to the owner."""

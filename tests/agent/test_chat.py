@@ -292,6 +292,33 @@ async def test_the_context_shown_is_the_context_told(chat: OpenChat, home: Home)
     assert all(part.text in told for part in parts[1:-1])
 
 
+async def test_many_skills_leave_room_and_the_rest_is_found_by_words(chat: OpenChat, home: Home) -> None:
+    home.prepare()
+
+    def write(name: str, description: str) -> None:
+        folder = home.workspace / "skills" / name
+        folder.mkdir(parents=True)
+        (folder / "SKILL.md").write_text(f"---\nname: {name}\ndescription: {description}\n---\nDo it.\n")
+
+    for n in range(120):
+        write(f"skill-{n:03}", f"Something of the kind {n}. " + "It is of use now and then. " * 12)
+    script = ScriptedModel(
+        ["hello", Use("skills", {"query": "zebra"}), lambda messages: str(messages[-1].parts)]
+    )
+    async with chat(script) as app:
+        await app.say("hi")
+        write("zzz-zebra", "Draws a zebra.")
+        found = await app.say("draw a zebra")
+    before, after = (str(asked[-1].instructions) for asked in script.asked[:2])
+    assert "skill-000: Something of the kind 0." in before
+    listed = sum(f"- skill-{n:03}" in before for n in range(120))
+    assert 40 < listed < 120
+    assert f"and {120 - listed} more that are not listed here" in before
+    # A file that is new is known in the next turn.
+    assert f"and {121 - listed} more that are not listed here" in after
+    assert "skills/zzz-zebra/SKILL.md" in found.text
+
+
 @pytest.mark.parametrize("channel", ["telegram", "email", "slack", "discord", "matrix", "http", "cli"])
 async def test_every_command_works_in_every_channel_without_a_model(chat: OpenChat, channel: str) -> None:
     script = ScriptedModel()

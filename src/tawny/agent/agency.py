@@ -3,24 +3,25 @@
 import asyncio
 import gc
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tawny.agent.budgets import Keeper
 from tawny.agent.commands import Commands
+from tawny.agent.desks import Desks
 from tawny.agent.follower import Follower
 from tawny.agent.inbox import Inbox
 from tawny.agent.live import Live
-from tawny.agent.prompt import Workspace
 from tawny.agent.settings import turn_settings
 from tawny.config import AgentProfile, Config, Home, Model
 from tawny.engine.kinds import Context, Result
-from tawny.errors import ConfigError, InvalidInput, TawnyError
+from tawny.errors import TawnyError
 from tawny.ledger.database import Ledger
 from tawny.log import Log
 from tawny.models.accounts import Accounts
 from tawny.models.spec import ModelSpec, candidates, parse_name
 from tawny.tools.call import Door
+from tawny.tools.registry import Tools
 
 if TYPE_CHECKING:
     from tawny.agent.turn import Turns
@@ -60,10 +61,10 @@ class Agency:
         ledger: Ledger,
         *,
         door: Door,
+        own_tools: Callable[[AgentProfile], Tools],
         secret: Secret,
         commands: Commands | None = None,
         build: Any = None,
-        skills: Callable[[str], list[str]] = lambda _agent: [],
     ) -> None:
         self.settings = turn_settings(config)
         self.live = Live()
@@ -78,20 +79,17 @@ class Agency:
         self._secret = secret
         self._build = build
         self._keeper = Keeper(ledger, config.budgets, zone=self.settings.zone)
-        self._skills = skills
         self._accounts = Accounts(ledger, ledger.clock)
-        self._profiles: Mapping[str, AgentProfile] = {one.name: one for one in config.agents}
+        self._desks = Desks(home, config, tools=door.tools, own_tools=own_tools)
         self._routers: dict[str, Router] = {}
-        self._workspaces: dict[str, Workspace] = {}
         self._turns: Turns | None = None
         self._loading = asyncio.Lock()
 
     async def run_turn(self, ctx: Context, params: TurnParams) -> Result:
         """The kind `agent_turn`'s run."""
         turns = await self.turns()
-        from tawny.agent.turn import Request  # noqa: PLC0415 - loaded by now
+        from tawny.agent.talk import Request  # noqa: PLC0415 - loaded by now
 
-        profile = self._profile(params.agent)
         session = ctx.task.session or params.session or f"run:{ctx.task.task_id}"
         return await turns.run(
             ctx,
@@ -100,8 +98,8 @@ class Agency:
                 text=params.message,
                 chat=bool(params.input),
                 agent=params.agent,
-                model=params.model or profile.model,
-                tools=_narrower(params.tools, profile.tools or None),
+                model=params.model,
+                tools=params.tools,
                 helper=params.helper,
             ),
         )
@@ -116,11 +114,10 @@ class Agency:
                     router_for=self.router,
                     door=self.door,
                     live=self.live,
-                    workspace_for=self.workspace,
+                    desk_of=self._desks.of,
                     settings=self.settings,
                     keeper=self._keeper,
                     root=self._home.root,
-                    skills=self._skills,
                 )
                 _settle_memory()
         assert self._turns is not None
@@ -188,34 +185,6 @@ class Agency:
                 fallbacks=given.fallbacks,
             )
         )
-
-    def workspace(self, agent: str) -> Workspace:
-        """The folder an agent works in: `workspace/`, or its own below it."""
-        held = self._workspaces.get(agent)
-        if held is None:
-            own = self._profile(agent).workspace
-            root = (self._home.workspace / own).resolve() if own else self._home.workspace
-            if own and not root.is_relative_to(self._home.workspace.resolve()):
-                raise ConfigError(f"[[agents]] {agent}: workspace {own!r} is outside the workspace")
-            held = self._workspaces[agent] = Workspace(root)
-        return held
-
-    def _profile(self, agent: str) -> AgentProfile:
-        if not agent:
-            return AgentProfile(name="")
-        profile = self._profiles.get(agent)
-        if profile is None:
-            raise InvalidInput(
-                f"there is no agent {agent!r}", hint=f"[[agents]] names {', '.join(self._profiles) or 'none'}"
-            )
-        return profile
-
-
-def _narrower(given: tuple[str, ...] | None, own: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The tools of both lists; `None` is all."""
-    if given is None or own is None:
-        return own if given is None else given
-    return tuple(name for name in given if name in own)
 
 
 def _settle_memory() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from tawny.agent.agency import Agency
 from tawny.agent.commands import Commands
 from tawny.agent.settings import turn_settings
-from tawny.config import Config, Home
+from tawny.config import AgentProfile, Config, Home
 from tawny.domain.addresses import Address
 from tawny.domain.outline import outline
 from tawny.engine import automations
@@ -16,10 +16,10 @@ from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Session
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import resolve_secret
-from tawny.skills.library import Library
 from tawny.sources.shelf import Shelf
 from tawny.tools.call import Door
-from tawny.tools.catalog import bundled_tools
+from tawny.tools.catalog import bundled_tools, workspace_tools
+from tawny.tools.registry import Tools
 from tawny.tools.rulebook import Rulebook
 
 _RECENT = 3
@@ -38,7 +38,13 @@ def build_agency(
 ) -> Agency:
     """The agency of a home. `model` is a `ScriptedModel` in tests; `kinds` may still grow."""
     settings = turn_settings(config)
+    workshop = workshop or Workshop(home, config, ledger.clock)
     tools = bundled_tools(home, config, ledger, kinds, shelf=shelf, channels=channels, workshop=workshop)
+
+    def own_tools(agent: AgentProfile) -> Tools:
+        hands = workspace_tools(home, config, agent, clock=ledger.clock, shelf=shelf, workshop=workshop)
+        return {**tools, **{tool.name: tool for tool in hands}}
+
     door = Door(
         tools,
         ledger,
@@ -50,6 +56,7 @@ def build_agency(
         config,
         ledger,
         door=door,
+        own_tools=own_tools,
         secret=lambda reference: resolve_secret(reference, home),
         commands=Commands(
             queueing=settings.queueing,
@@ -61,25 +68,7 @@ def build_agency(
             model=config.model.name,
         ),
         build=None if model is None else model.build,
-        skills=_skills(home),
     )
-
-
-def _skills(home: Home) -> Callable[[str], list[str]]:
-    """The lines about skills that the model is told, looked up again when a file has changed."""
-    library = Library(home.root, home.workspace)
-    held: dict[str, Any] = {}
-
-    def lines(agent: str) -> list[str]:
-        del agent
-        folder = home.workspace / "skills"
-        files = [path.stat() for path in folder.rglob("*")] if folder.is_dir() else []
-        stamp = hash(tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in files))
-        if held.get("stamp") != stamp:
-            held.update(stamp=stamp, lines=library.lines())
-        return held["lines"]
-
-    return lines
 
 
 def _answer_approval(tx: Tx, lookup: str, yes: bool, note: str, by: str) -> str:  # noqa: FBT001 - a callback's shape

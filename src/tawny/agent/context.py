@@ -22,7 +22,7 @@ def context_of(tx: Tx, home: Home, config: Config, key: str) -> tuple[list[Piece
     zone = owner_zone(config)
     now = to_datetime(tx.now, ZoneInfo(zone))
     profile = next((one for one in config.agents if one.name == session.agent), None)
-    root = home.workspace / profile.workspace if profile and profile.workspace else home.workspace
+    root = home.workspace_of(profile) if profile is not None else home.workspace
     parts = pieces(
         name=session.agent or "Tawny",
         day=now.strftime("%A, %Y-%m-%d"),
@@ -30,7 +30,7 @@ def context_of(tx: Tx, home: Home, config: Config, key: str) -> tuple[list[Piece
         zone=zone,
         workspace=Workspace(root),
         rules=background_rules(config.background),
-        skills=Library(home.root, home.workspace).lines(),
+        skills=Library(home.root, root).lines(),
         summary=session.summary,
         notes=[note.text for note in sessions.notes(tx, key, "")],
         helper=session.depth > 0,

@@ -11,7 +11,7 @@ from tawny.agent.settings import TurnSettings
 from tawny.domain.addresses import Address
 from tawny.domain.messages import Inbound, Outgoing
 from tawny.domain.origin import merge, remembered
-from tawny.domain.sessions import LOCAL, Queueing, parse_command, parse_tap, session_key
+from tawny.domain.sessions import LOCAL, Queueing, agent_of, parse_command, parse_tap, session_key
 from tawny.domain.tasks import Json, Notify, Origin, Priority, Retry, Status, Submission, Task
 from tawny.engine import commands as orders
 from tawny.ledger import approvals, outbox, sessions, turns
@@ -105,7 +105,7 @@ class Inbox:
         session = sessions.ensure(
             tx,
             key,
-            agent=agent,
+            agent=agent or agent_of(key),
             channel="" if is_local else inbound.channel,
             address="" if is_local else (inbound.conversation or inbound.sender),
             thread="" if is_local else inbound.thread,

@@ -45,6 +45,13 @@ def session_key(
     return f"{own}{peer}{thread}"
 
 
+def agent_of(key: str) -> str:
+    """The agent a session's key names: `librarian` in `agent:librarian:main`; empty where it names none."""
+    word, _, rest = key.partition(":")
+    name, colon, _ = rest.partition(":")
+    return name if word == "agent" and colon else ""
+
+
 class Command(msgspec.Struct, frozen=True):
     """A slash command: its word, and what stands behind it."""
 

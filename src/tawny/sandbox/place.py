@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,9 +31,17 @@ class Workplace:
     """The folders of one home that commands may see."""
 
     def __init__(
-        self, workspace: Path, tasks: Path, network: NetworkList, *, home: Path | None = None
+        self,
+        workspace: Path,
+        tasks: Path,
+        network: NetworkList,
+        *,
+        home: Path | None = None,
+        within: Sequence[Path] = (),
     ) -> None:
+        """`within` are the workspaces of other agents that lie in this one."""
         self.workspace = workspace
+        self._within = within
         self._home = home if home is not None else workspace.parent
         self.network = network
         self._tasks = tasks
@@ -89,10 +98,11 @@ class Workplace:
 
     def protected(self) -> tuple[str, ...]:
         """What in the workspace commands may read and not change. The folders are made, so that they can be held."""
-        root = self.workspace.resolve()
-        for name in ("memory", "skills", "flows"):
-            (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        return tuple(str(root / name) for name in _STANDING if (root / name).exists())
+        roots = [self.workspace.resolve(), *(one for one in self._within if one.is_dir())]
+        for root in roots:
+            for name in ("memory", "skills", "flows"):
+                (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        return tuple(str(root / name) for root in roots for name in _STANDING if (root / name).exists())
 
 
 def find_program(name: str, cwd: Path) -> str:

@@ -1,5 +1,7 @@
 """Everything that commands of one home need, opened at the first of them."""
 
+from pathlib import Path
+
 from tawny.clock import Clock, SystemClock
 from tawny.config import Config, Home
 from tawny.sandbox.choice import open_sandbox
@@ -13,12 +15,20 @@ class Workshop:
     """The sandbox, the folders and the limits of the configuration."""
 
     def __init__(self, home: Home, config: Config, clock: Clock | None = None) -> None:
-        self.place = Workplace(home.workspace, home.artifacts, config.network, home=home.root)
-        self.limits = Limits(memory=config.sandbox.memory * MEGABYTE, processes=config.sandbox.processes)
         self._home = home
+        self._network = config.network
+        self._owned = tuple(home.workspace_of(one) for one in config.agents if one.workspace)
+        self.place = self.place_in(home.workspace)
+        self.limits = Limits(memory=config.sandbox.memory * MEGABYTE, processes=config.sandbox.processes)
         self._settings = config.sandbox
         self._commands: Commands | None = None
         self.processes = Processes(self.commands, clock or SystemClock())
+
+    def place_in(self, workspace: Path) -> Workplace:
+        """Where commands of an agent work that has this workspace; what steers the agents within stays as it is."""
+        within = [own for own in self._owned if own != workspace and own.is_relative_to(workspace.resolve())]
+        home = self._home
+        return Workplace(workspace, home.artifacts, self._network, home=home.root, within=within)
 
     def commands(self) -> Commands:
         """The commands of this home, those of an earlier life included."""

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from tawny.domain.skills import Told, lines
 from tawny.errors import Conflict, InvalidInput, NotFound, Refused
 from tawny.skills.skill import Skill, read_skill, scan
 
@@ -52,9 +53,13 @@ class Library:
         """The skills the model may be told of."""
         return [shelved.skill for shelved in self.all() if shelved.skill is not None]
 
+    def told(self) -> list[Told]:
+        """The skills as the model is told of them."""
+        return [Told(one.name, one.description, Path(one.folder).name) for one in self.usable()]
+
     def lines(self) -> list[str]:
-        """What the model is told of them: name and description."""
-        return [f"{one.name}: {one.description}" for one in self.usable()]
+        """What stands of them in the prompt, where there is little room."""
+        return lines(self.told())
 
     def get(self, name: str) -> Shelved:
         """One skill.

@@ -15,6 +15,8 @@ _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\n(.*)\Z", re.DOTALL)
 # The standard's names, and what is found in the wild beside them: it must do for a folder and a word in a command.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:\.[A-Za-z0-9_-]{1,20}){0,4}")
 _MAX_FILES, _MAX_BYTES = 256, 8 * 1024 * 1024
+_DESCRIPTION = 1024
+"""Characters of a description that are read: as many as the standard allows."""
 # What an honest set of instructions has no need of; found before a skill is let in.
 _SUSPICIOUS = (
     (re.compile(r"curl[^\n|]*\|\s*(?:ba|z)?sh|wget[^\n|]*\|\s*(?:ba|z)?sh"), "pipes a download into a shell"),
@@ -86,7 +88,7 @@ def read_skill(folder: Path) -> Skill:
         ) from error
     return Skill(
         name=name,
-        description=" ".join(description.split())[:300],
+        description=" ".join(description.split())[:_DESCRIPTION],
         folder=str(folder),
         instructions=match.group(2).strip(),
         permissions=permissions,

@@ -13,6 +13,7 @@ from tawny.engine.kinds import Kinds
 from tawny.errors import InvalidInput
 from tawny.ledger import automations
 from tawny.ledger.database import Ledger, Tx
+from tawny.tools.agents import Agents
 from tawny.tools.once import once
 from tawny.tools.registry import CHANGE, READ, SENSITIVE, Operation, Tool, ToolContext
 
@@ -38,12 +39,14 @@ class Automations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _LOOKING = frozenset({"list", "show", "preview"})
 
 
-def automations_tool(ledger: Ledger, kinds: Kinds, timezone: str) -> Tool:
+def automations_tool(ledger: Ledger, kinds: Kinds, timezone: str, *, agents: Agents) -> Tool:
     async def run(scope: ToolContext, params: Automations) -> Json:
         if params.action in _LOOKING:
             return await ledger.read(lambda tx: _look(tx, params, timezone))
         return await once(
-            ledger, scope, lambda tx: _change(tx, scope, params, kinds=kinds, timezone=timezone)
+            ledger,
+            scope,
+            lambda tx: _change(tx, scope, params, kinds=kinds, timezone=timezone, agents=agents),
         )
 
     return Tool(
@@ -90,21 +93,30 @@ def _brief(one: automations.Automation, tx: Tx) -> dict[str, Any]:
     }
 
 
+def _bound(tx: Tx, scope: ToolContext, document: dict[str, Any], agents: Agents) -> dict[str, Any]:
+    """The document with its turns by the agent that asks, as far as that can be told before it is checked."""
+    try:
+        action = msgspec.convert(document.get("action"), dict[str, Any])
+        given = msgspec.convert(action.get("parameters"), dict[str, Any])
+    except msgspec.ValidationError:
+        return document
+    if action.get("type") != "agent_turn":
+        return document
+    return {**document, "action": {**action, "parameters": agents.turn_params(tx, scope, given)}}
+
+
 def _change(
-    tx: Tx, scope: ToolContext, params: Automations, *, kinds: Kinds, timezone: str
+    tx: Tx, scope: ToolContext, params: Automations, *, kinds: Kinds, timezone: str, agents: Agents
 ) -> dict[str, Any]:
     task = scope.run.task
+    document = _bound(tx, scope, params.document, agents)
     match params.action:
         case "add":
             origin = inherit(task.origin, task.params, by="model")
-            made = orders.add(
-                tx, params.document, kinds=kinds, timezone=timezone, actor="model", origin=origin
-            )
+            made = orders.add(tx, document, kinds=kinds, timezone=timezone, actor="model", origin=origin)
             return orders.document_of(made, now=tx.now)
         case "edit":
-            made = orders.edit(
-                tx, params.lookup, params.document, kinds=kinds, timezone=timezone, actor="model"
-            )
+            made = orders.edit(tx, params.lookup, document, kinds=kinds, timezone=timezone, actor="model")
             return orders.document_of(made, now=tx.now)
         case "remove":
             found = automations.find(tx, params.lookup)

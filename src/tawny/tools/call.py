@@ -74,9 +74,16 @@ class Door:
         self._contacts = contacts
         self._redact = redact
 
-    def for_run(self, context: Context, *, session: str | None = None, window: int | None = None) -> "Calls":
-        """The door for one execution. `window` is the model's, in tokens."""
-        return Calls(self, context, session=session, window=window)
+    def for_run(
+        self,
+        context: Context,
+        *,
+        session: str | None = None,
+        window: int | None = None,
+        tools: Tools | None = None,
+    ) -> "Calls":
+        """The door for one execution. `window` is the model's, in tokens; `tools` those of an agent of its own."""
+        return Calls(self, context, tools=tools or self.tools, session=session, window=window)
 
     async def permit(
         self, context: Context, *, tool: str, operation: Operation, arguments: Arguments, key: str
@@ -238,8 +245,11 @@ class Door:
 class Calls:
     """The calls of one execution."""
 
-    def __init__(self, door: Door, context: Context, *, session: str | None, window: int | None) -> None:
+    def __init__(
+        self, door: Door, context: Context, *, tools: Tools, session: str | None, window: int | None
+    ) -> None:
         self._door = door
+        self._tools = tools
         self._context = context
         self._session = session
         self._most = longest(window)
@@ -372,14 +382,10 @@ class Calls:
         return shorten(found, self._most, whole=f"artifact {artifact}")
 
     def _tool(self, name: str) -> Tool:
-        tool = self._door.tools.get(name)
+        tool = self._tools.get(name)
         if tool is None:
-            close = difflib.get_close_matches(name, self._door.tools, n=1)
-            hint = (
-                f"did you mean {close[0]!r}?"
-                if close
-                else f"there are: {', '.join(sorted(self._door.tools))}"
-            )
+            close = difflib.get_close_matches(name, self._tools, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(self._tools))}"
             raise InvalidInput(f"there is no tool {name!r}", hint=hint)
         return tool
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tawny.config import Config, Home, owner_zone
+from tawny.clock import Clock
+from tawny.config import AgentProfile, Config, Home, owner_zone
 from tawny.domain.commands import parse_mode
 from tawny.engine.kinds import Kinds
+from tawny.files import make_folder
 from tawny.ledger.database import Ledger
 from tawny.ledger.submission import Limits
 from tawny.memory.notes import Notes
@@ -18,6 +20,7 @@ from tawny.skills.grants import Grants
 from tawny.skills.library import Library
 from tawny.sources.markup import text_of
 from tawny.sources.shelf import Shelf
+from tawny.tools.agents import Agents
 from tawny.tools.automations import automations_tool
 from tawny.tools.exec import AllowList, exec_tool
 from tawny.tools.files import file_tools
@@ -25,9 +28,11 @@ from tawny.tools.finish import finish
 from tawny.tools.flows import flows_tool
 from tawny.tools.memory import memory_tools
 from tawny.tools.message import message_tool
+from tawny.tools.once import digest
 from tawny.tools.process import process_tool
 from tawny.tools.registry import Tool
 from tawny.tools.sessions import sessions_tool
+from tawny.tools.skills import skills_tool
 from tawny.tools.sources import source_tools
 from tawny.tools.spawn import spawn_tool
 from tawny.tools.tasks import tasks_tool
@@ -40,9 +45,16 @@ if TYPE_CHECKING:
 _GUARDED = frozenset({"command", "http"})
 
 
-def notes_of(home: Home) -> Notes:
-    """The owner's notes; the index lies beside the database, as it can be made anew."""
-    return Notes(Root(home.workspace), home.run / "memory.db")
+_MAIN = AgentProfile(name="")
+
+
+def notes_of(home: Home, agent: AgentProfile = _MAIN) -> Notes:
+    """The notes of the owner, or of an agent with a workspace of its own.
+
+    The index lies beside the database, as it can be made anew.
+    """
+    own = f"-{digest(agent.workspace)[:12]}" if agent.workspace else ""
+    return Notes(Root(home.workspace_of(agent)), home.run / f"memory{own}.db")
 
 
 def bundled_tools(
@@ -53,44 +65,60 @@ def bundled_tools(
     *,
     shelf: Shelf,
     channels: Callable[[], list[str]],
-    workshop: Workshop | None = None,
+    workshop: Workshop,
 ) -> dict[str, Tool]:
     """The tools by name. `kinds` may still grow after this; `channels` lists what is configured."""
     zone = owner_zone(config)
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
     way_out = WayOut(config.network, fill=secret_filler(home, config))
-    clock = ledger.clock
-    workshop = workshop or Workshop(home, config, clock)
-    allowed = AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)
+    names: list[str] = []
+    agents = Agents(names, {one.name: one for one in config.agents})
+    tools = [
+        tasks_tool(ledger, kinds, limits, agents=agents, allowed=lambda kind: kind not in _GUARDED),
+        automations_tool(ledger, kinds, zone, agents=agents),
+        *workspace_tools(home, config, _MAIN, clock=ledger.clock, shelf=shelf, workshop=workshop),
+        process_tool(workshop.processes),
+        *web_tools(way_out.egress, _page_text, Searching(config.search.url)),
+        message_tool(ledger, channels),
+        *source_tools(shelf, ledger.clock),
+        sessions_tool(ledger),
+        flows_tool(ledger, kinds, limits),
+        spawn_tool(ledger, agents),
+        finish,
+    ]
+    names.extend(tool.name for tool in tools)
+    return {tool.name: tool for tool in tools}
 
-    library = Library(home.root, home.workspace)
+
+def workspace_tools(
+    home: Home, config: Config, agent: AgentProfile, *, clock: Clock, shelf: Shelf, workshop: Workshop
+) -> list[Tool]:
+    """The tools that work in a folder, on that of one agent: it sees nothing beside it.
+
+    Raises:
+        ConfigError: the agent's workspace leads elsewhere.
+    """
+    folder = home.workspace_of(agent)
+    make_folder(folder)
+    library = Library(home.root, folder)
+    place = workshop.place_in(folder)
 
     async def document(path: Path) -> str:
         return await shelf.document(path)
 
-    tools = [
-        tasks_tool(ledger, kinds, limits, allowed=lambda kind: kind not in _GUARDED),
-        automations_tool(ledger, kinds, zone),
+    return [
         exec_tool(
             workshop.processes,
-            lambda: workshop.place,
-            allowed,
+            lambda: place,
+            # What is allowed by name means the programs of the owner's own workspace, whoever calls them.
+            AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace),
             limits=workshop.limits,
-            grants=Grants(home.root, home.workspace, library),
+            grants=Grants(home.root, folder, library),
         ),
-        process_tool(workshop.processes),
-        *file_tools(home.workspace, document, objection=library.objection),
-        *memory_tools(notes_of(home), clock, zone),
-        *web_tools(way_out.egress, _page_text, Searching(config.search.url)),
-        message_tool(ledger, channels),
-        *source_tools(shelf, clock),
-        sessions_tool(ledger),
-        flows_tool(ledger, kinds, limits),
-        finish,
+        *file_tools(folder, document, objection=library.objection),
+        *memory_tools(notes_of(home, agent), clock, owner_zone(config)),
+        skills_tool(library),
     ]
-    profiles = {one.name: one.tools for one in config.agents}
-    tools.append(spawn_tool(ledger, [*(tool.name for tool in tools), "spawn"], profiles))
-    return {tool.name: tool for tool in tools}
 
 
 async def _page_text(page: "Fetched") -> str:

@@ -1,6 +1,6 @@
 """The tool `spawn`: helpers with a session of their own (subagents), as child tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,6 +13,7 @@ from tawny.errors import InvalidInput, Refused
 from tawny.ledger import sessions, tasks
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.tasks import ACTIVE
+from tawny.tools.agents import Agents
 from tawny.tools.registry import CHANGE, Operation, Tool, ToolContext
 
 DEPTH, CHILDREN, AT_ONCE = 5, 5, 8
@@ -37,19 +38,8 @@ class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: bool | None = None
 
 
-def spawn_tool(
-    ledger: Ledger, names: Sequence[str], profiles: Mapping[str, tuple[str, ...]] | None = None
-) -> Tool:
-    """The tool; `names` are all tools there are, of which a helper gets fewer, and none its parent does not have.
-
-    `profiles` tells which tools each configured agent has; empty is all.
-    """
-    known = profiles or {}
-
-    def own(scope: ToolContext) -> list[str]:
-        given: Any = scope.run.task.params
-        tools = given.get("tools") or known.get(given.get("agent") or "") or names
-        return [name for name in names if name in tools]
+def spawn_tool(ledger: Ledger, agents: Agents) -> Tool:
+    """The tool. A helper gets fewer tools, and none its parent does not have; it is its parent's agent unless told."""
 
     async def run(scope: ToolContext, params: Spawn) -> Json:
         orders = [params.task] if isinstance(params.task, str) else list(params.task)
@@ -57,7 +47,7 @@ def spawn_tool(
             raise InvalidInput("task: it is empty", hint="say what the helper is to do")
         chat = bool(scope.run.task.params.get("input"))
         waits = params.wait if params.wait is not None else not chat
-        prepared = await ledger.write(lambda tx: _prepare(tx, scope, params, orders, own(scope)))
+        prepared = await ledger.write(lambda tx: _prepare(tx, scope, params, orders, agents))
         wanted = [_submission(scope, params, child, waits=waits) for child in prepared]
         if waits:
             ended = await scope.run.children(f"spawn:{scope.call_id}", wanted)
@@ -89,11 +79,12 @@ def spawn_tool(
 class _Child(msgspec.Struct, frozen=True):
     session: str
     order: str
+    agent: str
     tools: tuple[str, ...]
 
 
 def _prepare(
-    tx: Tx, scope: ToolContext, params: Spawn, orders: Sequence[str], names: Sequence[str]
+    tx: Tx, scope: ToolContext, params: Spawn, orders: Sequence[str], agents: Agents
 ) -> list[_Child]:
     """Check the bounds and make the sessions; the same again on a second try.
 
@@ -101,13 +92,20 @@ def _prepare(
         Refused: too deep, or too many.
     """
     parent = scope.session or f"run:{scope.run.task.task_id}"
-    depth = sessions.ensure(tx, parent).depth + 1
+    session = sessions.ensure(tx, parent)
+    own = agents.asking(scope, session.agent)
+    agent = agents.handed_on(own, params.agent)
+    depth = session.depth + 1
     if depth > DEPTH:
         raise Refused(f"helpers may not go deeper than {DEPTH}", hint="do it in this run")
     prefix = f"{parent}/{scope.call_id}"
-    own = [task for task in tasks.children(tx, scope.run.task.task_id) if task.runtime is Runtime.SUBAGENT]
+    helpers = [
+        task for task in tasks.children(tx, scope.run.task.task_id) if task.runtime is Runtime.SUBAGENT
+    ]
     others = [
-        task for task in own if not (task.session or "").startswith(prefix) and not task.status.is_terminal
+        task
+        for task in helpers
+        if not (task.session or "").startswith(prefix) and not task.status.is_terminal
     ]
     if len(others) + len(orders) > CHILDREN:
         raise Refused(
@@ -123,12 +121,10 @@ def _prepare(
     if working + len(orders) > AT_ONCE:
         raise Refused(f"{working} helpers are at work, and {AT_ONCE} may be at once", hint="try again later")
     withheld = WITHHELD | {"spawn"} if depth == DEPTH else WITHHELD
-    tools = tuple(name for name in names if name not in withheld)
-    children = [_Child(f"{prefix}.{n}", order, tools) for n, order in enumerate(orders)]
+    tools = tuple(name for name in agents.tools_of(scope, own) if name not in withheld)
+    children = [_Child(f"{prefix}.{n}", order, agent, tools) for n, order in enumerate(orders)]
     for child in children:
-        sessions.ensure(
-            tx, child.session, agent=params.agent, title=child.order[:60], parent=parent, depth=depth
-        )
+        sessions.ensure(tx, child.session, agent=agent, title=child.order[:60], parent=parent, depth=depth)
         if params.context == "fork":
             sessions.fork(tx, parent, child.session)
     return children
@@ -148,8 +144,8 @@ def _submission(scope: ToolContext, params: Spawn, child: _Child, *, waits: bool
     }
     if params.model:
         body["model"] = params.model
-    if params.agent:
-        body["agent"] = params.agent
+    if child.agent:
+        body["agent"] = child.agent
     told = task.origin.reply_to or f"chat:{scope.session}"
     return Submission(
         kind="agent_turn",

@@ -16,6 +16,7 @@ from tawny.ledger import tasks as rows
 from tawny.ledger import turns
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.submission import Limits, submit
+from tawny.tools.agents import Agents
 from tawny.tools.once import digest, once
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
 from tawny.tools.summaries import brief_task
@@ -70,7 +71,9 @@ def _operation(params: Tasks) -> Operation:
     return Operation(name="tasks.read", operation="read", level=READ)
 
 
-def tasks_tool(ledger: Ledger, kinds: Kinds, limits: Limits, allowed: Callable[[str], bool]) -> Tool:
+def tasks_tool(
+    ledger: Ledger, kinds: Kinds, limits: Limits, *, agents: Agents, allowed: Callable[[str], bool]
+) -> Tool:
     """The tool. `allowed` tells which kinds a model may start directly."""
 
     async def run(scope: ToolContext, params: Tasks) -> Json:
@@ -79,7 +82,9 @@ def tasks_tool(ledger: Ledger, kinds: Kinds, limits: Limits, allowed: Callable[[
                 return await once(
                     ledger,
                     scope,
-                    lambda tx: _start(tx, scope, params, kinds=kinds, limits=limits, allowed=allowed),
+                    lambda tx: _start(
+                        tx, scope, params, kinds=kinds, limits=limits, agents=agents, allowed=allowed
+                    ),
                 )
             case "list":
                 return await ledger.read(lambda tx: _list(tx, scope.session))
@@ -112,11 +117,15 @@ def _start(
     *,
     kinds: Kinds,
     limits: Limits,
+    agents: Agents,
     allowed: Callable[[str], bool],
 ) -> dict[str, Any]:
     if params.kind in kinds and not allowed(params.kind):
         raise InvalidInput(f"kind: {params.kind!r} is not started this way", hint="use the tool made for it")
-    body: dict[str, Any] = {"kind": params.kind, "params": params.params}
+    given = params.params
+    if params.kind == "agent_turn":
+        given = agents.turn_params(tx, scope, given)
+    body: dict[str, Any] = {"kind": params.kind, "params": given}
     for name in ("title", "not_before", "timeout", "priority"):
         if value := getattr(params, name):
             body[name] = value
@@ -128,7 +137,7 @@ def _start(
         zone=limits.zone,
         origin=inherit(origin, scope.run.task.params, by="model", via="chat"),
     )
-    work = {"kind": params.kind, "params": params.params, "not_before": params.not_before}
+    work = {"kind": params.kind, "params": given, "not_before": params.not_before}
     key = f"work:{scope.session}:{digest(work)}"
     channels = tuple(params.deliver_to) or ("chat",)
     submission = msgspec.structs.replace(
