@@ -5,20 +5,16 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from tawny import config
-from tawny.app import open_app
 from tawny.cli import remote
-from tawny.cli.output import complain, emit
-from tawny.clock import SystemClock
+from tawny.cli.complaint import complain
+from tawny.cli.output import emit
 from tawny.config import Home
 from tawny.errors import Conflict, TemporaryError
-from tawny.ids import new_id
 
-_HOLD = 75.0
 _WAIT = 3600.0
 Say = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -42,19 +38,21 @@ def run(args: argparse.Namespace, home: Home) -> int:
         connected = gateway
 
         async def say(text: str) -> dict[str, Any]:
-            return await asyncio.to_thread(_say_remotely, connected, args.session, text)
+            return await asyncio.to_thread(connected.say, args.session, text, wait=True)
 
         return asyncio.run(_talk(args, say))
     return asyncio.run(_on_the_home(args, home))
 
 
 async def _on_the_home(args: argparse.Namespace, home: Home) -> int:
+    from tawny.app import open_app  # noqa: PLC0415 - where a gateway runs, it is all there already
+
     try:
         async with open_app(home, config.load(home)) as app:
 
             async def say(text: str) -> dict[str, Any]:
                 reply = await app.agency.inbox.say(
-                    args.session, text, event_id=_event(), source="cli", wait=_WAIT
+                    args.session, text, event_id=remote.message_id(), source="cli", wait=_WAIT
                 )
                 return msgspec.to_builtins(reply)
 
@@ -96,12 +94,3 @@ def _read_line(prompt: str) -> str | None:
         return input(prompt)
     except EOFError:
         return None
-
-
-def _say_remotely(gateway: remote.Remote, session: str, text: str) -> dict[str, Any]:
-    body = {"text": text, "wait": True, "event_id": _event()}
-    return gateway.ask("POST", f"/v1/sessions/{quote(session, safe='')}/messages", body, timeout=_HOLD)
-
-
-def _event() -> str:
-    return new_id("say", SystemClock().now())

@@ -5,14 +5,11 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
-from tawny.cli.output import complain
+from tawny.cli.complaint import complain
 from tawny.cli.remote import Remote
-from tawny.clock import SystemClock
 from tawny.domain.display import visible
 from tawny.errors import TawnyError
-from tawny.ids import new_id
 
 PROMPT = "> "
 _OVER = frozenset({"task.failed", "task.timed_out", "task.cancelled", "task.lost"})
@@ -79,10 +76,8 @@ class Conversation:
         self._over.clear()
         with self._lock:
             self._mine, self._streamed = "?", False
-        path = f"/v1/sessions/{quote(self._session, safe='')}/messages"
-        event_id = new_id("say", SystemClock().now())
         try:
-            answer = self._gateway.ask("POST", path, {"text": text, "event_id": event_id})
+            answer = self._gateway.say(self._session, text)
         except TawnyError:
             self._mine = ""
             raise

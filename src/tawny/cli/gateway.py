@@ -8,8 +8,9 @@ from importlib.util import find_spec
 
 from tawny import config, log
 from tawny.cli import gateway_service, ledger
+from tawny.cli.complaint import complain
 from tawny.cli.main import add_common
-from tawny.cli.output import complain, emit, local_time, table
+from tawny.cli.output import emit, local_time, table
 from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.errors import InvalidInput

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tawny import config
-from tawny.cli import remote
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.ledger.database import Store, Tx, read_now, write_now
@@ -44,5 +43,7 @@ def write(home: Home, fn: Callable[[Tx], T]) -> T:
 
     result = write_now(store, SystemClock(), noted)
     if topics:
+        from tawny.cli import remote  # noqa: PLC0415 - who only reads rings nobody, and needs no HTTP
+
         remote.wake(home, topics)
     return result

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from tawny import __version__
-from tawny.cli.output import complain
-from tawny.config import find_home
+from tawny.cli.complaint import complain
 from tawny.errors import ConfigError, InvalidInput, TawnyError
 
 COMMANDS = {
@@ -70,6 +69,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(module: ModuleType, args: argparse.Namespace) -> int:
+    from tawny.config import find_home  # noqa: PLC0415 - whoever asks for help waits for no configuration
+
     args.json = getattr(args, "json", False)
     try:
         return int(module.run(args, find_home(getattr(args, "home", None))))

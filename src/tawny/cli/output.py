@@ -1,7 +1,6 @@
 """What commands print: one JSON document with `--json`, else plain text for people."""
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,11 +21,6 @@ def emit(document: Any, args: argparse.Namespace, *, text: str | None = None) ->
 def line(document: Any) -> None:
     """One line of a stream of JSON lines, at once."""
     print(msgspec.json.encode(document).decode(), flush=True)
-
-
-def complain(message: str, hint: str = "") -> None:
-    """One line on stderr that names the thing and the mend."""
-    print(f"tawny: {message}" + (f" ({hint})" if hint else ""), file=sys.stderr)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -4,12 +4,16 @@ import http.client
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.errors import PermanentError, TemporaryError
+from tawny.ids import new_id
 
 _TIMEOUT = 10.0
+_HOLD = 75.0
+"""Seconds for an answer; the gateway holds for sixty at most."""
 
 
 class Remote:
@@ -54,6 +58,16 @@ class Remote:
             raise TemporaryError(str(message), hint=str(problem.get("hint", "")))
         return answer or {}
 
+    def say(self, session: str, text: str, *, wait: bool = False) -> dict[str, Any]:
+        """Say something in a conversation; what came of it, with `wait` the answer.
+
+        Raises:
+            TemporaryError: it does not answer, or refuses.
+        """
+        body = {"text": text, "wait": wait, "event_id": message_id()}
+        path = f"/v1/sessions/{quote(session, safe='')}/messages"
+        return self.ask("POST", path, body, timeout=_HOLD if wait else _TIMEOUT)
+
     def stream(
         self, after: int | None, *, task_id: str | None = None, opened: Callable[[], None] | None = None
     ) -> Iterator[dict[str, Any]]:
@@ -76,6 +90,11 @@ class Remote:
             raise TemporaryError(f"the gateway at {self.host}:{self.port} has gone: {error}") from error
         finally:
             connection.close()
+
+
+def message_id() -> str:
+    """An id for something that is said here: however often it arrives, it counts once."""
+    return new_id("say", SystemClock().now())
 
 
 def find(home: Home) -> Remote | None:

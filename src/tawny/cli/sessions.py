@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from tawny import config
-from tawny.agent.context import context_of
 from tawny.cli import ledger
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
@@ -97,6 +96,8 @@ def _show(args: argparse.Namespace, home: Home) -> int:
 
 def _context(args: argparse.Namespace, home: Home) -> int:
     settings = config.load(home)
+    from tawny.agent.context import context_of  # noqa: PLC0415 - it reads the skills; lists have no use for that
+
     pieces, entries = ledger.read(home, lambda tx: context_of(tx, home, settings, args.session))
     rows: list[tuple[str, int]] = [(piece.name, piece.size) for piece in pieces]
     rows.append((f"{len(entries)} messages", sum(len(entry.text.encode()) for entry in entries)))

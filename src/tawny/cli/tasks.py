@@ -3,67 +3,30 @@
 import argparse
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
-from tawny.cli import ledger
-from tawny.cli.main import add_common
+from tawny.cli import ledger, tasks_options
 from tawny.cli.output import emit, local_time, seconds, table
 from tawny.clock import iso
 from tawny.config import Home
 from tawny.domain.documents import task_document
 from tawny.domain.tasks import Task
-from tawny.engine import commands
 from tawny.ledger import artifacts, steps, tasks
 from tawny.ledger.database import Tx
 
-_ORDERS: dict[str, Callable[..., Task]] = {
-    "cancel": commands.cancel,
-    "pause": commands.pause,
-    "resume": commands.resume,
-    "retry": commands.retry,
-}
+_ORDERS = ("cancel", "pause", "resume", "retry")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
-
-    def add(name: str, help: str) -> argparse.ArgumentParser:
-        sub = actions.add_parser(name, help=help, description=help)
-        add_common(sub)
-        return sub
-
-    listing = add("list", "newest first")
-    for option in ("--status", "--runtime", "--owner", "--session", "--cursor"):
-        listing.add_argument(option)
-    listing.add_argument("--limit", type=int, default=50)
-    for name, help in {
-        "show": "the record",
-        "result": "the result",
-        "logs": "the task's own log",
-        "why": "what it waits for and what unblocks it",
-        "cancel": "cancel it and its children",
-        "pause": "pause at the next step boundary",
-        "resume": "let it go on",
-    }.items():
-        add(name, help).add_argument("lookup", metavar="LOOKUP")
-    retry = add("retry", "run the work again; finished steps are kept")
-    retry.add_argument("lookup", metavar="LOOKUP")
-    retry.add_argument("--fresh", action="store_true", help="start from the beginning")
-    notify = add("notify", "change what it tells")
-    notify.add_argument("lookup", metavar="LOOKUP")
-    notify.add_argument("policy", choices=["silent", "done_only", "state_changes", "on_failure"])
-    reconcile = add("reconcile", "say what became of an uncertain effect")
-    reconcile.add_argument("lookup", metavar="LOOKUP")
-    reconcile.add_argument("answer", choices=["done", "redo", "give_up"])
-    import_module("tawny.cli.tasks_run").configure(add)
-    import_module("tawny.cli.tasks_care").configure(add)
+    tasks_options.declare(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     """Do what the subcommand says."""
     action = args.action or "list"
     if action in _ORDERS:
-        return _order(args, home, _ORDERS[action])
+        return _order(args, home)
     if action in ("run", "kinds", "watch", "follow"):
         return int(import_module("tawny.cli.tasks_run").run(args, home))
     if action in ("audit", "maintenance", "stats", "flow"):
@@ -71,7 +34,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return _READERS[action](args, home)
 
 
-def _order(args: argparse.Namespace, home: Home, command: Callable[..., Task]) -> int:
+def _order(args: argparse.Namespace, home: Home) -> int:
+    command: Callable[..., Task] = getattr(_commands(), args.action)
     extra = {"fresh": True} if getattr(args, "fresh", False) else {}
     task = ledger.write(
         home, lambda tx: command(tx, tasks.find(tx, args.lookup).task_id, by="owner", **extra)
@@ -79,6 +43,11 @@ def _order(args: argparse.Namespace, home: Home, command: Callable[..., Task]) -
     intent = f", {task.intent} under way" if task.intent else ""
     emit(task_document(task), args, text=f"{task.task_id}  {task.status}{intent}  {task.title}")
     return 0
+
+
+def _commands() -> Any:
+    """What steers tasks; to look at them it is not loaded."""
+    return import_module("tawny.engine.commands")
 
 
 def _list(args: argparse.Namespace, home: Home) -> int:
@@ -170,7 +139,7 @@ def _why(args: argparse.Namespace, home: Home) -> int:
 
 def _notify(args: argparse.Namespace, home: Home) -> int:
     task = ledger.write(
-        home, lambda tx: commands.set_notify(tx, tasks.find(tx, args.lookup).task_id, args.policy)
+        home, lambda tx: _commands().set_notify(tx, tasks.find(tx, args.lookup).task_id, args.policy)
     )
     emit(task_document(task), args, text=f"{task.task_id}  tells: {task.notify}")
     return 0
@@ -178,7 +147,7 @@ def _notify(args: argparse.Namespace, home: Home) -> int:
 
 def _reconcile(args: argparse.Namespace, home: Home) -> int:
     task = ledger.write(
-        home, lambda tx: commands.reconcile(tx, tasks.find(tx, args.lookup).task_id, args.answer)
+        home, lambda tx: _commands().reconcile(tx, tasks.find(tx, args.lookup).task_id, args.answer)
     )
     emit(task_document(task), args, text=f"{task.task_id}  {task.status}")
     return 0

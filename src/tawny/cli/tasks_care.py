@@ -1,7 +1,6 @@
 """`tawny tasks audit | maintenance | stats | flow`: the ledger's health and figures."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
 from tawny import config as configuration
@@ -16,21 +15,6 @@ from tawny.errors import NotFound
 from tawny.ledger import care, events, stats, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.retention import keep_of
-
-Add = Callable[[str, str], argparse.ArgumentParser]
-
-
-def configure(add: Add) -> None:
-    """Declare the subcommands."""
-    audit = add("audit", "what is stale, stuck or inconsistent; exit 1 if anything is")
-    audit.add_argument("--severity", choices=["warn", "error"])
-    upkeep = add("maintenance", "mend what the audit calls fixable; a preview without --apply")
-    upkeep.add_argument("--apply", action="store_true")
-    add("stats", "success rate, run time and queue wait, by kind").add_argument("--days", type=int, default=7)
-    flow = add("flow", "flows as tasks: list, show, cancel, resume")
-    flow.add_argument("verb", choices=["list", "show", "cancel", "resume"])
-    flow.add_argument("lookup", nargs="?", metavar="LOOKUP")
-    flow.add_argument("--status")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,34 +25,7 @@ from tawny.ledger import events, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import Limits, submit
 
-Add = Callable[[str, str], argparse.ArgumentParser]
 _FAILED = 1
-
-
-def configure(add: Add) -> None:
-    """Declare the subcommands."""
-    run = add("run", "detached work now")
-    run.add_argument("--kind", required=True)
-    run.add_argument(
-        "--params", default="{}", help="the kind's parameters, as JSON; @FILE reads them from there"
-    )
-    run.add_argument("--title", default="")
-    run.add_argument("--priority", default="normal")
-    run.add_argument("--timeout")
-    run.add_argument("--notify")
-    run.add_argument("--deliver", action="append", default=[], metavar="TARGET", help="where the result goes")
-    run.add_argument("--not-before", dest="not_before", metavar="TIME")
-    run.add_argument("--after", action="append", default=[], metavar="TASK")
-    run.add_argument("--dedupe-key", dest="dedupe_key")
-    run.add_argument("--owner", default="owner")
-    run.add_argument("--wait", action="store_true", help="wait for the end; exit 1 if it did not succeed")
-    add("kinds", "the kinds of task, with their parameters").add_argument("name", nargs="?", metavar="KIND")
-    watch = add("watch", "a live board, or one task's bar")
-    watch.add_argument("lookup", nargs="?", metavar="LOOKUP")
-    follow = add("follow", "events as JSON lines, with replay")
-    follow.add_argument("lookup", nargs="?", metavar="LOOKUP")
-    follow.add_argument("--after", type=int, default=None, metavar="SEQ", help="replay from here (0: all)")
-    follow.add_argument("--no-wait", dest="no_wait", action="store_true", help="stop at the newest event")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
