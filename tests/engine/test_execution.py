@@ -98,6 +98,19 @@ def kinds(world: World) -> dict[str, Kind]:
         ended = await ctx.children("kids", wanted)
         return ", ".join(str((child.result or {})["text"]) for child in ended)
 
+    async def sharing(ctx: Context, params: Nothing) -> str:
+        wanted = [Submission(kind="three_steps", dedupe_key="report")] * 2
+        ended = await ctx.children("kids", wanted)
+        return ", ".join(str((child.result or {}).get("text", child.status)) for child in ended)
+
+    async def draining_shared(ctx: Context, params: Nothing) -> str:
+        await ctx.submit("late", Submission(kind="three_steps", dedupe_key="report"))
+        return "interim"
+
+    async def failing_late(ctx: Context, params: Nothing) -> str:
+        await world.gate("fail").wait()
+        raise PermanentError("broken")
+
     async def draining(ctx: Context, params: Nothing) -> str:
         await ctx.submit("late", Submission(kind="three_steps"))
         return "interim"
@@ -135,6 +148,9 @@ def kinds(world: World) -> dict[str, Kind]:
         "waiting_beside": waiting_beside,
         "parent": parent,
         "draining": draining,
+        "sharing": sharing,
+        "draining_shared": draining_shared,
+        "failing_late": failing_late,
         "sleeper": sleeper,
         "holding": holding,
         "stubborn": stubborn,
@@ -548,6 +564,110 @@ async def test_a_retry_keeps_the_finished_steps(engine, world):
 
     assert again.task_id != task.task_id
     assert [step.key for step in kept][:2] == ["step-1", "step-2"]
+
+
+async def test_a_retry_asks_about_a_step_that_was_cut_off(engine, world):
+    """What cancelled it cannot know whether it was paid; to run it again unasked could pay twice."""
+    task = await engine.submit("risky")
+    await _until(engine, lambda: world.effects["paid"] == 1)
+    await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    assert (await engine.done(task.task_id)).status is Status.CANCELLED
+    world.gate("pay").set()
+
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    await engine.clock.settle()
+    asked = await engine.task(again.task_id)
+    assert (asked.status, asked.attempt, world.effects["paid"]) == (Status.WAITING, 0, 1)
+    assert asked.waiting_for is not None
+    assert (asked.waiting_for.kind, asked.waiting_for.detail["steps"]) == ("reconcile", ["pay"])
+    inbox = await engine.ledger.read(lambda tx: outbox.of_task(tx, again.task_id))
+    assert "pay" in inbox[0].message.text
+
+    await engine.ledger.write(lambda tx: commands.reconcile(tx, again.task_id, "done", result="by hand"))
+    ended = await engine.done(again.task_id)
+    assert (ended.result, world.effects["paid"]) == ({"text": "by hand"}, 1)
+
+
+@pytest.mark.parametrize(("answer", "paid"), [("redo", 2), ("give_up", 1)])
+async def test_what_a_person_says_of_it_is_done(engine, world, answer, paid):
+    task = await engine.submit("risky", timeout="5s")
+    await _until(engine, lambda: world.effects["paid"] == 1)
+    await engine.clock.advance("5s")
+    assert (await engine.done(task.task_id)).status is Status.TIMED_OUT
+    world.gate("pay").set()
+
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    assert again.status is Status.WAITING
+    await engine.ledger.write(lambda tx: commands.reconcile(tx, again.task_id, answer))
+    ended = await engine.done(again.task_id)
+    assert ended.status is (Status.SUCCEEDED if answer == "redo" else Status.FAILED)
+    assert world.effects["paid"] == paid
+
+
+async def test_fresh_is_the_explicit_word(engine, world):
+    task = await engine.submit("risky")
+    await _until(engine, lambda: world.effects["paid"] == 1)
+    await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    await engine.done(task.task_id)
+    world.gate("pay").set()
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id, fresh=True))
+    assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
+    assert world.effects["paid"] == 2
+
+
+async def test_a_child_shares_the_result_of_anothers_task_with_its_key(engine, world):
+    world.gates["b"] = asyncio.Event()
+    theirs = await engine.submit("three_steps", dedupe_key="report")
+    parents = [await engine.submit("sharing", params={"n": n}) for n in range(2)]
+    for parent in parents:
+        await _until(engine, lambda p=parent: _waits_for(engine, p.task_id, "child"))
+    world.gates["b"].set()
+    for parent in parents:
+        assert (await engine.done(parent.task_id)).result == {"text": "three, three"}
+    assert (await engine.task(theirs.task_id)).status is Status.SUCCEEDED
+    assert world.effects["a"] == 1
+
+
+async def test_who_shares_a_task_does_not_take_it_along(engine, world):
+    """Cancelling one parent ends its wait, and neither the shared task nor the other's wait."""
+    world.gates["b"] = asyncio.Event()
+    theirs = await engine.submit("three_steps", dedupe_key="report")
+    one, other = [await engine.submit("sharing", params={"n": n}) for n in range(2)]
+    for parent in (one, other):
+        await _until(engine, lambda p=parent: _waits_for(engine, p.task_id, "child"))
+    await engine.ledger.write(lambda tx: commands.cancel(tx, one.task_id))
+    assert (await engine.done(one.task_id)).status is Status.CANCELLED
+    assert not (await engine.task(theirs.task_id)).status.is_terminal
+    world.gates["b"].set()
+    assert (await engine.done(other.task_id)).status is Status.SUCCEEDED
+
+
+async def test_the_failure_of_a_shared_task_is_shared(engine, world):
+    world.error = PermanentError("broken")
+    gate = world.gates.setdefault("fail", asyncio.Event())
+    theirs = await engine.submit("failing_late", dedupe_key="report")
+    parent = await engine.submit("sharing")
+    await _until(engine, lambda: _waits_for(engine, parent.task_id, "child"))
+    gate.set()
+    assert (await engine.done(theirs.task_id)).status is Status.FAILED
+    ended = await engine.done(parent.task_id)
+    assert ended.result == {"text": "failed, failed"}
+
+
+async def test_a_draining_parent_waits_for_the_task_its_child_shares(engine, world):
+    world.gates["b"] = asyncio.Event()
+    await engine.submit("three_steps", dedupe_key="report")
+    parent = await engine.submit("draining_shared")
+    await engine.until(parent.task_id, Status.WAITING)
+    world.gates["b"].set()
+    assert (await engine.done(parent.task_id)).result["text"] == "three"
+
+
+async def test_a_child_with_the_key_of_one_who_waits_for_it_is_refused(engine, world):
+    parent = await engine.submit("sharing", dedupe_key="report")
+    ended = await engine.done(parent.task_id)
+    assert ended.status is Status.FAILED
+    assert "waits for this child" in ended.error.message
 
 
 async def test_a_resting_engine_commits_nothing(engine):

@@ -274,3 +274,29 @@ async def test_a_gateway_that_is_stopped_leaves_the_command_and_takes_it_up_agai
     assert ended.result is not None
     assert ended.result["stdout"] == "finished\n"
     assert (home.workspace / "began").read_text() == "x\n"
+
+
+async def test_a_persons_retry_runs_it_again(live: Any, home: Home) -> None:
+    """What the failed run recorded, its exit code above all, is that run's; each retry is a run of its own."""
+    task = await run(live, "sh", "-c", "echo x >> ran; test -e go")
+    for _ in range(2):
+        assert task.status is Status.FAILED
+        failed = task.task_id
+        again = await live.ledger.write(lambda tx, failed=failed: engine_commands.retry(tx, failed))
+        task = await live.done(again.task_id)
+    (home.workspace / "go").touch()
+    failed = task.task_id
+    again = await live.ledger.write(lambda tx: engine_commands.retry(tx, failed))
+    assert (await live.done(again.task_id)).status is Status.SUCCEEDED
+    assert (home.workspace / "ran").read_text() == "x\n" * 4
+
+
+async def test_the_items_of_a_batch_have_commands_of_their_own(live: Any, home: Home) -> None:
+    action = {
+        "kind": "command",
+        "params": {"argv": ["sh", "-c", "sleep 0.2; echo {item}; echo {item} >> ran"]},
+    }
+    task = await live.submit("batch", params={"items": ["a", "b", "c"], "action": action, "concurrency": 3})
+    ended = await live.done(task.task_id, deadline=30.0)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert sorted((home.workspace / "ran").read_text().split()) == ["a", "b", "c"]

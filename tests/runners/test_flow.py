@@ -9,7 +9,8 @@ from tests.both import config  # noqa: F401 - these run on both databases
 from tests.conftest import Crash
 
 from tawny.clock import SECOND
-from tawny.domain.tasks import Effect, Status
+from tawny.domain.tasks import Effect, Origin, Status
+from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import InvalidInput, PermanentError, TemporaryError
 from tawny.ledger import tasks as ledger_tasks
@@ -28,6 +29,7 @@ class World:
         self.hold: asyncio.Event | None = None
         self.hold_at = -1
         self.flaky: set[str] = set()
+        self.broken: set[str] = set()
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def world() -> World:
 def kinds(world: World) -> dict[str, Kind]:
     async def say(ctx: Context, params: Word):
         async def effect() -> str:
-            if params.fail:
+            if params.fail or params.word in world.broken:
                 raise PermanentError(f"cannot say {params.word}")
             if params.word in world.flaky:
                 world.flaky.discard(params.word)
@@ -53,7 +55,15 @@ def kinds(world: World) -> dict[str, Kind]:
             await world.hold.wait()
         return {"text": spoken, "length": len(params.word)}
 
-    return {"say": Kind(name="say", params=Word, run=say)}
+    async def read(ctx: Context, params: Word) -> None:
+        ctx.add_origin(Origin(by="stranger", via="document", trusted=False))
+        trust = "trusted" if ctx.task.origin.trusted else "untrusted"
+        world.order.append(f"{ctx.task.kind} {ctx.task.params['word']} {trust}")
+
+    return {
+        "say": Kind(name="say", params=Word, run=say),
+        "read": Kind(name="read", params=Word, run=read),
+    }
 
 
 def say(word: str, **more) -> dict:
@@ -290,3 +300,64 @@ async def _child_is(engine, task_id: str, status: Status, *, failures: int) -> N
             if kids and kids[0].status is status and kids[0].failures == failures:
                 return
             await asyncio.sleep(0.002)
+
+
+async def test_a_retry_keeps_the_steps_whose_tasks_have_succeeded(engine, world):
+    world.broken.add("three")
+    document = {
+        "name": "n",
+        "args": {"words": {"default": ["x", "y"]}},
+        "steps": [
+            say("one"),
+            {"id": "both", "parallel": [say("left"), say("right")]},
+            {
+                "id": "each",
+                "map": {"items": "args.words", "do": {"kind": "say", "params": {"word": "{item}"}}},
+            },
+            say("three"),
+        ],
+        "result": "{steps.one.result.text} {steps.both.result.left.text} {steps.three.result.text}",
+    }
+    task = await engine.submit("flow", params={"document": document})
+    assert (await engine.done(task.task_id)).status is Status.FAILED
+    world.broken.clear()
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    ended = await engine.done(again.task_id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert ended.result["text"] == "one left three"
+    assert set(world.said.values()) == {1}, world.said
+
+
+async def test_a_retry_of_what_was_undone_begins_at_the_beginning(engine, world):
+    world.broken.add("pay")
+    undo = {"compensate": {"kind": "say", "params": {"word": "unbook"}}}
+    document = {"name": "n", "steps": [{**say("book"), **undo}, say("pay")]}
+    task = await engine.submit("flow", params={"document": document})
+    assert (await engine.done(task.task_id)).status is Status.FAILED
+    assert world.said == {"book": 1, "unbook": 1}
+    world.broken.clear()
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
+    assert world.said == {"book": 2, "unbook": 1, "pay": 1}
+
+
+async def test_a_retry_does_no_finished_item_again(engine, world):
+    world.broken.add("b")
+    action = {"kind": "say", "params": {"word": "{item}"}}
+    params = {"items": ["a", "b", "c"], "action": action, "max_failures": 0}
+    task = await engine.submit("batch", params=params)
+    assert (await engine.done(task.task_id)).status is Status.FAILED
+    world.broken.clear()
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
+    assert world.said == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_an_item_that_has_read_stays_itself(engine, world):
+    """What it read counts for it; its kind and parameters stay its own, not those of the whole batch."""
+    task = await engine.submit(
+        "batch", params={"items": ["a", "b"], "action": {"kind": "read", "params": {"word": "{item}"}}}
+    )
+    ended = await engine.done(task.task_id)
+    assert ended.status is Status.SUCCEEDED
+    assert sorted(world.order) == ["read a untrusted", "read b untrusted"]

@@ -11,6 +11,7 @@ from tawny.app import open_app
 from tawny.clock import SystemClock
 from tawny.config import Config, Home, Network
 from tawny.domain.tasks import Status
+from tawny.engine import commands
 
 
 class Server:
@@ -97,3 +98,13 @@ async def test_the_simulated_tasks_effect_passes_the_same_list(listed: Engine, s
     done = await listed.done(refused.task_id)
     assert done.error is not None
     assert done.error.kind == "refused"
+
+
+async def test_a_persons_retry_asks_again(listed: Engine, server: Server) -> None:
+    server.answers = [(404, "not here"), (200, "there now")]
+    failed = await listed.submit("http", params={"url": f"http://127.0.0.1:{server.port}/"})
+    assert (await listed.done(failed.task_id)).status is Status.FAILED
+    again = await listed.ledger.write(lambda tx: commands.retry(tx, failed.task_id))
+    done = await listed.done(again.task_id)
+    assert done.result is not None
+    assert (done.status, done.result["body"]) == (Status.SUCCEEDED, "there now")

@@ -10,7 +10,7 @@ from tawny.cli.output import emit, local_time, seconds, table
 from tawny.clock import iso
 from tawny.config import Home
 from tawny.domain.documents import task_document
-from tawny.domain.tasks import Task
+from tawny.domain.tasks import Status, Task
 from tawny.ledger import artifacts, steps, tasks
 from tawny.ledger.database import Tx
 
@@ -41,7 +41,14 @@ def _order(args: argparse.Namespace, home: Home) -> int:
         home, lambda tx: command(tx, tasks.find(tx, args.lookup).task_id, by="owner", **extra)
     )
     intent = f", {task.intent} under way" if task.intent else ""
-    emit(task_document(task), args, text=f"{task.task_id}  {task.status}{intent}  {task.title}")
+    text = f"{task.task_id}  {task.status}{intent}  {task.title}"
+    if (
+        task.status is Status.WAITING
+        and task.waiting_for is not None
+        and task.waiting_for.kind == "reconcile"
+    ):
+        text += f"\nit asks first what became of an uncertain effect: 'tawny tasks why {task.task_id}'"
+    emit(task_document(task), args, text=text)
     return 0
 
 

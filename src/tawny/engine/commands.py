@@ -2,7 +2,18 @@
 
 from tawny.domain.tasks import Failure, Json, Notify, Priority, Status, Submission, Task, queue_rank
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import audit, endings, events, items, outbox, particulars, relations, steps, transitions
+from tawny.ledger import (
+    audit,
+    endings,
+    events,
+    items,
+    outbox,
+    particulars,
+    recovery,
+    relations,
+    steps,
+    transitions,
+)
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -78,7 +89,8 @@ def resume(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
 def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Task:
     """Run an ended task's work again as a new task, since what has ended is final; a scheduled retry comes at once.
 
-    The new task takes over the finished steps, so that only the rest runs; `fresh` starts from the beginning.
+    The new task takes over the finished steps, so that only the rest runs, and asks first about an at-most-once step
+    that was cut off; `fresh` starts from the beginning, whatever has happened.
 
     Raises:
         Conflict: it succeeded, or is under way.
@@ -114,10 +126,12 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
         ),
         actor=by,
     )
-    if not fresh:
-        steps.inherit(tx, task_id, again.task_id)
-        items.inherit(tx, task_id, again.task_id)
-    return again
+    if fresh:
+        return again
+    items.inherit(tx, task_id, again.task_id)
+    if doubtful := steps.inherit(tx, task_id, again.task_id):
+        recovery.reconcile(tx, again, doubtful, because=f"{task_id} ended {task.status}")
+    return get(tx, again.task_id)
 
 
 def set_notify(tx: Tx, task_id: str, notify: str) -> Task:

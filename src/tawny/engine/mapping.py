@@ -95,7 +95,6 @@ class ItemContext:
             merged = absorb(self._own.origin, self._own.params, origin)
             self._own = msgspec.structs.replace(self._own, origin=merged)
         self._context.add_origin(origin)
-        self.task = self._context.task
 
     def _cannot_wait(self) -> NoReturn:
         raise PermanentError(

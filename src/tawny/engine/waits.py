@@ -81,7 +81,8 @@ class Waits:
             def start(tx: Tx, task: Task) -> WaitingFor:
                 for wanted in submissions:
                     filled = self._as_child(wanted, awaited=False)
-                    ids.append(accept(tx, filled, actor=f"task:{task.task_id}").task_id)
+                    made = accept(tx, filled, actor=f"task:{task.task_id}", is_awaited=True)
+                    ids.append(made.task_id)
                 return WaitingFor("child", key=key, detail={"children": ids})
 
             await self._suspend_with(key, start)
@@ -95,7 +96,8 @@ class Waits:
 
         def start(tx: Tx) -> str:
             filled = self._as_child(submission, awaited=submission.awaited)
-            return accept(tx, filled, actor=f"task:{self._fence.task.task_id}").task_id
+            actor = f"task:{self._fence.task.task_id}"
+            return accept(tx, filled, actor=actor, is_awaited=submission.awaited).task_id
 
         return str(await self._journal.record(key, "submit", start))
 

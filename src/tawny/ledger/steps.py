@@ -11,6 +11,8 @@ from tawny.domain.tasks import Json
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import to_json
 
+UNDONE = ".compensate"
+"""What the key of a step ends with that undoes another."""
 _MANY = 16
 _OF_TASKS = (
     f"SELECT * FROM steps WHERE task_id IN ({', '.join(f':id{n}' for n in range(_MANY))})"
@@ -179,8 +181,23 @@ def uncertain(tx: Tx, task_id: str) -> list[Step]:
     return [_step(row) for row in rows]
 
 
-def inherit(tx: Tx, before: str, after: str) -> None:
-    """Copy the finished steps of a task to the one that does its work again; waits are waited for anew."""
+def inherit(tx: Tx, before: str, after: str) -> list[str]:
+    """Copy the finished steps of a task to the one that does its work again; other waits begin anew.
+
+    Children that have all succeeded stand for their step, unless something of the task was undone. Copied are also the
+    at-most-once steps that were cut off; their keys are returned, as only a person can say what became of them.
+    """
+    doubtful = uncertain(tx, before)
+    for step in doubtful:
+        begin(
+            tx,
+            after,
+            step.key,
+            name=step.name,
+            ordinal=step.ordinal,
+            hashed=step.input_hash,
+            effect=step.effect,
+        )
     tx.execute(
         "INSERT INTO steps (task_id, step_key, ordinal, name, input_hash, effect, status, attempts, started_at,"
         " ended_at, result, error)"
@@ -189,4 +206,32 @@ def inherit(tx: Tx, before: str, after: str) -> None:
         " ON CONFLICT (task_id, step_key) DO NOTHING",
         before=before,
         after=after,
+    )
+    known = of_task(tx, before)
+    if not any(step.key.endswith(UNDONE) for step in known):
+        for step in known:
+            if step.name == "wait: child" and step.status == "succeeded" and _have_succeeded(tx, step.result):
+                _copy(tx, step, after)
+    return [step.key for step in doubtful]
+
+
+def _have_succeeded(tx: Tx, children: list[str]) -> bool:
+    return all(
+        tx.value("SELECT status FROM tasks WHERE task_id = :id", id=child) == "succeeded"
+        for child in children
+    )
+
+
+def _copy(tx: Tx, step: Step, task_id: str) -> None:
+    end(
+        tx,
+        task_id,
+        step.key,
+        name=step.name,
+        ordinal=step.ordinal,
+        hashed=step.input_hash,
+        effect=step.effect,
+        status=step.status,
+        started_at=step.started_at,
+        result=step.result,
     )

@@ -61,29 +61,45 @@ _UNSET: dict[str, Any] = {
 """What a task has not got yet when it is accepted."""
 
 
-def submit(tx: Tx, submission: Submission, *, actor: str = "owner", limits: Limits | None = None) -> Task:
+def submit(
+    tx: Tx,
+    submission: Submission,
+    *,
+    actor: str = "owner",
+    limits: Limits | None = None,
+    is_awaited: bool = False,
+) -> Task:
     """Accept work. The same `dedupe_key` returns the task that is already there.
+
+    Of a child that `is_awaited` this holds among its parent's own children. Where somebody else's task has the key, the
+    child is folded into that: it ends with it and shares its result, so that its parent is woken like any other.
 
     Raises:
         QueueFull: the owner has too much in the queue; nothing is written.
-        InvalidInput: it is to follow a task that does not exist, or itself.
+        InvalidInput: it is to follow, or to share the result of, a task that does not exist or waits for it.
     """
     limits = limits or _NO_LIMITS
+    leader = None
     if submission.dedupe_key is not None:
         row = tx.one(
             f"SELECT * FROM tasks WHERE owner = :owner AND dedupe_key = :key AND status IN {ACTIVE}",
             owner=submission.owner,
             key=submission.dedupe_key,
         )
-        if row is not None:
+        if row is not None and is_awaited and row["parent_id"] != submission.parent_id:
+            leader = str(row["task_id"])
+            _refuse_cycle(tx, submission, [leader], field="dedupe_key")
+            submission = msgspec.structs.replace(submission, dedupe_key=None, merge_key=None, after=())
+        elif row is not None:
             return from_row(row)
     if limits.max_queued < _NO_LIMITS.max_queued and submission.detached:
         _check_queue(tx, submission, limits)
     blocked = _dependencies(tx, submission.after)
     if submission.after and submission.parent_id is not None:
-        _refuse_cycle(tx, submission)
+        _refuse_cycle(tx, submission, [after.task for after in submission.after], field="after")
     task_id = new_id("task", tx.now)
-    leader = _merge_leader(tx, submission) if submission.merge_key and not submission.after else None
+    if submission.merge_key and not submission.after:
+        leader = _merge_leader(tx, submission)
     task = _insert(tx, submission, task_id, blocked=blocked, leader=leader, limits=limits)
     for after in submission.after:
         tx.execute(
@@ -215,7 +231,7 @@ def _dependencies(tx: Tx, wanted: tuple[After, ...]) -> int:
     return blocked
 
 
-def _refuse_cycle(tx: Tx, submission: Submission) -> None:
+def _refuse_cycle(tx: Tx, submission: Submission, waits_for: list[str], *, field: str) -> None:
     """A child must not wait, over however many others, for one of those that wait for it.
 
     Raises:
@@ -226,14 +242,13 @@ def _refuse_cycle(tx: Tx, submission: Submission) -> None:
     while above is not None and above not in ancestors:
         ancestors.add(above)
         above = tx.value("SELECT parent_id FROM tasks WHERE task_id = :id", id=above)
-    waits_for = [after.task for after in submission.after]
     seen: set[str] = set()
     while waits_for:
         task_id = waits_for.pop()
         if task_id in ancestors:
             raise InvalidInput(
-                f"after: {task_id} waits for this child, so it cannot follow it",
-                hint="let it follow another task",
+                f"{field}: {task_id} waits for this child, so it cannot wait for that",
+                hint="let it follow another task" if field == "after" else "give the child a key of its own",
             )
         if task_id in seen:
             continue

@@ -17,6 +17,7 @@ from tawny.domain.network import parse_rules
 from tawny.domain.tasks import Effect, Json, Task, Usage
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TemporaryError, Uncertain
+from tawny.runners.parts import file_of, part_of
 from tawny.sandbox.commands import Command, Commands, Outcome
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.place import Workplace, find_program
@@ -59,57 +60,103 @@ def command(commands: Callable[[], Commands], place: Workplace, *, limits: Limit
 
 
 async def _run(ctx: Context, params: Params, commands: Commands, place: Workplace, limits: Limits) -> Result:
-    task = ctx.task
-    effect = Effect.IDEMPOTENT if task.effect in (Effect.IDEMPOTENT, Effect.PURE) else Effect.AT_MOST_ONCE
-    again = effect is Effect.IDEMPOTENT
-    # A person's own retry is a new task; what this task's attempts share is this id.
-    command_id = f"cmd-{task.task_id}"
-    seconds = (task.timeout or TIMEOUT) / SECOND + _GRACE
-    order = _order(params, place, task, msgspec.structs.replace(limits, seconds=seconds))
+    seconds = (ctx.task.timeout or TIMEOUT) / SECOND + _GRACE
+    order = _order(params, place, ctx.task, msgspec.structs.replace(limits, seconds=seconds))
+    return await _Errand(ctx, params, commands, order).run()
 
-    async def start() -> Json:
-        found = _existing(commands, command_id)
+
+class _Errand:
+    """One task's command: started once, found again by its id in every attempt."""
+
+    def __init__(self, ctx: Context, params: Params, commands: Commands, order: Order) -> None:
+        task = ctx.task
+        self._ctx = ctx
+        self._params = params
+        self._commands = commands
+        self._order = order
+        self._again = task.effect in (Effect.IDEMPOTENT, Effect.PURE)
+        # A person's own retry is a new task; what this task's attempts share is this id.
+        self._id = "-".join(filter(None, ("cmd", task.task_id, part_of(ctx))))
+        self._mark = commands.folder / f"{self._id}.doubt"
+
+    async def run(self) -> Result:
+        """Start it, or find it started, and wait for its end."""
+        try:
+            document = await self._through()
+        except asyncio.CancelledError:
+            # Wherever the end of the task met it, also between its start and the wait for it.
+            begun = self._found()
+            if begun is not None and self._ctx.stop_reason in ("cancel", "timeout"):
+                # Only when nothing of it is left may the task be called cancelled.
+                await asyncio.shield(begun.kill())
+            raise
+        found = self._found()
+        if found is not None and not found.is_alive:
+            await asyncio.to_thread(found.remove)
+        self._mark.unlink(missing_ok=True)
+        return _result(self._params, document)
+
+    async def _through(self) -> Json:
+        given = {"argv": list(self._params.argv), "cwd": self._order.cwd}
+        name = f"start {self._params.argv[0]}"
+        effect = Effect.IDEMPOTENT if self._again else Effect.AT_MOST_ONCE
+        nth = 1
+        while True:
+            begun = await self._ctx.step(
+                _key("start", nth), self._start, input=given, effect=effect, name=name
+            )
+            if begun is None or begun["command"] == self._id:
+                break
+            nth += 1  # another task's start, taken over in a person's retry: that one led to nothing
+
+        async def end() -> Json:
+            return await self._end(said_done=begun is None)
+
+        return await self._ctx.step(_key("end", nth), end, effect=Effect.PURE, name="wait for its end")
+
+    async def _start(self) -> Json:
+        found = self._found()
         if found is not None and _is_unknown(found):
             # Only reached when it may run again: by its class, or because a person said so.
             found.remove()
-        await commands.start(command_id, order)
-        return {"command": command_id}
+        await self._commands.start(self._id, self._order)
+        return {"command": self._id}
 
-    doubt = commands.folder / f"{command_id}.doubt"
-
-    async def end() -> Json:
-        found = _existing(commands, command_id)
+    async def _end(self, *, said_done: bool) -> Json:
+        """Wait for its end; `said_done` where a person has answered for its start."""
+        found = self._found()
+        if found is None and said_done:
+            return None
         if found is None or _is_unknown(found):
             # A person who was asked and said "redo" brings us here with the mark and without a crash in between.
-            if not again and not (doubt.exists() and task.crashes == 0):
-                raise _doubt(params, doubt)
+            if not self._again and not (self._mark.exists() and self._ctx.task.crashes == 0):
+                raise self._doubt()
             if found is not None:
                 found.remove()
-            found = await commands.start(command_id, order)
-            doubt.unlink(missing_ok=True)
+            found = await self._commands.start(self._id, self._order)
+            self._mark.unlink(missing_ok=True)
         outcome = await found.wait()
         if outcome.state == "unknown":
-            if again:
-                raise TemporaryError(f"the supervisor of {params.argv[0]} died; it is run again")
-            raise _doubt(params, doubt)
-        return await _document(ctx, found, outcome)
+            if self._again:
+                raise TemporaryError(f"the supervisor of {self._params.argv[0]} died; it is run again")
+            raise self._doubt()
+        return await _document(self._ctx, found, outcome)
 
-    given = {"argv": list(params.argv), "cwd": order.cwd}
-    try:
-        await ctx.step("start", start, input=given, effect=effect, name=f"start {params.argv[0]}")
-        document = await ctx.step("end", end, effect=Effect.PURE, name="wait for its end")
-    except asyncio.CancelledError:
-        # Wherever the end of the task met it, also between its start and the wait for it.
-        begun = _existing(commands, command_id)
-        if begun is not None and ctx.stop_reason in ("cancel", "timeout"):
-            # Only when nothing of it is left may the task be called cancelled.
-            await asyncio.shield(begun.kill())
-        raise
-    found = _existing(commands, command_id)
-    if found is not None and not found.is_alive:
-        await asyncio.to_thread(found.remove)
-    doubt.unlink(missing_ok=True)
-    return _result(params, document)
+    def _found(self) -> Command | None:
+        try:
+            return self._commands.find(self._id)
+        except NotFound:
+            return None
+
+    def _doubt(self) -> Uncertain:
+        self._mark.parent.mkdir(parents=True, exist_ok=True)
+        self._mark.touch()
+        return Uncertain(f"the supervisor of {self._params.argv[0]} died")
+
+
+def _key(step: str, nth: int) -> str:
+    """A step's key, with a number from the second time on that a person has it run."""
+    return step if nth == 1 else f"{step} {nth}"
 
 
 def _order(params: Params, place: Workplace, task: Task, limits: Limits) -> Order:
@@ -145,22 +192,9 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return path != root and path.is_relative_to(root)
 
 
-def _existing(commands: Commands, command_id: str) -> Command | None:
-    try:
-        return commands.find(command_id)
-    except NotFound:
-        return None
-
-
 def _is_unknown(command: Command) -> bool:
     outcome = command.outcome()
     return outcome is not None and outcome.state == "unknown"
-
-
-def _doubt(params: Params, mark: Path) -> Uncertain:
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    return Uncertain(f"the supervisor of {params.argv[0]} died")
 
 
 async def _document(ctx: Context, command: Command, outcome: Outcome) -> Json:
@@ -170,7 +204,7 @@ async def _document(ctx: Context, command: Command, outcome: Outcome) -> Json:
         size = command.size(name)
         if size > _SHOWN:
             whole = command.read(name, 0, limit=size)
-            await ctx.artifact(f"{name}.txt", whole.data, media_type="text/plain")
+            await ctx.artifact(file_of(ctx, f"{name}.txt"), whole.data, media_type="text/plain")
         streams[name] = command.tail(name, limit=_SHOWN).data.decode(errors="replace")
     ctx.spend(Usage(cpu_seconds=outcome.cpu_seconds))
     refused = command.refusals()

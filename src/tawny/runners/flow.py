@@ -18,6 +18,7 @@ from tawny.domain.templates import fill
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.outcomes import Interrupted
 from tawny.errors import InvalidInput, PermanentError, Refused
+from tawny.ledger.steps import UNDONE
 from tawny.runners.flowfile import read_flow
 
 Scope = dict[str, Any]
@@ -302,7 +303,7 @@ class _Run:
         for step in reversed(self._done):
             if step.compensate is None:
                 continue
-            task = await self._ctx.child(f"{step.id}.compensate", self._submission(step.compensate, step))
+            task = await self._ctx.child(step.id + UNDONE, self._submission(step.compensate, step))
             if task.status is not Status.SUCCEEDED:
                 why = task.error.message if task.error else task.status
                 self._ctx.log(f"{step.id} could not be undone: {why}", level="error")

@@ -9,6 +9,7 @@ from tawny.domain.network import parse_url
 from tawny.domain.tasks import Effect, Json
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import InvalidInput, PermanentError, TemporaryError
+from tawny.runners.parts import file_of
 
 if TYPE_CHECKING:
     from tawny.sandbox.egress import Egress, Fetched
@@ -65,20 +66,25 @@ async def _run(ctx: Context, params: Params, egress: "Egress") -> Result:
         if got.status in _AGAIN:
             raise TemporaryError(f"{where} answered {got.status}", retry_after=_retry_after(got))
         if len(got.body) > _SHOWN:
-            await ctx.artifact("body", got.body, media_type=got.headers.get("content-type", ""))
+            await ctx.artifact(file_of(ctx, "body"), got.body, media_type=got.headers.get("content-type", ""))
         text = got.text[:_SHOWN]
-        return {"text": text, "status": got.status, "headers": got.headers, "body": text, "url": got.url}
+        result: dict[str, Json] = {
+            "text": text,
+            "status": got.status,
+            "headers": got.headers,
+            "body": text,
+            "url": got.url,
+        }
+        if got.status >= 400:
+            # The step has failed, not only the task: a person's retry asks again instead of reading the record.
+            problem = PermanentError(f"{where} answered {got.status}: {text[:200]}")
+            problem.result = result
+            raise problem
+        return result
 
     effect = Effect.PURE if method in _SAFE else Effect.IDEMPOTENT
     given = {"method": method, "url": params.url, "body": params.body}
-    result: dict[str, Json] = await ctx.step(
-        key, request, input=given, effect=effect, name=f"{method} {where}"
-    )
-    if result["status"] >= 400:
-        problem = PermanentError(f"{where} answered {result['status']}: {result['text'][:200]}")
-        problem.result = result
-        raise problem
-    return result
+    return await ctx.step(key, request, input=given, effect=effect, name=f"{method} {where}")
 
 
 def _retry_after(got: "Fetched") -> float | None:
