@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -94,11 +95,18 @@ class Sink:
 class Process:
     """One process of the team."""
 
-    def __init__(self, home: Path, argv: list[str]) -> None:
+    def __init__(self, home: Path, argv: list[str], *, plugins: Path | None = None) -> None:
+        """`plugins` is a folder of installed distributions beside the ones there are."""
         self.home = home
+        path = {} if plugins is None else {"PYTHONPATH": str(plugins)}
         self._errors = (home / "stderr").open("a+")
         self.popen = subprocess.Popen(
-            [sys.executable, *argv], stdout=subprocess.PIPE, stderr=self._errors, text=True, cwd=home
+            [sys.executable, *argv],
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=home,
+            env={**os.environ, **path},
         )
         self.address = ""
 
@@ -151,6 +159,7 @@ class Team:
         self.sink = sink
         self.store = PostgresStore(url)
         self._folder = folder
+        self.plugins: Path | None = None
         self.kinds = {**bundled_kinds(Home(folder / "kinds"), Config()), "make": MAKE}
         self._started: list[Process] = []
 
@@ -167,7 +176,7 @@ class Team:
         return root
 
     def _start(self, name: str, argv: list[str]) -> Process:
-        process = Process(self.home(name), argv)
+        process = Process(self.home(name), argv, plugins=self.plugins)
         self._started.append(process)
         return process
 
