@@ -13,6 +13,7 @@ from tawny.config import Config, Home, Ledger
 from tawny.engine.dispatcher import LocalDispatcher
 from tawny.engine.procrastinate import Names, ProcrastinateDispatcher, Roll
 from tawny.errors import PermanentError
+from tawny.ledger.roll import Facts
 from tawny.testing.dispatcher_contract import DispatcherContract, Rig
 
 
@@ -66,8 +67,8 @@ def silence(database: str, worker: str, *, seconds: int) -> None:
 
 
 async def test_who_is_signed_in_lives_until_signed_out(rolls: list[Roll]) -> None:
-    await rolls[0].sign_in("one.a")
-    await rolls[1].sign_in("two.a")
+    await rolls[0].sign_in(Facts(worker="one.a"))
+    await rolls[1].sign_in(Facts(worker="two.a"))
     assert await rolls[0].living() == {"one.a", "two.a"}
     assert await rolls[1].beat()
     await rolls[1].sign_out()
@@ -76,8 +77,8 @@ async def test_who_is_signed_in_lives_until_signed_out(rolls: list[Roll]) -> Non
 
 
 async def test_who_is_silent_is_not_among_the_living_and_one_beat_brings_him_back(rolls, database) -> None:
-    await rolls[0].sign_in("one.a")
-    await rolls[1].sign_in("two.a")
+    await rolls[0].sign_in(Facts(worker="one.a"))
+    await rolls[1].sign_in(Facts(worker="two.a"))
     silence(database, "two.a", seconds=11)
     assert await rolls[0].living() == {"one.a"}
     assert await rolls[1].beat()
@@ -86,24 +87,24 @@ async def test_who_is_silent_is_not_among_the_living_and_one_beat_brings_him_bac
 
 
 async def test_who_was_tidied_away_learns_of_it_with_the_next_beat(rolls, database) -> None:
-    await rolls[0].sign_in("one.a")
-    await rolls[1].sign_in("two.a")
+    await rolls[0].sign_in(Facts(worker="one.a"))
+    await rolls[1].sign_in(Facts(worker="two.a"))
     silence(database, "two.a", seconds=11)
     await rolls[0].tidy()
     await rolls[0].tidy()
 
     assert not await rolls[1].beat()
-    await rolls[1].sign_in("two.b")
+    await rolls[1].sign_in(Facts(worker="two.b"))
     assert await rolls[1].beat()
     assert await rolls[0].living() == {"one.a", "two.b"}
 
 
 async def test_a_home_that_starts_again_ends_its_last_life_alone(rolls, database) -> None:
-    await rolls[0].sign_in("one.a")
-    await rolls[1].sign_in("two.a")
+    await rolls[0].sign_in(Facts(worker="one.a"))
+    await rolls[1].sign_in(Facts(worker="two.a"))
     again = Roll(database, node="two")
     await again.open(make=False)
-    await again.sign_in("two.b")
+    await again.sign_in(Facts(worker="two.b"))
 
     assert await again.living() == {"one.a", "two.b"}
     await again.close()

@@ -91,8 +91,7 @@ async def test_a_full_disk_refuses_new_work_keeps_what_runs_and_recovers_by_itse
     assert (await engine.task(running.task_id)).status is Status.RUNNING
 
     await room(engine)
-    await engine.clock.advance("2s")
-    ended = await engine.done(running.task_id)
+    ended = await engine.play(running.task_id)
     assert ended.status is Status.SUCCEEDED
 
 
@@ -133,8 +132,7 @@ async def test_what_a_refused_commit_held_is_written_when_the_disk_is_back(engin
     assert await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id)) == []
 
     await room(engine)
-    await engine.clock.advance("2s")
-    ended = await engine.done(task.task_id)
+    ended = await engine.play(task.task_id)
     assert (ended.status, ended.usage.model_calls, ended.progress.percentage) == (Status.SUCCEEDED, 1, 100)
     lines = await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id))
     assert [line["message"].strip("x") for line in lines] == ["told"] * 20
@@ -200,3 +198,18 @@ async def test_a_file_that_finds_no_room_waits_for_some(engine, home, gate):
     ended = await engine.play(task.task_id)
     assert (ended.status, ended.attempt) == (Status.SUCCEEDED, 1)
     assert (folder / "big.bin").stat().st_size == 9 * 1024 * 1024
+
+
+async def test_damage_that_postgresql_tells_of_ends_the_engine_too(open_engine, config):
+    if not config.ledger.url:
+        pytest.skip("PostgreSQL's own word for damage")
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the damage is found while it is open
+        async with open_engine() as engine:
+            with pytest.raises(StorageError, match="is damaged"):
+                await engine.ledger.write(
+                    lambda tx: tx.execute(
+                        "DO $$ BEGIN RAISE EXCEPTION 'page 7' USING ERRCODE = 'XX001'; END $$"
+                    )
+                )
+            await asyncio.Event().wait()
+    assert caught.value.split(StorageError)[1] is None

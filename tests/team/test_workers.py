@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -320,3 +321,46 @@ def test_a_ledger_of_its_own_takes_no_team(tmp_path: Path, argv: list[str]) -> N
 
     assert done.returncode == 2
     assert "[ledger] url" in done.stderr
+
+
+# --- who is there
+
+
+def status(team: Team, process: Process) -> dict[str, Any]:
+    run = [sys.executable, "-m", "tawny", "--json", "--home", str(process.home), "status"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    return json.loads(done.stdout)
+
+
+def test_status_tells_who_works_on_the_database_what_they_run_and_who_is_silent(team: Team) -> None:
+    gateway = team.gateway().ready()
+    worker = team.worker("one", "--kinds", "simulate", "--concurrency", "2").ready()
+    team.simulate(8, steps=1, seconds=60)
+    until(lambda: len(team.running_on(worker)) == 2, "the worker has its hands full")
+    [first, second] = status(team, gateway)["workers"]
+
+    assert (first["role"], first["kinds"], first["alive"]) == ("gateway", [], True)
+    assert (second["role"], second["kinds"], second["places"]) == ("worker", ["simulate"], 2)
+    assert second["alive"]
+    assert second["last_heartbeat"].endswith("Z")
+    assert sorted(one["task_id"] for one in second["running"]) == sorted(team.running_on(worker))
+    assert {one["kind"] for one in second["running"]} == {"simulate"}
+    token = (gateway.home / "token").read_text().strip()
+    asked = httpx.get(
+        f"{gateway.address}/v1/status", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+    )
+    assert [entry["worker"] for entry in asked.json()["workers"]] == [first["worker"], second["worker"]]
+
+    worker.freeze()
+    run = [sys.executable, "-m", "tawny", "--home", str(gateway.home)]
+
+    def silent() -> bool:
+        said = subprocess.run([*run, "doctor"], capture_output=True, text=True, timeout=60, check=False)
+        return "workers.silent" in said.stdout or len(status(team, gateway)["workers"]) == 1
+
+    until(silent, "its silence is told, or it is taken off the roll")
+    until(lambda: len(status(team, gateway)["workers"]) == 1, "it is off the roll")
+    assert not team.running_on(worker)
+    plain = subprocess.run([*run, "status"], capture_output=True, text=True, timeout=60, check=False)
+    assert "gateway on" in plain.stdout
+    assert "all kinds" in plain.stdout

@@ -17,9 +17,11 @@ from tawny.config import Config, Home
 from tawny.domain.commands import Mode, bare_name_means_nothing, parse_entry, parse_mode
 from tawny.domain.network import parse_rules
 from tawny.errors import InvalidInput, Refused, TawnyError
-from tawny.ledger import backup
+from tawny.ledger import backup, roll
+from tawny.ledger.database import read_now
 from tawny.ledger.migrations import outdated
 from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.stores import open_store
 from tawny.sandbox.choice import open_sandbox
 from tawny.sandbox.commands import Commands, Outcome
 from tawny.sandbox.identity import find_binary
@@ -155,6 +157,41 @@ def ledger_whole(patient: Patient) -> Iterator[Finding]:
             severity=INFO,
             message=f"{path.name} has not had {', '.join(missing)} yet",
             mend="the next start brings it up to date, after taking a copy",
+        )
+
+
+def workers_alive(patient: Patient) -> Iterator[Finding]:
+    """A shared ledger answers, and those on its roll are alive."""
+    if patient.config is None or not patient.config.ledger.url:
+        return
+    try:
+        store = open_store(patient.home, patient.config)
+        if missing := outdated(store):
+            yield Finding(
+                id="ledger.version",
+                severity=INFO,
+                message=f"the database has not had {', '.join(missing)} yet",
+                mend="start the gateway of this version; it brings the database up to date",
+            )
+            return
+        found = read_now(store, SystemClock(), roll.workers) or []
+    except TawnyError as error:
+        yield Finding(id="ledger.answers", severity=ERROR, message=error.message, mend=error.hint)
+        return
+    for worker in found:
+        if not worker.alive:
+            yield Finding(
+                id="workers.silent",
+                severity=WARN,
+                message=f"the {worker.role} on {worker.host or worker.worker} is silent since {worker.last_heartbeat}",
+                mend="its tasks go on elsewhere; look whether that machine is up and reaches the database",
+            )
+    if not any(worker.alive for worker in found):
+        yield Finding(
+            id="workers.none",
+            severity=INFO,
+            message="no process is at work on the database, so nothing happens by itself",
+            mend="tawny gateway run; on further machines tawny worker",
         )
 
 
@@ -366,6 +403,7 @@ CHECKS: tuple[Check, ...] = (
     home_private,
     home_disk,
     ledger_whole,
+    workers_alive,
     gateway_answers,
     sandbox_available,
     sandbox_limits,

@@ -6,9 +6,11 @@ that is the home's. Who holds leases without a living presence is gone, and whoe
 """
 
 import asyncio
+import platform
 from contextlib import suppress
 from time import monotonic
 
+import msgspec
 import procrastinate
 from procrastinate import exceptions, jobs
 from procrastinate.manager import JobManager
@@ -19,14 +21,13 @@ from tawny.errors import Conflict, PermanentError, StorageError, TawnyError
 from tawny.ledger import recovery
 from tawny.ledger.database import Ledger
 from tawny.ledger.postgres import TIMEOUTS, PostgresStore
+from tawny.ledger.roll import PRESENCE, Facts
+from tawny.ledger.roll import STALL as STALL
 from tawny.log import Log
 
 _log = Log("engine.workers")
 BEAT = 2.0
 """Seconds between two heartbeats, and between two looks at the others'."""
-STALL = 10.0
-"""Seconds of silence after which a process is taken for gone."""
-_PRESENCE = "tawny.presence"
 _DOING = jobs.Status.DOING
 
 
@@ -73,9 +74,9 @@ class Roll:
     async def close(self) -> None:
         await self._app.close_async()
 
-    async def sign_in(self, worker: str) -> None:
-        """Come on the roll as `worker`. Earlier presences of this home are ended: their processes are dead."""
-        for old in await self._manager.list_jobs_async(queue=self._node, task=_PRESENCE):
+    async def sign_in(self, facts: Facts) -> None:
+        """Come on the roll as `facts.worker`. Earlier presences of this home are ended: their processes are dead."""
+        for old in await self._manager.list_jobs_async(queue=self._node, task=PRESENCE):
             await self._end(old)
         self._worker_id = await self._manager.register_worker()
         await self._manager.defer_job_async(
@@ -83,8 +84,8 @@ class Roll:
                 queue=self._node,
                 lock=self._node,
                 queueing_lock=self._node,
-                task_name=_PRESENCE,
-                task_kwargs={"worker": worker},
+                task_name=PRESENCE,
+                task_kwargs=msgspec.to_builtins(facts),
             )
         )
         self._job = await self._manager.fetch_job([self._node], self._worker_id)
@@ -110,16 +111,16 @@ class Roll:
 
     async def living(self) -> set[str]:
         """The workers who are present and were heard of within `STALL`; the presences of the others are ended."""
-        present = await self._manager.list_jobs_async(task=_PRESENCE, status=_DOING.value)
+        present = await self._manager.list_jobs_async(task=PRESENCE, status=_DOING.value)
         stalled = list(
-            await self._manager.get_stalled_jobs(task_name=_PRESENCE, seconds_since_heartbeat=STALL)
+            await self._manager.get_stalled_jobs(task_name=PRESENCE, seconds_since_heartbeat=STALL)
         )
         silent = {job.id for job in stalled}
         return {str(job.task_kwargs["worker"]) for job in present if job.id not in silent}
 
     async def tidy(self) -> None:
         """End the presences of the silent, so that one that was only cut off learns of it."""
-        for job in await self._manager.get_stalled_jobs(task_name=_PRESENCE, seconds_since_heartbeat=STALL):
+        for job in await self._manager.get_stalled_jobs(task_name=PRESENCE, seconds_since_heartbeat=STALL):
             with suppress(exceptions.ConnectorException):
                 await self._end(job)  # unless another process has just done so
         await self._manager.prune_stalled_workers(STALL * 6)
@@ -139,15 +140,15 @@ class ProcrastinateDispatcher:
         *,
         node: str,
         names: "Names",
-        leads: bool,
+        member: Member,
     ) -> None:
-        """`leads` is a gateway: it makes Procrastinate's tables."""
+        """A member that leads is a gateway: it makes Procrastinate's tables."""
         self._local = local
         self._ledger = ledger
         self._roll = roll
         self._node = node
         self._names = names
-        self._leads = leads
+        self._member = member
         self._steady_since: float | None = None
         self._last = monotonic()
         self.open = local.open
@@ -163,8 +164,8 @@ class ProcrastinateDispatcher:
 
     async def recover(self) -> recovery.Recovered:
         """At the start: come on the roll, and release what earlier processes of this very home held, and no others'."""
-        await self._roll.open(make=self._leads)
-        await self._roll.sign_in(self._local.worker)
+        await self._roll.open(make=self._member.leads)
+        await self._roll.sign_in(self._facts(self._local.worker))
         mine = f"{self._node}."
         return await self._local.recover(
             gone=lambda owner: owner.startswith(mine) and owner != self._local.worker
@@ -209,11 +210,20 @@ class ProcrastinateDispatcher:
                 self._steady_since = None
                 _log.warning("the database does not answer; leases stand still", error=str(error))
 
+    def _facts(self, worker: str) -> Facts:
+        return Facts(
+            worker=worker,
+            host=platform.node(),
+            leads=self._member.leads,
+            kinds=sorted(self._member.kinds),
+            places=self._local.capacity.background,
+        )
+
     async def _again(self) -> None:
         """The others took this process for gone. What it ran is theirs now; it goes on under a new name."""
         name = self._names.next()
         _log.warning("taken for gone by the others; going on anew", was=self._local.worker, worker=name)
-        await self._roll.sign_in(name)
+        await self._roll.sign_in(self._facts(name))
         await self._local.start_anew(name)
 
     async def _take_over(self) -> None:
@@ -334,7 +344,7 @@ class Shared:
             Roll(self._store.url, node=self._node),
             node=self._node,
             names=self._names,
-            leads=self._member.leads,
+            member=self._member,
         )
 
     def leave(self) -> None:

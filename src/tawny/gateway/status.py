@@ -9,7 +9,7 @@ from tawny.clock import iso
 from tawny.engine import scheduler
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
-from tawny.ledger import events, tasks
+from tawny.ledger import events, roll, tasks
 from tawny.ledger.database import Tx
 
 
@@ -35,6 +35,8 @@ class Status(msgspec.Struct):
     devices: int
     you: You
     problems: list[dict[str, Any]]
+    workers: list[roll.Worker] | None
+    """The processes that share the ledger; null where one has it to itself."""
 
 
 def status(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def status(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
             *site.problems,
             *({"severity": "error", "message": text, "hint": ""} for text in scheduler.problems(tx)),
         ],
+        "workers": msgspec.to_builtins(roll.workers(tx)),
     }
 
 

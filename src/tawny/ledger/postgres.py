@@ -1,5 +1,6 @@
 """Beyond one machine: the same ledger on PostgreSQL. Needs the extra `tawny[postgres]` (psycopg 3)."""
 
+import contextlib
 import re
 import threading
 import time
@@ -68,6 +69,12 @@ class PostgresConnection:
     def _run(self, sql: str, params: Mapping[str, Any] | None) -> "psycopg.Cursor[dict[str, Any]]":
         try:
             return self._raw.execute(cast("Any", translate(sql)), params or {})
+        except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted) as error:
+            raise StorageError(
+                f"the database is damaged: {error}".strip(),
+                hint="restore a backup of PostgreSQL's own, or mend it there",
+                code="damaged",
+            ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise StorageError(f"the database has gone: {error}".strip(), hint="it is tried again") from error
 
@@ -144,6 +151,8 @@ class PostgresStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._holder: psycopg.Connection[Any] | None = None
+        self._holding = threading.Lock()
+        self._has_let_go = False
         self._writers: list[PostgresConnection] = []
 
     # --- who leads
@@ -177,16 +186,20 @@ class PostgresStore:
         Raises:
             StorageError: the database does not answer, so nobody can say.
         """
-        if self._holder is not None:
-            try:
-                self._holder.execute("SELECT 1")
-            except psycopg.Error:
-                name = self._holder.info.parameter_status("application_name") or ""
-                self._holder.close()
-                self._holder = None
-                return self._hold_again(name)
-            return True
-        return self._hold_again("")
+        with self._holding:
+            if self._has_let_go:
+                return False  # asked in a thread that outlived the question: not to be taken again
+            name = ""
+            if self._holder is not None:
+                try:
+                    self._holder.execute("SELECT 1")
+                except psycopg.Error:
+                    name = self._holder.info.parameter_status("application_name") or ""
+                    self._holder.close()
+                    self._holder = None
+                else:
+                    return True
+            return self._hold_again(name)
 
     def _hold_again(self, name: str) -> bool:
         try:
@@ -215,8 +228,14 @@ class PostgresStore:
         return True
 
     def let_go(self) -> None:
-        """Give the database to another gateway."""
-        if self._holder is not None:
+        """Give the database to another gateway, which may have it as soon as this returns."""
+        with self._holding:
+            self._has_let_go = True
+            if self._holder is None:
+                return
+            with contextlib.suppress(psycopg.Error):
+                # Closing alone lets the server give up the lock at some moment later.
+                self._holder.execute("SELECT pg_advisory_unlock(%s)", (_ONE_GATEWAY,))
             self._holder.close()
             self._holder = None
 
