@@ -9,7 +9,7 @@ from tawny.domain.tasks import Origin, Status, Submission
 from tawny.engine import commands
 from tawny.engine.kinds import Kind
 from tawny.errors import Conflict, InvalidInput, NotFound, Refused
-from tawny.ledger import approvals, audit, events, outbox
+from tawny.ledger import approvals, audit, events, grants, outbox
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get as get_task
 
@@ -201,7 +201,7 @@ async def test_a_grant_is_for_exactly_this(asking):
 
     def use(arguments, operation="mail.send"):
         return asking.ledger.write(
-            lambda tx: approvals.use_grant(
+            lambda tx: grants.use(
                 tx, task_id=task_id, tool="mail_send", operation=operation, arguments=arguments
             )
         )
@@ -210,9 +210,9 @@ async def test_a_grant_is_for_exactly_this(asking):
     assert await use({**QUESTION.arguments, "body": "hi"}) is None
     assert await use({**QUESTION.arguments, "cc": ""}) is None
     assert await use(QUESTION.arguments, "mail.delete") is None
-    (grant,) = await asking.ledger.read(approvals.grants)
+    (grant,) = await asking.ledger.read(grants.standing)
     assert (grant.uses, grant.uses_left) == (1, 99)
-    await asking.ledger.write(lambda tx: approvals.revoke(tx, grant.grant_id, by="owner"))
+    await asking.ledger.write(lambda tx: grants.revoke(tx, grant.grant_id, by="owner"))
     assert await use(QUESTION.arguments) is None
 
 
@@ -222,7 +222,7 @@ async def test_a_grant_ends_with_its_uses_and_its_time(asking):
     await asking.done(task_id)
 
     def use(tx):
-        return approvals.use_grant(
+        return grants.use(
             tx, task_id=task_id, tool="mail_send", operation="mail.send", arguments=QUESTION.arguments
         )
 

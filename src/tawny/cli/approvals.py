@@ -16,7 +16,7 @@ from tawny.domain.permissions import OPERATIONS
 from tawny.domain.policy import Call, decide
 from tawny.domain.rules import NAMES, Rules
 from tawny.errors import InvalidInput
-from tawny.ledger import approvals
+from tawny.ledger import approvals, grants
 from tawny.tools.rulebook import read_rules
 
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         case "approve" | "deny":
             return _answer(args, home)
         case "grants":
-            found = ledger.read(home, lambda tx: approvals.grants(tx, active=not args.all))
+            found = ledger.read(home, lambda tx: grants.standing(tx, active=not args.all))
             rows = [
                 (
                     grant.grant_id,
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             text = table(["grant", "operation", "uses left", "until", "for exactly"], rows)
             emit({"items": [grant.document() for grant in found], "next_cursor": None}, args, text=text)
         case "revoke":
-            grant = ledger.write(home, lambda tx: approvals.revoke(tx, args.grant, by="owner"))
+            grant = ledger.write(home, lambda tx: grants.revoke(tx, args.grant, by="owner"))
             emit(grant.document(), args, text=f"{grant.grant_id} is taken back")
         case _:
             return _test(args, home) if args.verb == "test" else _rules(args, home)

@@ -9,7 +9,7 @@ from tawny.gateway.documents import Page, Time
 from tawny.gateway.errors import Settled
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import APPROVALS, READ
-from tawny.ledger import approvals
+from tawny.ledger import approvals, grants
 from tawny.ledger.database import Tx
 
 Note = Annotated[str, msgspec.Meta(max_length=2000)]
@@ -104,11 +104,11 @@ def _answer(tx: Tx, call: Call[Nothing, Any], status: str, **how: Any) -> dict[s
 
 
 def _grants(tx: Tx, _: Call[Nothing, Nothing]) -> dict[str, Any]:
-    return {"items": [grant.document() for grant in approvals.grants(tx)], "next_cursor": None}
+    return {"items": [grant.document() for grant in grants.standing(tx)], "next_cursor": None}
 
 
 def _revoke(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
-    return approvals.revoke(tx, call.id, by=call.principal.actor).document()
+    return grants.revoke(tx, call.id, by=call.principal.actor).document()
 
 
 def _answering(name: str, body: type[msgspec.Struct], change: Any, summary: str) -> Operation:

@@ -1,22 +1,19 @@
-"""Approvals as durable rows: asked once, answered once, expiring; and standing grants.
+"""Approvals as durable rows: asked once, answered once, expiring.
 
 pending → approved │ denied │ expired, each in one transaction with the task's wait, the event and the audit row. The
 first answer wins, from whatever device.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from tawny.clock import Instant, iso
 from tawny.domain.approvals import (
-    GRANT_LIFETIME,
-    GRANT_USES,
     LIFETIME,
     Answer,
     Approval,
-    Grant,
     Question,
     describe,
     fingerprint,
@@ -27,7 +24,7 @@ from tawny.domain.messages import Button, Outgoing
 from tawny.domain.tasks import Json, Origin
 from tawny.errors import Conflict, InvalidInput, NotFound, Refused
 from tawny.ids import new_id
-from tawny.ledger import audit, events, outbox
+from tawny.ledger import audit, events, grants, outbox
 from tawny.ledger.database import Row, Tx
 from tawny.ledger.tasks import get as get_task
 from tawny.ledger.transitions import wake
@@ -145,7 +142,7 @@ def answer(
         )
     settled = _settle(tx, approval, status=status, by=by, note=note, arguments=arguments)
     if always:
-        _grant(tx, settled, by)
+        grants.create(tx, settled, by=by)
     return settled
 
 
@@ -242,84 +239,6 @@ def page(
     return found, found[-1].approval_id if len(rows) > limit else None
 
 
-# ---- standing grants
-
-
-def use_grant(
-    tx: Tx,
-    *,
-    task_id: str,
-    tool: str,
-    operation: str,
-    arguments: Mapping[str, Json],
-    bound: Sequence[str] = (),
-) -> Grant | None:
-    """Use a standing yes to exactly this call, if there is one; it counts as used when this commits."""
-    print_ = fingerprint(tool, operation, arguments, bound)
-    row = tx.one(
-        "SELECT * FROM grants WHERE fingerprint = :fingerprint AND revoked_at IS NULL AND uses_left > 0"
-        " AND expires_at > :now ORDER BY created_at LIMIT 1",
-        fingerprint=print_,
-        now=tx.now,
-    )
-    if row is None:
-        return None
-    grant = _grant_of(row)
-    tx.execute(
-        "UPDATE grants SET uses_left = uses_left - 1, uses = uses + 1, last_used_at = :now WHERE grant_id = :grant_id",
-        now=tx.now,
-        grant_id=grant.grant_id,
-    )
-    audit.append(
-        tx,
-        "grant.use",
-        actor=f"task:{task_id}",
-        task_id=task_id,
-        detail={"grant_id": grant.grant_id, "tool": tool, "operation": operation, "fingerprint": print_},
-        decision="allow",
-    )
-    return grant
-
-
-def bind_grant(tx: Tx, approval_id: str, *, bound: Sequence[str]) -> None:
-    """Bind the standing yes that came with edited arguments to what those name now; without this it serves nothing."""
-    row = tx.one("SELECT * FROM grants WHERE approval_id = :approval_id", approval_id=approval_id)
-    if row is not None:
-        grant = _grant_of(row)
-        tx.execute(
-            "UPDATE grants SET fingerprint = :fingerprint WHERE grant_id = :grant_id",
-            fingerprint=fingerprint(grant.tool, grant.operation, grant.arguments, bound),
-            grant_id=grant.grant_id,
-        )
-
-
-def grants(tx: Tx, *, active: bool = True) -> list[Grant]:
-    """Standing grants, newest first."""
-    condition = " WHERE revoked_at IS NULL AND uses_left > 0 AND expires_at > :now" if active else ""
-    parameters: dict[str, Any] = {"now": tx.now} if active else {}
-    rows = tx.all(f"SELECT * FROM grants{condition} ORDER BY grant_id DESC LIMIT 500", **parameters)
-    return [_grant_of(row) for row in rows]
-
-
-def revoke(tx: Tx, grant_id: str, *, by: str) -> Grant:
-    """Take a standing grant back.
-
-    Raises:
-        NotFound: there is none of that id.
-    """
-    changed = tx.execute(
-        "UPDATE grants SET revoked_at = :now WHERE grant_id = :grant_id AND revoked_at IS NULL",
-        now=tx.now,
-        grant_id=grant_id,
-    )
-    row = tx.one("SELECT * FROM grants WHERE grant_id = :grant_id", grant_id=grant_id)
-    if row is None:
-        raise NotFound(f"there is no grant {grant_id}", hint="see them with 'tawny approvals grants'")
-    if changed:
-        audit.append(tx, "grant.revoke", actor=by, detail={"grant_id": grant_id})
-    return _grant_of(row)
-
-
 # ---- inside
 
 
@@ -361,37 +280,6 @@ def _settle(
     hold_back(tx, approval.approval_id)
     tx.wake("approvals")
     return settled
-
-
-def _grant(tx: Tx, approval: Approval, by: str) -> None:
-    arguments, print_ = approval.arguments, approval.fingerprint
-    if approval.answered_arguments is not None:
-        arguments = approval.answered_arguments
-        print_ = fingerprint(approval.tool, approval.operation, arguments)
-    grant_id = new_id("grant", tx.now)
-    tx.execute(
-        "INSERT INTO grants (grant_id, approval_id, tool, operation, arguments, fingerprint, granted_by, created_at,"
-        " expires_at, uses_left) VALUES (:grant_id, :approval_id, :tool, :operation, :arguments, :fingerprint, :by,"
-        " :now, :expires_at, :uses)",
-        grant_id=grant_id,
-        approval_id=approval.approval_id,
-        tool=approval.tool,
-        operation=approval.operation,
-        arguments=_encode(arguments).decode(),
-        fingerprint=print_,
-        by=by,
-        now=tx.now,
-        expires_at=tx.now + GRANT_LIFETIME,
-        uses=GRANT_USES,
-    )
-    audit.append(
-        tx,
-        "grant.create",
-        actor=by,
-        task_id=approval.task_id,
-        detail={"grant_id": grant_id, "approval_id": approval.approval_id, "operation": approval.operation},
-        decision="allow",
-    )
 
 
 def _tell(tx: Tx, approval: Approval, transition: str, lead: str) -> None:
@@ -476,21 +364,4 @@ def _approval(row: Row) -> Approval:
         answered_at=row["answered_at"],
         answered_arguments=None if edited is None else msgspec.json.decode(edited),
         note=row["note"],
-    )
-
-
-def _grant_of(row: Row) -> Grant:
-    return Grant(
-        grant_id=row["grant_id"],
-        approval_id=row["approval_id"],
-        tool=row["tool"],
-        operation=row["operation"],
-        arguments=msgspec.json.decode(row["arguments"]),
-        granted_by=row["granted_by"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        uses_left=row["uses_left"],
-        uses=row["uses"],
-        last_used_at=row["last_used_at"],
-        revoked_at=row["revoked_at"],
     )

@@ -21,7 +21,7 @@ from tawny.domain.rules import Rules
 from tawny.domain.tasks import Effect, Json, Origin, Usage
 from tawny.engine.kinds import Context
 from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError, Uncertain
-from tawny.ledger import approvals, audit
+from tawny.ledger import audit, grants
 from tawny.ledger.database import Ledger, Tx
 from tawny.log import redact
 from tawny.tools.answers import asker, held_to, hold_to, said_no
@@ -157,7 +157,7 @@ class Door:
         task_id = context.task.task_id
         if not context.is_recorded(key):
             granted = await self._ledger.write(
-                lambda tx: approvals.use_grant(
+                lambda tx: grants.use(
                     tx,
                     task_id=task_id,
                     tool=tool,
@@ -191,7 +191,7 @@ class Door:
         """Let an "always" that came with edited arguments hold for what those name."""
         if operation.bound:
             await self._ledger.write(
-                lambda tx: approvals.bind_grant(tx, answer.approval_id, bound=operation.bound)
+                lambda tx: grants.bind(tx, answer.approval_id, bound=operation.bound)
             )
 
     async def record(
