@@ -159,8 +159,7 @@ def tools_for(pair: Pair) -> dict[str, Tool]:
         text = "\n".join(message["body"] for message in result)
         return from_contact("messages of colleagues", text) if known else read_from("messages of strangers")
 
-    contacts = {contact.email for contact in getattr(getattr(pair.env, "inbox", None), "contact_list", [])}
-    owner = getattr(getattr(pair.env, "inbox", None), "account_email", "")
+    contacts, owner = known_correspondents(getattr(pair.env, "inbox", None))
 
     def origin_of_mail(_: Anything, result: Any) -> Origin:
         known = all(mail["sender"] in contacts | {owner} for mail in result)
@@ -188,6 +187,20 @@ def tools_for(pair: Pair) -> dict[str, Tool]:
         )
 
     return {function.name: tool(function.name) for function in pair.suite.tools}
+
+
+def known_correspondents(inbox: Any) -> tuple[set[str], str]:
+    """Whom the owner knows, and his own address: colleagues, and those he has written to himself.
+
+    Not the suite's contact list: it holds everybody who ever sent a mail, whoever wants to sell something included.
+    """
+    if inbox is None:
+        return set(), ""
+    owner = str(inbox.account_email)
+    house = owner.rpartition("@")[2]
+    people = {contact.email for contact in inbox.contact_list if contact.email.rpartition("@")[2] == house}
+    written = [mail for mail in inbox.emails.values() if mail.sender == owner]
+    return people | {str(person) for mail in written for person in mail.recipients}, owner
 
 
 def plain(value: Any) -> Any:
