@@ -130,6 +130,54 @@ PROBES = {
     "reach_the_control_groups": "\nif os.listdir('/sys/fs/cgroup'): escaped()",
     "share_memory_with_outside": "\nif libc.shmget({shm}, 0, 0) >= 0: escaped()",
     "rename_the_machine": "n = os.uname().nodename.encode()\nif libc.sethostname(n, len(n)) == 0: escaped()",
+    "load_a_program_into_the_kernel": """
+        attr = ctypes.create_string_buffer(struct.pack('=IIIII', 2, 4, 4, 1, 0), 128)
+        if libc.syscall(321, 0, attr, 128) >= 0: escaped()
+    """,
+    "clone_into_namespaces_the_newer_way": """
+        args = ctypes.create_string_buffer(struct.pack('=QQQQQQQQ', 0x10000000, 0, 0, 0, 17, 0, 0, 0), 64)
+        pid = libc.syscall(435, args, 64)
+        if pid == 0: os._exit(0)
+        if pid > 0: escaped()
+    """,
+    "mount_something_the_newer_way": "\nif libc.syscall(430, b'tmpfs', 0) >= 0: escaped()",
+    "take_the_mounts_as_they_are": "\nif libc.syscall(428, -100, b'/', 1) >= 0: escaped()",
+    "take_a_descriptor_of_a_process_outside": """
+        pidfd = os.pidfd_open({victim})
+        if libc.syscall(438, pidfd, 1, 0) >= 0: escaped()
+    """,
+    "take_a_descriptor_of_a_child": """
+        import subprocess
+        child = subprocess.Popen(['sleep', '60'])
+        taken = libc.syscall(438, os.pidfd_open(child.pid), 1, 0)
+        child.kill()
+        if taken >= 0: escaped()
+    """,
+    "copy_memory_of_a_process_outside": """
+        into = ctypes.create_string_buffer(8)
+        maps = open('/proc/{victim}/maps').readline()
+        local = (ctypes.c_void_p * 2)(ctypes.cast(into, ctypes.c_void_p).value, 8)
+        remote = (ctypes.c_void_p * 2)(int(maps.split('-')[0], 16), 8)
+        if libc.syscall(310, {victim}, local, 1, remote, 1, 0) == 8: escaped()
+    """,
+    "catch_page_faults": "\nif libc.syscall(323, 0) >= 0: escaped()",
+    "change_the_descriptor_table_of_the_processor": """
+        if libc.syscall(154, 0, ctypes.create_string_buffer(64), 64) >= 0: escaped()
+    """,
+    "switch_the_shuffling_of_addresses_off": "\nif libc.personality(0x0040000) >= 0: escaped()",
+    "pull_the_emergency_brake": "open('/proc/sysrq-trigger', 'w').close(); escaped()",
+    "read_the_kernels_memory": "\nif open('/proc/kcore', 'rb').read(4) == b'\\x7fELF': escaped()",
+    "write_into_the_kernels_log": "open('/dev/kmsg', 'w').close(); escaped()",
+    "use_the_kernels_ciphers": "socket.socket(38, socket.SOCK_SEQPACKET, 0); escaped()",
+    "talk_to_the_hypervisor": "socket.socket(40, socket.SOCK_STREAM, 0); escaped()",
+    "climb_by_the_working_folder": "os.chdir('{workspace}')\nif 'token' in os.listdir('/proc/self/cwd/..'): escaped()",
+    "change_a_standing_order_by_a_second_name": """
+        os.link('{workspace}/skills/good.md', '{workspace}/second')
+        open('{workspace}/second', 'w').write('x'); escaped()
+    """,
+    "move_the_standing_orders_away": """
+        os.rename('{workspace}/skills', '{workspace}/aside'); os.mkdir('{workspace}/skills'); escaped()
+    """,
     "change_the_standing_orders": "open('{workspace}/skills/evil.md', 'w').write('x'); escaped()",
     "fork_without_end": """
         n = 0
@@ -161,7 +209,15 @@ _TIOCSTI = "fcntl.ioctl(0, 0x5412, b'x'); escaped()"
 _ONLY_ROOT = {
     "write_into_the_system", "mount_something", "change_the_root", "make_a_device", "open_a_raw_socket",
     "change_a_kernel_setting", "read_the_kernels_log", "rename_the_machine", "hold_capabilities",
-    "ptrace_a_process_outside", "look_at_performance_counters",
+    "ptrace_a_process_outside", "look_at_performance_counters", "load_a_program_into_the_kernel",
+    "mount_something_the_newer_way", "take_the_mounts_as_they_are", "catch_page_faults", "pull_the_emergency_brake",
+    "read_the_kernels_memory", "write_into_the_kernels_log",
+}  # fmt: skip
+# What is not in every kernel, or not in every container; where it is not, there is nothing to keep from it.
+_MAY_LACK = {
+    "read_the_kernels_memory", "use_the_kernels_ciphers", "talk_to_the_hypervisor", "write_into_the_kernels_log",
+    "change_the_descriptor_table_of_the_processor", "load_a_program_into_the_kernel", "catch_page_faults",
+    "pull_the_emergency_brake",
 }  # fmt: skip
 
 LIMITS = Limits(
@@ -181,6 +237,7 @@ class Trap(contextlib.AbstractContextManager["Trap"]):
         for path in (".ssh/id_ed25519", "state.db", "token"):
             (self.home / path).write_text(SECRET)
         (self.outside / "secret").write_text(SECRET)
+        (self.workspace / "skills" / "good.md").write_text("an order")
         self.stack = contextlib.ExitStack()
         self.threads: list[threading.Thread] = []
 
@@ -318,6 +375,8 @@ def test_every_probe_can_escape_where_there_is_no_sandbox(name: str, trap: Trap)
     )
     with contextlib.suppress(OSError):
         os.unlink(trap.workspace / "big")
+    if name in _MAY_LACK and "ESCAPED" not in done.stdout:
+        pytest.skip(f"this kernel has no such thing: {done.stderr.strip().splitlines()[-1:]}")
     assert "ESCAPED" in done.stdout, done.stderr
 
 
