@@ -1,15 +1,17 @@
 """Structured logs: JSON lines with facts as fields; and the one choke point where secrets are taken out of texts."""
 
 import base64
+import html
 import json
 import logging
 import logging.handlers
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 _MAX_BYTES = 10 * 1024 * 1024
 _KEEP = 5
@@ -20,6 +22,7 @@ _LEAST = 6
 _MANY = 24
 """From so many forms on, one pass of an automaton is cheaper than a look for each."""
 REDACTED = "[redacted]"
+_SMALL = re.compile("%[0-9A-F]{2}")
 
 
 class _Known:
@@ -124,10 +127,14 @@ def _is_whole(form: str) -> bool:
 
 
 def _forms(secret: str) -> set[str]:
-    """The secret as it is, and as JSON, a URL, or base64 (on its own or inside something longer) would write it."""
+    """The secret as it is, and as JSON, a URL, HTML, hex, or base64 (alone or in something longer) would write it."""
     raw = secret.encode("utf-8", "surrogatepass")
     forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    forms |= {quote(raw, safe=""), quote(raw), raw.hex()}
+    forms |= {part.replace("/", "\\/") for part in forms}  # as some write JSON
+    for url in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
+        forms |= {url, _SMALL.sub(lambda match: match.group().lower(), url)}
+    forms |= {raw.hex(), raw.hex().upper(), html.escape(secret), html.escape(secret, quote=False)}
+    forms.add(html.escape(secret).replace("&#x27;", "&#39;"))
     if len(raw) >= 9:
         for shift in range(3):
             # What stands before and after moves the bits: keep the characters that the secret alone decides.

@@ -16,7 +16,7 @@ from tawny.ledger import outbox, sessions, transitions, turns
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Entry, Session
 from tawny.ledger.tasks import get, to_json
-from tawny.log import Log
+from tawny.log import Log, redact
 
 _log = Log("agent.talk")
 
@@ -58,7 +58,9 @@ class Talk:
 
     def tell(self, text: str, kind: str) -> None:
         if kind in ("text", "tool", "void"):
-            self._live.tell(Delta(session=self.session.session, run_id=self._run_id, text=text, kind=kind))
+            self._live.tell(
+                Delta(session=self.session.session, run_id=self._run_id, text=redact(text), kind=kind)
+            )
 
     async def steer(self, call_id: str) -> list[str]:
         """What was said meanwhile and is to be heeded at once; taken up once, journaled."""
