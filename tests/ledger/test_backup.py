@@ -1,5 +1,6 @@
 """A copy is whole and can be put back; a damaged record is never read as an empty one."""
 
+import os
 import random
 
 import pytest
@@ -47,6 +48,24 @@ async def test_a_restore_brings_everything_back_and_sets_the_old_aside(filled, t
 
     assert await count(filled) == 50
     assert (filled.root / "before-restore" / "state.db").read_bytes().startswith(b"broken")
+
+
+async def test_what_a_command_left_in_the_workspace_does_not_spoil_the_restore(filled, tmp_path):
+    venv = filled.workspace / "project" / ".venv" / "bin"
+    venv.mkdir(parents=True)
+    (venv / "python").symlink_to("/usr/bin/python3")
+    (venv / "python3").symlink_to("python")
+    (filled.workspace / "up").symlink_to("../..")
+    (filled.workspace / "note.md").write_text("kept")
+    os.mkfifo(filled.workspace / "pipe")
+    written = backup.take(filled, tmp_path / "copy.tar.gz")
+
+    done = backup.restore(filled, written)
+
+    assert sorted(done.left_out) == ["workspace/pipe", "workspace/project/.venv/bin/python", "workspace/up"]
+    assert (filled.workspace / "note.md").read_text() == "kept"
+    assert not (filled.workspace / "up").is_symlink()
+    assert await count(filled) == 50
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000])

@@ -27,6 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common(show)
 
 
+def _left_out(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"; left out, as they lead out of the home or are no files: {', '.join(names[:3])}{more}"
+
+
 def run(args: argparse.Namespace, home: Home) -> int:
     """Do what the subcommand says."""
     if configuration.load(home).ledger.url:
@@ -38,14 +45,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
         lock = HomeLock(home)
         lock.acquire()
         try:
-            put = backup.restore(home, args.file)
+            done = backup.restore(home, args.file)
         finally:
             lock.release()
         aside = home.root / "before-restore"
         emit(
-            {"restored": put, "aside": str(aside)},
+            {"restored": done.put, "left_out": done.left_out, "aside": str(aside)},
             args,
-            text=f"restored {', '.join(put)}; what was there is in {aside}",
+            text=f"restored {', '.join(done.put)}; what was there is in {aside}" + _left_out(done.left_out),
         )
         return 0
     if args.action == "show":

@@ -8,6 +8,8 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
 from tawny.config import Home
 from tawny.errors import Conflict, InvalidInput, PermanentError, StorageError
 
@@ -86,7 +88,14 @@ def take(home: Home, target: Path) -> Path:
     return target
 
 
-def restore(home: Home, source: Path) -> list[str]:
+class Restored(msgspec.Struct, frozen=True):
+    """What was put back, and what was left out: links that lead out of the home, pipes, devices."""
+
+    put: list[str]
+    left_out: list[str]
+
+
+def restore(home: Home, source: Path) -> Restored:
     """Put a backup in the place of a home's record; what was there is set aside beside it.
 
     Raises:
@@ -95,7 +104,7 @@ def restore(home: Home, source: Path) -> list[str]:
     """
     with tempfile.TemporaryDirectory(dir=home.root, prefix=".restore") as folder:
         fresh = Path(folder)
-        _unpack(source, fresh)
+        left_out = _unpack(source, fresh)
         check(fresh / "state.db", whole=True)
         aside = home.root / "before-restore"
         if aside.exists():
@@ -108,13 +117,23 @@ def restore(home: Home, source: Path) -> list[str]:
             if (fresh / name).exists():
                 shutil.move(fresh / name, home.root / name)
                 put.append(name)
-    return put
+    return Restored(put, left_out)
 
 
-def _unpack(source: Path, folder: Path) -> None:
+def _unpack(source: Path, folder: Path) -> list[str]:
+    left_out: list[str] = []
+
+    def fit(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        try:
+            return tarfile.data_filter(member, path)
+        except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError, tarfile.SpecialFileError):
+            # Commands leave such things in the workspace, if only the link to the python of a virtual environment.
+            left_out.append(member.name)
+            return None
+
     try:
         with tarfile.open(source, "r:gz") as archive:
-            archive.extractall(folder, filter="data")
+            archive.extractall(folder, filter=fit)
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InvalidInput(
             f"{source} is no backup: {error}", hint="give a file that 'tawny backup' wrote"
@@ -123,6 +142,7 @@ def _unpack(source: Path, folder: Path) -> None:
         raise InvalidInput(
             f"{source} is no backup: it has no state.db", hint="give a file that 'tawny backup' wrote"
         )
+    return left_out
 
 
 def describe(source: Path) -> dict[str, int]:
