@@ -4,6 +4,7 @@ import pluggy
 
 from tawny.client import AsyncClient, Client
 from tawny.clock import SECOND, Clock, Instant, from_datetime, iso, stopwatch, to_datetime
+from tawny.delivery.attachments import attached
 from tawny.delivery.channel import (
     Accept,
     AmbiguousSend,
@@ -40,6 +41,7 @@ from tawny.errors import (
     TawnyError,
     TemporaryError,
 )
+from tawny.paths import Root
 from tawny.sources.place import (
     FeedQuery,
     MailQuery,
@@ -104,6 +106,7 @@ __all__ = [
     "Receipt",
     "Refused",
     "Result",
+    "Root",
     "Shelf",
     "SourceKind",
     "Status",
@@ -118,6 +121,7 @@ __all__ = [
     "Usage",
     "Weather",
     "action",
+    "attached",
     "brief",
     "channel",
     "correspondence",

@@ -2,7 +2,8 @@
 
 Every access walks from an open folder, component by component, with `O_NOFOLLOW`: what is checked is what is opened, so
 a component exchanged for a link at full speed changes nothing. On Linux `openat2(RESOLVE_BENEATH)` does the walk in the
-kernel and follows links that stay inside; elsewhere links are refused.
+kernel and follows links that stay inside; elsewhere links are refused. Commands in the sandbox write into the workspace
+and into their task's folder: whatever this process reads or writes there goes through here.
 """
 
 import ctypes
@@ -10,10 +11,12 @@ import errno
 import os
 import platform
 import secrets
+import shutil
 import stat as mode_of
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import msgspec
 
@@ -21,6 +24,7 @@ from tawny.errors import InvalidInput, NotFound, PermanentError, Refused
 
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_DEPTH = 64
@@ -42,6 +46,8 @@ class Entry(msgspec.Struct, frozen=True):
 class Root:
     """A folder and everything beneath it; paths are relative to it, or absolute ones that lie in it.
 
+    With `links=False` no folder on the way may be a link either, not even one that stays inside.
+
     Raises, in every method:
         Refused: the path leads outside.
         NotFound: there is nothing.
@@ -49,21 +55,34 @@ class Root:
         PermanentError: the system refuses (permissions, a folder where a file is wanted, …).
     """
 
-    def __init__(self, path: Path, *, use_openat2: bool = True) -> None:
+    def __init__(self, path: Path, *, use_openat2: bool = True, links: bool = True) -> None:
         self.path = Path(os.path.realpath(path))
         self._kernel_walks = use_openat2 and _has_openat2()
+        self._resolve = _RESOLVE_BENEATH | (_RESOLVE_NO_MAGICLINKS if links else _RESOLVE_NO_SYMLINKS)
 
     def read(self, path: str, *, limit: int | None = None) -> bytes:
-        """The file's bytes, `limit` of them at most. Only regular files are read: no pipe or device blocks us."""
+        """The file's bytes, `limit` of them at most."""
+        with self.open(path) as file:
+            return file.read() if limit is None else file.read(limit)
+
+    def open(self, path: str) -> BinaryIO:
+        """The file, open for reading. Only regular files are opened: no pipe or device blocks us."""
         with self._parent(path) as (folder, name), self._errors(path):
             descriptor = self._open(folder, name, os.O_RDONLY | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
-                if not mode_of.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise PermanentError(f"{path} is no regular file")
-                return file.read() if limit is None else file.read(limit)
+            if not mode_of.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise PermanentError(f"{path} is no regular file")
+            return os.fdopen(descriptor, "rb")
+
+    def copy(self, path: str, folder: Path) -> Path:
+        """A copy of the file in a folder of ours alone, for who opens by name: by then it may mean another file."""
+        target = folder / PurePosixPath(path).name
+        with self.open(path) as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+        return target
 
     def write(self, path: str, data: bytes, *, make_folders: bool = True) -> None:
-        """Put the whole file in place at once; a reader sees the old or the new one."""
+        """Put the whole file in place at once and for sure; a reader sees the old or the new one."""
         with self._parent(path, make=make_folders) as (folder, name), self._errors(path):
             _not_a_folder(folder, name, path)
             temporary = f".{name[:100]}.{secrets.token_hex(8)}"
@@ -75,12 +94,13 @@ class Root:
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
             except BaseException:
                 _forget(temporary, folder)
                 raise
 
     def append(self, path: str, data: bytes) -> None:
-        """Add to the end of the file, making it if it is missing."""
+        """Add to the end of the file for sure, making it if it is missing."""
         with self._parent(path, make=True) as (folder, name), self._errors(path):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
             descriptor = self._open(folder, name, flags, 0o600)
@@ -88,6 +108,8 @@ class Root:
                 if not mode_of.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise PermanentError(f"{path} is no regular file")
                 file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
 
     def entries(self, path: str = ".") -> list[Entry]:
         """The entries of a folder by name."""
@@ -145,7 +167,7 @@ class Root:
             return root
         try:
             if self._kernel_walks and not make:
-                return _openat2(root, "/".join(parts), _FOLDER)
+                return _openat2(root, "/".join(parts), _FOLDER, self._resolve)
             current = os.dup(root)
             for part in parts:
                 below = self._step(current, part, make=make)
@@ -167,6 +189,7 @@ class Root:
             raise
         try:
             os.mkdir(part, 0o700, dir_fd=folder)
+            os.fsync(folder)
         except FileExistsError:
             pass
         except OSError:
@@ -236,8 +259,8 @@ def _forget(name: str, folder: int) -> None:
         return
 
 
-def _openat2(folder: int, path: str, flags: int) -> int:
-    how = _How(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+def _openat2(folder: int, path: str, flags: int, resolve: int = _RESOLVE_BENEATH) -> int:
+    how = _How(flags, 0, resolve)
     libc = _libc()
     for _ in range(64):
         result = libc.syscall(_OPENAT2, folder, path.encode(), ctypes.byref(how), ctypes.sizeof(how))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tawny.memory.notes import Notes
-from tawny.sandbox.paths import Root
+from tawny.paths import Root
 
 
 @pytest.fixture

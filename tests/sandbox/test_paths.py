@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TawnyError
-from tawny.sandbox.paths import Root
+from tawny.paths import Root
 
 
 @pytest.fixture(params=[True, False], ids=["openat2", "walk"])

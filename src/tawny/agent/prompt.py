@@ -6,9 +6,15 @@ from pathlib import Path
 import msgspec
 
 from tawny.domain.shorten import shorten
+from tawny.errors import NotFound, TawnyError
+from tawny.log import Log
+from tawny.paths import Root
+
+_log = Log("prompt")
 
 OWN_WORDS_LIMIT = 6_000
 _FILE_LIMIT = 20_000
+_MOST_READ = 4_000_000
 
 _WORDS = """\
 You are {name}, a personal assistant that runs on the owner's own machine, always on.
@@ -54,19 +60,23 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._held: dict[str, tuple[tuple[int, int], str]] = {}
+        self._held: dict[str, tuple[tuple[float, int], str]] = {}
 
     def read(self, name: str) -> str:
         """The file's text, of one over 20,000 characters head and tail; empty where there is none."""
-        path = self.root / name
         try:
-            state = path.stat()
-            stamp = (state.st_mtime_ns, state.st_size)
+            # A command may have put a link there: what it points to is nobody's words.
+            root = Root(self.root)
+            state = root.stat(name)
+            stamp = (state.modified, state.size)
             held = self._held.get(name)
             if held is None or held[0] != stamp:
-                text = shorten(path.read_text(encoding="utf-8", errors="replace"), _FILE_LIMIT)
+                text = shorten(root.read(name, limit=_MOST_READ).decode("utf-8", "replace"), _FILE_LIMIT)
                 held = self._held[name] = (stamp, text)
-        except OSError:
+        except NotFound:
+            return ""
+        except (OSError, TawnyError) as error:
+            _log.warning("a file of the owner's is not read", file=name, error=str(error))
             return ""
         return held[1]
 

@@ -1,6 +1,8 @@
 """The kind `digest_document`: a long document in brief, part by part in the background."""
 
+import asyncio
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from tawny.api import (
     Origin,
     Refused,
     Result,
+    Root,
     Shelf,
     TawnyError,
     digest,
@@ -47,7 +50,9 @@ def digest_document(shelf: Shelf, workspace: Path, ask: Ask | None = None) -> Ki
     """The kind over documents in `workspace`; with `ask`, a model reads the parts."""
 
     async def run(ctx: Context, params: DigestDocument) -> Result:
-        return await _digest(ctx, params, shelf=shelf, path=_allowed(ctx, params.path, workspace), ask=ask)
+        root = Root(workspace)
+        path = _allowed(ctx, params.path, root.path)
+        return await _digest(ctx, params, shelf=shelf, root=root, path=path, ask=ask)
 
     return Kind(
         name="digest_document",
@@ -74,10 +79,15 @@ def _allowed(ctx: Context, given: str, workspace: Path) -> Path:
 
 
 async def _digest(
-    ctx: Context, params: DigestDocument, *, shelf: Shelf, path: Path, ask: Ask | None
+    ctx: Context, params: DigestDocument, *, shelf: Shelf, root: Root, path: Path, ask: Ask | None
 ) -> Result:
     await ctx.progress(0, None, message=f"Opening {path.name}...")
-    text = await shelf.document(path)
+    if path.is_relative_to(root.path):
+        # A command may exchange it for a link while it is read.
+        with tempfile.TemporaryDirectory(prefix="tawny-document-") as folder:
+            text = await shelf.document(await asyncio.to_thread(root.copy, str(path), Path(folder)))
+    else:
+        text = await shelf.document(path)
     ctx.add_origin(Origin(by="stranger", via="document", trusted=False))
     parts = digest.split(text)
     about = digest.common_words(text)

@@ -2,12 +2,23 @@
 
 import textwrap
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import msgspec
 
-from tawny.api import SECOND, Context, Effect, InvalidInput, Json, Kind, PermanentError, Refused, Result
+from tawny.api import (
+    SECOND,
+    Context,
+    Effect,
+    InvalidInput,
+    Json,
+    Kind,
+    NotFound,
+    PermanentError,
+    Result,
+    Root,
+)
 
 Post = Callable[[str, dict[str, Json], str], Awaitable[None]]
 """POSTs a JSON body to a URL with an `Idempotency-Key`, under the network list."""
@@ -43,12 +54,13 @@ def make_subtitles(workspace: Path, post: Post) -> Kind:
     """The kind over transcripts in `workspace`, with its way to the outside."""
 
     async def run(ctx: Context, params: MakeSubtitles) -> Result:
-        path = _inside(workspace, params.file)
+        path, root = PurePath(params.file), Root(workspace)
+        root.exists(params.file)  # refuses what lies outside before a step is begun
 
         async def body() -> Json:
             if params.seconds:
                 await ctx.clock.sleep_until(ctx.clock.now() + int(params.seconds * SECOND))
-            return subtitles(_read(path), width=params.width)
+            return subtitles(_read(root, params.file), width=params.width)
 
         made = await ctx.step("subtitles", body, input=params.file, name=f"Subtitles of {path.name}")
         if params.effect_url is not None:
@@ -65,13 +77,6 @@ def make_subtitles(workspace: Path, post: Post) -> Kind:
     )
 
 
-def _inside(workspace: Path, name: str) -> Path:
-    path = (workspace / name).resolve()
-    if not path.is_relative_to(workspace.resolve()):
-        raise Refused(f"{name} lies outside of the workspace", hint=f"put it into {workspace}")
-    return path
-
-
 async def _tell(ctx: Context, params: MakeSubtitles, post: Post) -> None:
     async def body() -> Json:
         assert params.effect_url is not None
@@ -82,16 +87,17 @@ async def _tell(ctx: Context, params: MakeSubtitles, post: Post) -> None:
     await ctx.step("told", body, input=params.effect_url, effect=Effect.IDEMPOTENT, name="Hand over")
 
 
-def _read(path: Path) -> Transcript:
+def _read(workspace: Root, name: str) -> Transcript:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Transcript)
-    except OSError as error:
+        return msgspec.json.decode(workspace.read(name), type=Transcript)
+    except (NotFound, PermanentError) as error:
         raise InvalidInput(
-            f"{path.name} cannot be read: {error.strerror or error}", hint="give a file there is"
+            f"{PurePath(name).name} cannot be read: {error.message}", hint="give a file there is"
         ) from error
     except msgspec.DecodeError as error:
         raise InvalidInput(
-            f"{path.name} is no transcript: {error}", hint="make it with whisper --output_format json"
+            f"{PurePath(name).name} is no transcript: {error}",
+            hint="make it with whisper --output_format json",
         ) from error
 
 

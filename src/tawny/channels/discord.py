@@ -31,6 +31,7 @@ from tawny.api import (
     Receipt,
     TawnyError,
     TemporaryError,
+    attached,
     channel,
     numeric_ids,
     request,
@@ -158,19 +159,14 @@ class DiscordChannel(OneWay):
         return short
 
     async def _post_file(self, room: str, file: Attachment, body: dict[str, Any]) -> Any:
-        home = self._host.home.resolve()
-        path = (home / file.path).resolve()
-        if not file.path or not path.is_relative_to(home) or not path.is_file():
-            raise PermanentError(f"the file {file.name!r} is not in the home any more")
-        if path.stat().st_size > 10_000_000:
-            raise PermanentError(f"the file {file.name!r} is over the 10 MB a bot may send")
+        data = await asyncio.to_thread(attached, self._host.home, file, limit=10_000_000)
         kind = file.media_type or mimetypes.guess_type(file.name)[0]
         with_file: dict[str, Any] = {**body, "attachments": [{"id": 0, "filename": file.name}]}
         return await self._call(
             "POST",
             f"/channels/{room}/messages",
             data={"payload_json": json.dumps(with_file)},
-            files={"files[0]": (file.name, path.read_bytes(), kind)},
+            files={"files[0]": (file.name, data, kind)},
         )
 
     async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:

@@ -1,6 +1,7 @@
 """Messages at the end of a file in the workspace: `file:notes/results.md`. A `.jsonl` file gets one document a line."""
 
 import asyncio
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,11 +12,14 @@ from tawny.api import (
     ChannelHost,
     ChannelSettings,
     Clock,
+    NotFound,
     OneWay,
     Outgoing,
     PermanentError,
     Receipt,
     Refused,
+    Root,
+    TawnyError,
     TemporaryError,
     channel,
     iso,
@@ -46,7 +50,7 @@ class FileChannel(OneWay):
         wanted = message.to or self.home_address
         try:
             root = self._root.resolve()
-            path = (root / wanted).resolve()
+            path = Path(os.path.normpath(root / wanted))
         except (OSError, ValueError) as error:
             raise PermanentError(f"file:{wanted!r} is no path: {error}") from error
         if "\0" in wanted or not path.is_relative_to(root) or path == root:
@@ -60,17 +64,26 @@ class FileChannel(OneWay):
 
     def _append(self, path: Path, message: Outgoing) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and message.key in path.read_text(encoding="utf-8", errors="replace"):
-                return
-            with path.open("a", encoding="utf-8") as file:
-                file.write(self._entry(path, message))
-                file.flush()
-                os.fsync(file.fileno())
-        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            raise PermanentError(f"file:{path.name}: {error.strerror}") from error
-        except OSError as error:
-            raise TemporaryError(f"file:{path.name}: {error.strerror}") from error
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self._has(path, message):
+                # Commands write into the workspace too: a link of theirs leads this nowhere.
+                Root(self._root).append(str(path), self._entry(path, message).encode())
+        except (TawnyError, OSError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, OSError) and cause.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EIO,
+                errno.EMFILE,
+            ):
+                raise TemporaryError(f"file:{path.name}: {cause.strerror}") from error
+            raise
+
+    def _has(self, path: Path, message: Outgoing) -> bool:
+        try:
+            return message.key.encode() in Root(self._root).read(str(path))
+        except (NotFound, FileNotFoundError):
+            return False
 
     def _entry(self, path: Path, message: Outgoing) -> str:
         when = iso(self._clock.now())
@@ -82,7 +95,7 @@ class FileChannel(OneWay):
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
         path = self.path(message)
-        if path.exists() and message.key in path.read_text(encoding="utf-8", errors="replace"):
+        if await asyncio.to_thread(self._has, path, message):
             return Receipt(ids=(f"{path}#{message.key}",), detail={"path": str(path)})
         return None
 

@@ -19,7 +19,7 @@ class MemoryNotes(FileChannel):
 
     def path(self, message: Outgoing) -> Path:
         del message  # the day alone decides
-        return self._root / f"{iso(self._days.now())[:10]}.md"
+        return self._root.resolve() / f"{iso(self._days.now())[:10]}.md"
 
 
 @channel("memory", settings=ChannelSettings, description="The assistant's own notes.", built_in=True)

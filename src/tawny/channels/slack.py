@@ -1,5 +1,6 @@
 """Slack in socket mode: no public address needed. Every message carries its key as metadata, so it is found again."""
 
+import asyncio
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tawny.api import (
     PermanentError,
     Receipt,
     TemporaryError,
+    attached,
     channel,
     request,
 )
@@ -42,6 +44,7 @@ _LOCKED_OUT = frozenset(
 _DOUBTFUL = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 _USER = re.compile(r"[UWBCDG][A-Z0-9]{2,20}")
 _VALUE_LIMIT = 2000
+_LARGEST_FILE = 1_000_000_000
 
 
 class SlackSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,11 +148,7 @@ class SlackChannel(OneWay):
     async def _send_file(self, message: Outgoing) -> Receipt:
         """Ask for an address, put the file there, share it: only the last step shows anything."""
         file = message.attachments[0]
-        home = self._host.home.resolve()
-        path = (home / file.path).resolve()
-        if not file.path or not path.is_relative_to(home) or not path.is_file():
-            raise PermanentError(f"the file {file.name!r} is not in the home any more")
-        data = path.read_bytes()
+        data = await asyncio.to_thread(attached, self._host.home, file, limit=_LARGEST_FILE)
         try:
             response = await request(
                 self._client,

@@ -1,8 +1,9 @@
 """`GET /v1/artifacts/{id}`: the bytes of a file a task made, never shown in the page's own name."""
 
 import asyncio
-from collections.abc import Iterator
+import os
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
@@ -40,8 +41,8 @@ class ArtifactEndpoint:
         del receive
         artifact_id = path_of(scope)["id"]
         entry = await self._site.ledger.read(lambda tx: artifacts.get(tx, artifact_id))
-        path = await _place(self._site, entry)
-        size = path.stat().st_size
+        file = await _opened(self._site, entry)
+        size = os.fstat(file.fileno()).st_size
         name = quote(Path(entry.name).name, safe="")
         headers = [
             (b"content-type", _plain(entry.media_type)),
@@ -49,11 +50,12 @@ class ArtifactEndpoint:
             (b"content-disposition", f"attachment; filename*=UTF-8''{name}".encode()),
             (b"etag", f'"{entry.sha256}"'.encode()),
         ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        chunks = _chunks(path, size)
-        while chunk := await asyncio.to_thread(next, chunks, b""):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        with file:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while size > 0 and (chunk := await asyncio.to_thread(file.read, min(_CHUNK, size))):
+                size -= len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
 
 
 async def content_of(site: Site, entry: artifacts.Artifact) -> bytes:
@@ -62,11 +64,13 @@ async def content_of(site: Site, entry: artifacts.Artifact) -> bytes:
     Raises:
         NotFound: it is gone.
     """
-    return await asyncio.to_thread((await _place(site, entry)).read_bytes)
+    with await _opened(site, entry) as file:
+        return await asyncio.to_thread(file.read, entry.size)
 
 
-async def _place(site: Site, entry: artifacts.Artifact) -> Path:
-    return await site.ledger.read(lambda tx: artifacts.bring(tx, site.home.artifacts, entry))
+async def _opened(site: Site, entry: artifacts.Artifact) -> BinaryIO:
+    await site.ledger.read(lambda tx: artifacts.bring(tx, site.home.artifacts, entry))
+    return await asyncio.to_thread(artifacts.open_file, site.home.artifacts, entry)
 
 
 def _plain(media_type: str) -> bytes:
@@ -74,10 +78,3 @@ def _plain(media_type: str) -> bytes:
     if media_type.isascii() and media_type.isprintable() and "/" in media_type:
         return media_type.encode()
     return b"application/octet-stream"
-
-
-def _chunks(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while size > 0 and (chunk := file.read(min(_CHUNK, size))):
-            size -= len(chunk)
-            yield chunk

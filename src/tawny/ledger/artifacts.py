@@ -5,17 +5,17 @@ Where several machines share the ledger, the bytes of those up to `SHARED` go in
 
 import errno
 import hashlib
-import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from tawny.clock import Instant, iso
-from tawny.errors import InvalidInput, NotFound, StorageError
-from tawny.files import make_folder, replace
+from tawny.errors import InvalidInput, NotFound, PermanentError, StorageError, TawnyError
+from tawny.files import make_folder
 from tawny.ids import new_id
 from tawny.ledger.database import Row, Tx
+from tawny.paths import Root
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What a full or failing disk answers: waiting, or a person, can mend it."""
@@ -55,6 +55,7 @@ def store(root: Path, task_id: str, name: str, data: bytes) -> str:
 
     Raises:
         InvalidInput: the name would leave the task's folder.
+        Refused: a link stands where it should go.
         StorageError: the disk is full, or fails.
     """
     clean = name.strip()
@@ -62,24 +63,20 @@ def store(root: Path, task_id: str, name: str, data: bytes) -> str:
         raise InvalidInput(
             f"artifact name {name!r} leaves the task's folder", hint="give a plain relative name"
         )
-    path = root / task_id / clean
-    temporary = path.with_name(f".{path.name}.part")
+    path = str(Path(task_id) / clean)
     try:
-        make_folder(path.parent)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno not in _DISK:
+        make_folder(root)
+        # The task's commands write into its folder too: what they put there leads this write nowhere.
+        Root(root, links=False).write(path, data)
+    except (OSError, PermanentError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _DISK:
             raise
         raise StorageError(
-            f"artifact {name!r} could not be kept: {error.strerror}",
+            f"artifact {name!r} could not be kept: {cause.strerror}",
             hint="free some disk space; work goes on by itself then",
         ) from error
-    return str(path.relative_to(root))
+    return path
 
 
 def put(
@@ -117,21 +114,16 @@ def share(tx: Tx, artifact_id: str, data: bytes) -> None:
         )
 
 
-def bring(tx: Tx, root: Path, artifact: Artifact) -> Path:
-    """The file on this machine, taken out of the ledger where another machine made it.
+def bring(tx: Tx, root: Path, artifact: Artifact) -> None:
+    """See to it that the file is on this machine: taken out of the ledger where another machine made it.
 
     Raises:
         NotFound: it is gone, or too large for the ledger and on the machine that made it.
     """
-    path = (root / artifact.path).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise NotFound(f"the file of {artifact.artifact_id} is gone")
+    if _is_here(Root(root, links=False), artifact, exactly=tx.dialect != "sqlite"):
+        return
     if tx.dialect == "sqlite":
-        if not path.is_file():
-            raise NotFound(f"the file of {artifact.artifact_id} is gone")
-        return path
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256:
-        return path
+        raise NotFound(f"the file of {artifact.artifact_id} is gone")
     data = tx.value("SELECT data FROM artifact_contents WHERE artifact_id = :id", id=artifact.artifact_id)
     if data is None:
         worker = tx.value(
@@ -144,7 +136,27 @@ def bring(tx: Tx, root: Path, artifact: Artifact) -> Path:
             hint=f"it is in artifacts/{artifact.path} of the home of {worker or 'the worker that made it'}",
         )
     store(root, artifact.task_id, artifact.name, bytes(data))
-    return path
+
+
+def open_file(root: Path, artifact: Artifact) -> BinaryIO:
+    """The file, open for reading: the task's own, whatever its commands have put into its place since.
+
+    Raises:
+        NotFound: it is gone, or a link or folder stands there now.
+    """
+    try:
+        return Root(root, links=False).open(artifact.path)
+    except TawnyError as error:
+        raise NotFound(f"the file of {artifact.artifact_id} is gone") from error
+
+
+def _is_here(root: Root, artifact: Artifact, *, exactly: bool) -> bool:
+    try:
+        if exactly:
+            return hashlib.sha256(root.read(artifact.path)).hexdigest() == artifact.sha256
+        return root.stat(artifact.path).kind == "file"
+    except TawnyError:
+        return False
 
 
 def of_task(tx: Tx, task_id: str) -> list[Artifact]:

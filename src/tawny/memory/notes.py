@@ -26,7 +26,7 @@ CREATE VIRTUAL TABLE IF NOT EXISTS notes USING fts5(path UNINDEXED, line UNINDEX
 
 
 class Entry(Protocol):
-    """One entry of a folder (`sandbox.paths.Entry`)."""
+    """One entry of a folder (`paths.Entry`)."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +39,7 @@ class Entry(Protocol):
 
 
 class Files(Protocol):
-    """The workspace, from which nothing leads outside (`sandbox.paths.Root`)."""
+    """The workspace, from which nothing leads outside (`paths.Root`)."""
 
     def read(self, path: str, *, limit: int | None = None) -> bytes: ...
 

@@ -172,14 +172,19 @@ def _order(params: Params, place: Workplace, task: Task, limits: Limits) -> Orde
         parse_rules(allow, private).narrowed(params.allow)
         allow = params.allow
     folder = place.task_folder(task.task_id)
-    writable = dict.fromkeys((str(place.workspace.resolve()), str(folder), str(cwd)))
+    lent = place.writable()
+    writable = dict.fromkeys((*lent, str(folder), str(cwd)))
     return Order(
         argv=(find_program(params.argv[0], cwd), *params.argv[1:]),
         cwd=str(cwd),
         env={**params.env},
         input=(params.input or "").encode(),
         split=True,
-        writable=tuple(path for path in writable if path != str(cwd) or not _is_inside(cwd, place.workspace)),
+        writable=tuple(
+            path
+            for path in writable
+            if path in lent or path != str(cwd) or not _is_inside(cwd, place.workspace)
+        ),
         protected=place.protected(),
         allow=allow,
         allow_private=private,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,13 +12,15 @@ import msgspec
 from tawny.clock import MINUTE, Clock, iso, parse_duration
 from tawny.domain import heartbeat, zones
 from tawny.domain.network import parse_url
+from tawny.domain.origin import OWNER
 from tawny.domain.tasks import Json, Notify, Origin, Runtime, Status, Submission
 from tawny.engine.probes import File, Heartbeat, Named, Page, Work, read
-from tawny.errors import PermanentError, TemporaryError
+from tawny.errors import NotFound, PermanentError, Refused, TawnyError, TemporaryError
 from tawny.ledger import inbox, tasks
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger
 from tawny.ledger.submission import submit
+from tawny.paths import Root
 from tawny.sources.place import FeedQuery, PickQuery
 from tawny.sources.shelf import Shelf
 
@@ -53,7 +56,7 @@ class Prober:
         if isinstance(wanted, Named):
             return await (self._feed(wanted) if wanted.type == "feed" else self._calendar(wanted))
         if isinstance(wanted, File):
-            return await asyncio.to_thread(self._file, wanted.path)
+            return await asyncio.to_thread(self._file, wanted.path, automation.origin)
         if isinstance(wanted, Heartbeat):
             return await self._heartbeat(automation, wanted)
         return await self._work(automation, wanted)
@@ -92,14 +95,21 @@ class Prober:
         found = [msgspec.to_builtins(event) for event in reading.items]
         return {"value": len(found), "events": found}
 
-    def _file(self, path: str) -> Json:
-        file = self._workspace / path
+    def _file(self, path: str, made: Origin) -> Json:
+        place = Path(os.path.normpath(self._workspace / path))
+        folder = self._workspace
+        if not place.is_relative_to(folder):
+            if not (made.by == OWNER and made.trusted and os.path.isabs(path)):
+                raise Refused(f"{path} lies outside of the workspace", hint="add the watch by your own hand")
+            folder = place.parent
         try:
-            facts, content = file.stat(), file.read_bytes()[:_MOST]
-        except FileNotFoundError:
+            # A command may have put a link there; what it points to is another file.
+            with Root(folder).open(str(place.relative_to(folder))) as file:
+                facts, content = os.fstat(file.fileno()), file.read(_MOST)
+        except (NotFound, FileNotFoundError):
             return {"value": None, "exists": False}
-        except OSError as error:
-            raise TemporaryError(f"{path}: {error.strerror}") from error
+        except (OSError, PermanentError) as error:
+            raise TemporaryError(f"{path}: {error}") from error
         return {
             "value": hashlib.sha256(content).hexdigest(),
             "exists": True,
@@ -113,8 +123,8 @@ class Prober:
         zone = zones.load(automation.spec.timezone)
         today = zones.wall(self._clock.now(), zone).date().isoformat()
         try:
-            text = await asyncio.to_thread((self._workspace / wanted.file).read_text, encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            text = (await asyncio.to_thread(Root(self._workspace).read, wanted.file, limit=_MOST)).decode()
+        except (OSError, TawnyError, UnicodeDecodeError):
             text = ""
         lines = heartbeat.due(text, today)
         pending = await self._ledger.read(

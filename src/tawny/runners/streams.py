@@ -79,7 +79,7 @@ async def _command(on: On, desk: Desk, commands: Commands, place: Workplace) -> 
     order = Order(
         argv=(find_program(on.argv[0], cwd), *on.argv[1:]),
         cwd=str(cwd),
-        writable=(str(place.workspace),),
+        writable=place.writable(),
         protected=place.protected(),
         allow=place.network.allow,
         allow_private=place.network.allow_private,

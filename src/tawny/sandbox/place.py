@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tawny.domain import standing
 from tawny.errors import NotFound, Refused
+from tawny.paths import Root
 from tawny.sandbox.order import SYSTEM_PATH
 
-# What steers later work is changed by tools, which pass the policy, and never by a command.
 _SYSTEM = tuple(
     Path(name)
     for name in ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev", "/boot", "/run")
 )
-_STANDING = ("AGENTS.md", "MEMORY.md", "memory", "skills", "flows")
 
 
 class NetworkList(Protocol):
@@ -96,13 +96,26 @@ class Workplace:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path.resolve()
 
+    def writable(self) -> tuple[str, ...]:
+        """The workspace; and each agent's part of it once more, so that a command cannot move the whole part away."""
+        return tuple(dict.fromkeys(str(Root(folder).path) for folder in (self.workspace, *self._within)))
+
     def protected(self) -> tuple[str, ...]:
-        """What in the workspace commands may read and not change. The folders are made, so that they can be held."""
-        roots = [self.workspace.resolve(), *(one for one in self._within if one.is_dir())]
-        for root in roots:
-            for name in ("memory", "skills", "flows"):
-                (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        return tuple(str(root / name) for root in roots for name in _STANDING if (root / name).exists())
+        """What in the workspace commands may read and not change: what steers later work, which is for tools to change.
+
+        Those pass the policy. What is missing is made, empty: what is not there cannot be held.
+        """
+        held: list[str] = []
+        for folder in (self.workspace, *self._within):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            root = Root(folder)
+            for name in standing.FOLDERS:
+                (root.path / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            for name in standing.FILES:
+                if not root.exists(name):
+                    root.append(name, b"")
+            held += [str(root.path / name) for name in (*standing.FOLDERS, *standing.FILES)]
+        return tuple(held)
 
 
 def find_program(name: str, cwd: Path) -> str:

@@ -190,9 +190,7 @@ class Door:
     async def bind(self, answer: Answer, operation: Operation) -> None:
         """Let an "always" that came with edited arguments hold for what those name."""
         if operation.bound:
-            await self._ledger.write(
-                lambda tx: grants.bind(tx, answer.approval_id, bound=operation.bound)
-            )
+            await self._ledger.write(lambda tx: grants.bind(tx, answer.approval_id, bound=operation.bound))
 
     async def record(
         self,

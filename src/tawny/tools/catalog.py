@@ -12,7 +12,7 @@ from tawny.files import make_folder
 from tawny.ledger.database import Ledger
 from tawny.ledger.submission import Limits
 from tawny.memory.notes import Notes
-from tawny.sandbox.paths import Root
+from tawny.paths import Root
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import secret_filler

@@ -256,7 +256,7 @@ def _order(params: Exec, request: Request, place: Workplace, *, task_id: str, li
         env=dict(params.env),
         pty=params.pty,
         keep_stdin=params.pty or params.background,
-        writable=(str(place.workspace.resolve()), str(place.task_folder(task_id))),
+        writable=(*place.writable(), str(place.task_folder(task_id))),
         protected=place.protected(),
         allow=place.network.allow,
         allow_private=place.network.allow_private,

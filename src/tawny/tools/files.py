@@ -1,6 +1,7 @@
 """The tools `read_file`, `write_file`, `list_files`: the workspace and nothing beside it."""
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -8,17 +9,16 @@ from typing import Annotated
 import msgspec
 
 from tawny.clock import SECOND, iso
+from tawny.domain.standing import steers
 from tawny.domain.tasks import Effect, Json
 from tawny.errors import Refused
-from tawny.sandbox.paths import Root
+from tawny.paths import Root
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
 
 Text = Callable[[Path], Awaitable[str]]
 """The text of a document (PDF, Office, mail …), parsed outside this process."""
 _READ_LIMIT = 400_000
 _DOCUMENTS = frozenset({".pdf", ".docx", ".odt", ".xlsx", ".pptx", ".epub", ".eml", ".html", ".htm", ".rtf"})
-_STANDING = ("AGENTS.md", "MEMORY.md", "HEARTBEAT.md")
-_STANDING_FOLDERS = ("memory", "skills", "flows", "programmes")
 
 
 class ReadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,8 +54,8 @@ def file_tools(
         if reason := await asyncio.to_thread(objection, params.path):
             raise Refused(f"{params.path} is not to be read: {reason}")
         if PurePosixPath(params.path).suffix.lower() in _DOCUMENTS:
-            root.stat(params.path)
-            text = await text_of(root.path / params.path)
+            with tempfile.TemporaryDirectory(prefix="tawny-document-") as folder:
+                text = await text_of(await asyncio.to_thread(root.copy, params.path, Path(folder)))
         else:
             raw = await asyncio.to_thread(root.read, params.path, limit=_READ_LIMIT)
             text = raw.decode("utf-8", errors="replace")
@@ -121,11 +121,9 @@ def file_tools(
 
 
 def _writing(params: WriteFile) -> Operation:
-    parts = [part for part in PurePosixPath(params.path).parts if part not in (".", "/")]
-    # Whoever writes these steers later work.
-    standing = bool(parts) and (parts[-1] in _STANDING or any(part in _STANDING_FOLDERS for part in parts))
+    standing = steers(params.path) or ".." in PurePosixPath(params.path).parts
     return Operation(
-        name="file.write_standing" if standing or ".." in parts else "file.write",
+        name="file.write_standing" if standing else "file.write",
         operation="update",
         level=CHANGE,
         targets=(params.path,),

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from tawny.api import SECOND, Attachment, ChannelHost, Inbound, Instant, Outgoing, PermanentError
+from tawny.api import SECOND, Attachment, ChannelHost, Inbound, Instant, Outgoing, PermanentError, attached
 from tawny.channels.email import EmailSettings
 from tawny.channels.email.words import own_words, text_of
 
@@ -48,21 +48,12 @@ def compose(message: Outgoing, settings: EmailSettings, *, home: Path, now: Inst
         mail["References"] = message.thread
     mail.set_content(message.text)
     for file in message.attachments:
-        data = _file(file, home.resolve()).read_bytes()
+        data = attached(home, file, limit=_LARGEST_FILE)
         kind, _, subkind = file.media_type.partition("/")
         mail.add_attachment(
             data, maintype=kind or "application", subtype=subkind or "octet-stream", filename=file.name
         )
     return mail
-
-
-def _file(file: Attachment, home: Path) -> Path:
-    path = (home / file.path).resolve()
-    if not file.path or not path.is_relative_to(home) or not path.is_file():
-        raise PermanentError(f"the file {file.name!r} is not in the home any more")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise PermanentError(f"the file {file.name!r} is over 20 MB")
-    return path
 
 
 def understand(mail: Any, uid: str, *, settings: EmailSettings, host: ChannelHost) -> Inbound | None:

@@ -203,9 +203,8 @@ class Account:
                             f"device {device.id} of {user} did not get the key to this message"
                         )
 
-    async def upload(self, path: Path, *, name: str, kind: str, encrypted: bool) -> dict[str, Any]:
+    async def upload(self, data: bytes, *, name: str, kind: str, encrypted: bool) -> dict[str, Any]:
         """Put a file on the server; the part of a message that points at it."""
-        data = await asyncio.to_thread(path.read_bytes)
 
         async def pieces() -> AsyncIterator[bytes]:
             yield data

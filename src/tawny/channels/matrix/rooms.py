@@ -1,5 +1,6 @@
 """The channel: what is said in rooms. A transaction id makes every send exactly-once."""
 
+import asyncio
 import html
 import json
 import logging
@@ -16,6 +17,7 @@ from tawny.api import (
     PermanentError,
     Receipt,
     TemporaryError,
+    attached,
 )
 from tawny.channels.matrix import MatrixSettings
 from tawny.channels.matrix.account import Account
@@ -23,6 +25,7 @@ from tawny.channels.matrix.account import Account
 _log = logging.getLogger("tawny.matrix")
 _WAITING = "waiting"
 _MOST_WAITING = 50
+_LARGEST_FILE = 100_000_000
 
 
 class MatrixChannel(OneWay):
@@ -66,10 +69,7 @@ class MatrixChannel(OneWay):
 
     async def _file(self, room: str, message: Outgoing) -> dict[str, Any]:
         file = message.attachments[0]
-        home = self._host.home.resolve()
-        path = (home / file.path).resolve()
-        if not file.path or not path.is_relative_to(home) or not path.is_file():
-            raise PermanentError(f"the file {file.name!r} is not in the home any more")
+        data = await asyncio.to_thread(attached, self._host.home, file, limit=_LARGEST_FILE)
         kind = file.media_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         await self.account.open()
         encrypted = await self.account.is_encrypted(room)
@@ -77,8 +77,8 @@ class MatrixChannel(OneWay):
             "msgtype": "m.image" if kind.startswith("image/") else "m.file",
             "body": file.name,
             "filename": file.name,
-            "info": {"mimetype": kind, "size": path.stat().st_size},
-            **await self.account.upload(path, name=file.name, kind=kind, encrypted=encrypted),
+            "info": {"mimetype": kind, "size": len(data)},
+            **await self.account.upload(data, name=file.name, kind=kind, encrypted=encrypted),
         }
 
     async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:

@@ -49,6 +49,7 @@ from tawny.api import (
     PermanentError,
     Receipt,
     TemporaryError,
+    attached,
 )
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.markup import to_html
@@ -141,20 +142,10 @@ class TelegramChannel(OneWay):
 
     async def _send_file(self, chat: int, message: Outgoing, place: dict[str, Any]) -> Message:
         file = message.attachments[0]
-        path = self._file(file)
-        data = await asyncio.to_thread(path.read_bytes)
+        data = await asyncio.to_thread(attached, self._host.home, file, limit=50_000_000)
         if file.media_type in ("image/jpeg", "image/png") and len(data) < 10_000_000:
             return await self._bot.send_photo(chat, data, filename=file.name, **place)
         return await self._bot.send_document(chat, data, filename=file.name, **place)
-
-    def _file(self, file: Attachment) -> Path:
-        home = self._host.home.resolve()
-        path = (home / file.path).resolve()
-        if not file.path or not path.is_relative_to(home) or not path.is_file():
-            raise PermanentError(f"the file {file.name!r} is not in the home any more")
-        if path.stat().st_size > 50_000_000:
-            raise PermanentError(f"the file {file.name!r} is over the 50 MB a bot may send")
-        return path
 
     async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:
         if not receipt.ids:
