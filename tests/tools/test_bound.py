@@ -10,7 +10,7 @@ from tests.tools.test_exec import Shop, pytestmark
 
 from tawny.config import Home
 from tawny.domain.commands import Mode
-from tawny.sandbox.identity import digest, files_among, find_binary
+from tawny.sandbox.identity import behind, digest, files_among, find_binary
 
 __all__ = ["pytestmark"]
 
@@ -81,6 +81,29 @@ async def test_a_copy_of_the_same_content_in_the_same_place_needs_no_second_yes(
     place.unlink()
     script(shop, "tool", FIRST)
     assert "first" in (await shop.call("exec", command="./tool"))["output"]
+
+
+@pytest.mark.parametrize("line", ["#!{folder}/interpreter", "#!/usr/bin/env -S A=1 {folder}/interpreter -x"])
+@pytest.mark.parametrize("call", ["./tool", "echo go && ./tool", "env A=1 ./tool"])
+async def test_a_yes_to_a_script_is_for_the_interpreter_its_first_line_names(
+    shop: Shop, line: str, call: str
+) -> None:
+    interpreter = script(shop, "interpreter", FIRST)
+    script(shop, "tool", line.replace("{folder}", str(interpreter.parent)) + "\n")
+    assert "first" in (await always(shop, command=call))["output"]
+    assert "first" in (await shop.call("exec", command=call))["output"]
+    interpreter.write_text(SECOND)
+    assert await shop.call("exec", command=call) == "asked"
+
+
+def test_interpreters_of_interpreters_are_found_and_a_circle_ends(tmp_path: Path) -> None:
+    for name, next_one in (("a", "b"), ("b", "c"), ("c", "a")):
+        (tmp_path / name).write_text(f"#!{tmp_path}/{next_one}\n")
+    assert [Path(path).name for path, _ in behind(str(tmp_path / "a"), tmp_path)] == ["a", "b", "c"]
+    (tmp_path / "plain").write_bytes(b"#!\n")
+    (tmp_path / "odd").write_bytes(b"#!\xff\0x\n")
+    for name in ("plain", "odd", "missing"):
+        assert behind(str(tmp_path / name), tmp_path) == ()
 
 
 async def test_what_is_exchanged_between_the_question_and_the_yes_is_not_run(shop: Shop) -> None:

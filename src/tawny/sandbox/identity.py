@@ -11,6 +11,10 @@ from tawny.errors import NotFound
 from tawny.sandbox.place import find_program
 
 _MOST_FILES = 64
+_DEEPEST = 4
+"""As many scripts run scripts as the kernel lets them."""
+_LINE = 256
+"""The bytes of a first line that the kernel looks at."""
 _LARGEST = 32 * 1024 * 1024
 """Bytes that are hashed at most, as nothing else happens meanwhile: some 25 ms, once for each state of a file."""
 _SETTLED = 2_000_000_000
@@ -39,6 +43,37 @@ def files_among(words: Iterable[str], cwd: Path) -> tuple[tuple[str, str], ...]:
                 if os.path.isfile(path):
                     found[path] = digest(path)
     return tuple(sorted(found.items()))
+
+
+def behind(path: str, cwd: Path) -> tuple[tuple[str, str], ...]:
+    """The interpreters that a script's first line names, and those of theirs, each with its hash: they run with it."""
+    found: dict[str, str] = {}
+    for _ in range(_DEEPEST):
+        interpreter = _interpreter(path, cwd)
+        if interpreter is None or interpreter in found:
+            break
+        found[interpreter] = digest(interpreter)
+        path = interpreter
+    return tuple(sorted(found.items()))
+
+
+def _interpreter(path: str, cwd: Path) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_LINE)
+    except OSError:
+        return None
+    if not head.startswith(b"#!"):
+        return None
+    words = head[2:].split(b"\n", 1)[0].decode(errors="surrogateescape").split()
+    name = words[0] if words else ""
+    if os.path.basename(name) == "env":
+        # env finds the program itself: behind its options and what it is to set.
+        name = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
+    try:
+        return os.path.realpath(find_program(name, cwd)) if name and "\0" not in name else None
+    except NotFound:
+        return None
 
 
 def digest(path: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from tawny.clock import SECOND, parse_duration
 from tawny.domain import environment, shell
 from tawny.domain.commands import (
+    Binary,
     Entry,
     Mode,
     Request,
@@ -28,7 +29,7 @@ from tawny.domain.origin import read_from
 from tawny.domain.tasks import Effect, Json, Origin
 from tawny.errors import InvalidInput, NotFound, Refused, TawnyError, Uncertain
 from tawny.sandbox.commands import Outcome
-from tawny.sandbox.identity import files_among, find_binary
+from tawny.sandbox.identity import behind, files_among, find_binary
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.place import Workplace, find_program
 from tawny.sandbox.processes import Note, Process, Processes, status_of
@@ -77,9 +78,9 @@ class AllowList:
     def entries(self) -> tuple[Entry, ...]:
         if self._entries is None:
             words = [parse_entry(text) for text in self._texts]
+            found = [(one, find_binary(one[0], self._workspace)) for one in words]
             self._entries = tuple(
-                Entry(one, find_binary(one[0], self._workspace), _files(one, self._workspace))
-                for one in words
+                Entry(one, binary, _files(one, binary, self._workspace)) for one, binary in found
             )
         return self._entries
 
@@ -100,29 +101,42 @@ class AllowList:
             read = shell.parse(params.command)
             line, words, because, names = params.command, read.words, read.because, read.programs
         if words:
+            binary = find_binary(words[0], cwd)
             return Request(
                 line=line,
                 words=words,
                 because=because,
-                binary=find_binary(words[0], cwd),
-                files=_files(words, cwd),
+                binary=binary,
+                files=_files(words, binary, cwd),
                 env=params.env,
             )
         commands = shell.commands_in(line)
         found = (find_binary(name, cwd) for name in (_shell_words()[0], *names))
+        others = tuple(binary for binary in found if binary is not None)
+        files = {file for each in commands for file in files_among(map(_bare, each), cwd)}
+        for path in [*(binary.path for binary in others), *(name for name, _ in files)]:
+            files.update(behind(path, cwd))
         return Request(
             line=line,
             words=None,
             because=because,
-            others=tuple(binary for binary in found if binary is not None),
-            files=tuple(sorted({file for each in commands for file in files_among(map(_bare, each), cwd)})),
+            others=others,
+            files=tuple(sorted(files)),
             env=params.env,
         )
 
 
-def _files(words: Sequence[str], cwd: Path) -> tuple[tuple[str, str], ...]:
-    """What an interpreter among programs is given to run; the file a plain program reads is its own matter."""
-    return files_among(words[1:], cwd) if runs_files(words) else ()
+def _files(words: Sequence[str], binary: Binary | None, cwd: Path) -> tuple[tuple[str, str], ...]:
+    """What runs with a program: a script's interpreter, and what an interpreter is given to run.
+
+    The file a plain program reads is its own matter.
+    """
+    if not runs_files(words):
+        return ()
+    files = dict(files_among(words[1:], cwd))
+    for path in [*([binary.path] if binary else []), *files]:
+        files.update(behind(path, cwd))
+    return tuple(sorted(files.items()))
 
 
 def _bare(word: str) -> str:
