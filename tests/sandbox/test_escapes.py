@@ -202,8 +202,11 @@ PROBES = {
     """,
 }
 
-# Inject keystrokes: needs a terminal of its own, see below.
-_TIOCSTI = "fcntl.ioctl(0, 0x5412, b'x'); escaped()"
+# These need a terminal of their own, see below.
+_TERMINAL = {
+    "inject_keystrokes": "fcntl.ioctl(0, 0x5412, b'x'); escaped()",
+    "load_a_driver_for_the_terminal": "fcntl.ioctl(0, 0x5423, struct.pack('i', 0)); escaped()",
+}
 
 # What an ordinary user could not do outside either, so that only root shows the difference.
 _ONLY_ROOT = {
@@ -355,8 +358,9 @@ async def test_no_probe_escapes(name: str, trap: Trap, tmp_path: Path) -> None:
     assert SECRET not in said.replace(str(trap.home), "")
 
 
-async def test_keystrokes_cannot_be_injected(trap: Trap, tmp_path: Path) -> None:
-    said = await _run(Commands(tmp_path / "run", Bubblewrap()), trap.order(_TIOCSTI, pty=True))
+@pytest.mark.parametrize("name", _TERMINAL)
+async def test_a_terminal_is_no_way_out(name: str, trap: Trap, tmp_path: Path) -> None:
+    said = await _run(Commands(tmp_path / "run", Bubblewrap()), trap.order(_TERMINAL[name], pty=True))
     assert "Operation not permitted" in said
 
 

@@ -33,7 +33,8 @@ _DENIED = (
 _ABSENT = ("clone3", "openat2")
 
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
-_TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+# Words put into a terminal's mouth, and drivers loaded for it: TIOCSTI, TIOCLINUX, TIOCSETD.
+_TERMINAL = (0x5412, 0x541C, 0x5423)
 _SET_ID = 0o6000
 _CREATES = 0o100 | 0o20000000  # O_CREAT, O_TMPFILE
 _FAMILIES = (1, 2, 10)  # unix, IPv4, IPv6
@@ -118,7 +119,7 @@ def program(architecture: int, numbers: dict[str, int], *, x32: bool) -> list[In
     blocks: list[tuple[str, list[Instruction]]] = [
         ("clone", _if_any_bit(0, _NAMESPACES, refuse)),
         ("personality", _unless_one_of(0, (0, 8, 0xFFFFFFFF), refuse)),
-        ("ioctl", _if_one_of(1, _TERMINAL_INPUT, refuse)),
+        ("ioctl", _if_one_of(1, _TERMINAL, refuse)),
         ("socket", _unless_one_of(0, _FAMILIES, _ERRNO | errno.EAFNOSUPPORT)),
         ("chmod", _if_any_bit(1, _SET_ID, refuse)),
         ("fchmod", _if_any_bit(1, _SET_ID, refuse)),
