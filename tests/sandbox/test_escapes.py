@@ -167,7 +167,7 @@ PROBES = {
     "switch_the_shuffling_of_addresses_off": "\nif libc.personality(0x0040000) >= 0: escaped()",
     "pull_the_emergency_brake": "open('/proc/sysrq-trigger', 'w').close(); escaped()",
     "read_the_kernels_memory": "\nif open('/proc/kcore', 'rb').read(4) == b'\\x7fELF': escaped()",
-    "write_into_the_kernels_log": "open('/dev/kmsg', 'w').close(); escaped()",
+    "write_into_the_kernels_log": "os.open('/dev/kmsg', os.O_WRONLY); escaped()",
     "use_the_kernels_ciphers": "socket.socket(38, socket.SOCK_SEQPACKET, 0); escaped()",
     "talk_to_the_hypervisor": "socket.socket(40, socket.SOCK_STREAM, 0); escaped()",
     "climb_by_the_working_folder": "os.chdir('{workspace}')\nif 'token' in os.listdir('/proc/self/cwd/..'): escaped()",
