@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tawny.clock import from_datetime, to_datetime
-from tawny.domain import automations, holes
+from tawny.domain import automations, definitions, holes
 from tawny.domain.foreign import crontab, hermes, openclaw
 from tawny.domain.foreign.jobs import Job
 from tawny.domain.schedule import first_slots
@@ -31,7 +31,7 @@ def claw(**job: Any) -> Job:
 def document(job: Job) -> dict[str, Any]:
     """The job's document, which our own check takes."""
     assert job.document is not None, job.problem
-    automations.parse(job.document, now=NOW, timezone="UTC")
+    definitions.parse(job.document, now=NOW, timezone="UTC")
     return job.document
 
 
@@ -241,7 +241,7 @@ def test_a_crontab() -> None:
 
 def test_cron_asks_both_days_to_fit_where_one_begins_with_a_star() -> None:
     (job,) = crontab.jobs("0 9 */2 * 1 x", timezone="UTC")
-    plan = automations.plan(automations.parse(document(job), now=NOW, timezone="UTC").spec, anchor=NOW)
+    plan = automations.plan(definitions.parse(document(job), now=NOW, timezone="UTC").spec, anchor=NOW)
     assert plan is not None
     days = [to_datetime(slot) for slot in first_slots(plan, NOW, 5)]
     assert all(day.isoweekday() == 1 and day.day % 2 == 1 for day in days)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tawny.clock import from_datetime
-from tawny.domain import automations, phrases, zones
+from tawny.domain import definitions, phrases, zones
 from tawny.errors import InvalidInput
 
 NOW = from_datetime(datetime.fromisoformat("2026-11-20T10:00:00+01:00"))
@@ -212,4 +212,4 @@ def test_any_text_is_understood_or_refused_never_a_crash(text: str) -> None:
      ("30 minutes from now", "after")],
 )  # fmt: skip
 def test_a_cron_expression_and_a_phrase_are_told_apart(text: str, kind: str) -> None:
-    assert automations.compile_schedule(text, now=NOW, timezone="Europe/Berlin").document["type"] == kind
+    assert definitions.compile_schedule(text, now=NOW, timezone="Europe/Berlin").document["type"] == kind

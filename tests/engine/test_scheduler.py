@@ -18,7 +18,7 @@ from tawny.engine import automations as orders
 from tawny.engine import scheduler, settlement
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import automations, events, occurrences, outbox, tasks
+from tawny.ledger import automations, events, occurrences, outbox, revisions, standing, tasks
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
 from tawny.testing import FakeClock
@@ -404,7 +404,7 @@ async def test_an_edit_keeps_history_and_the_next_match(house: House) -> None:
     )
     await house.pass_time("45m")
     assert [iso(o.slot)[11:16] for o in await house.slots(automation)] == ["09:00", "10:30"]
-    history = await house.app.ledger.read(lambda tx: automations.edits(tx, automation.automation_id))
+    history = await house.app.ledger.read(lambda tx: revisions.edits(tx, automation.automation_id))
     assert [entry["version"] for entry in history] == [3, 2, 1]
 
 
@@ -548,7 +548,7 @@ async def test_ten_thousand_stored_automations_cost_nothing_while_none_is_due(ho
             f" INSERT INTO automations (automation_id, {columns})"
             f" SELECT 'auto_copy' || CAST(i AS TEXT), {columns} FROM n, automations"
         )
-        tx.wake(automations.TOPIC)
+        tx.wake(standing.TOPIC)
 
     ledger = house.app.ledger
     await ledger.write(multiply)
@@ -593,7 +593,7 @@ async def test_overdue_work_is_a_problem_and_is_told(house: House) -> None:
 
     async def hold(until: Instant | None) -> None:
         house.app.scheduler.held_until = until
-        await house.app.ledger.write(lambda tx: tx.wake(automations.TOPIC))
+        await house.app.ledger.write(lambda tx: tx.wake(standing.TOPIC))
 
     await hold(house.clock.now() + DAY)
     await house.pass_time("63m")

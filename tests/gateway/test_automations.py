@@ -1,11 +1,12 @@
 """Automations over HTTP."""
 
+import json
 from typing import Any
 
 import pytest
 
 from tawny.clock import DAY, MINUTE, SECOND
-from tawny.ledger import automations
+from tawny.ledger import standing
 
 from .conftest import House
 
@@ -75,6 +76,40 @@ async def test_wrong_documents_are_refused_with_a_hint(house: House, change: dic
     assert (await house.client.get("/v1/automations")).json()["items"] == []
 
 
+_HOOKED = {"argv": ["date"], "env": {"LANG": "C", "LD_PRELOAD": "x.so"}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"action": {"type": "command", "parameters": _HOOKED}},
+        {"action": {"type": "command", "parameters": {**_HOOKED, "argv": ["echo", "{{ slot }}"]}}},
+        {"success": {"verifier": {"type": "command", "parameters": _HOOKED}}},
+        {
+            "type": "continuous",
+            "schedule": None,
+            "watch": {
+                "probe": {"type": "command", "parameters": _HOOKED},
+                "every": "1h",
+                "condition": "changed",
+            },
+        },
+    ],
+    ids=["action", "with holes", "verifier", "probe"],
+)
+async def test_environment_that_every_run_would_refuse_is_refused_at_once(
+    house: House, part: dict[str, Any]
+) -> None:
+    document = {key: value for key, value in {**BRIEF, **part}.items() if value is not None}
+    answer = await house.client.post("/v1/automations", json=document)
+    assert answer.status_code == 422, answer.text
+    error = answer.json()["error"]
+    assert "LD_PRELOAD" in error["message"]
+    assert "argument" in error["hint"]
+    harmless = json.loads(json.dumps(document).replace("LD_PRELOAD", "REPORT_DAY"))
+    assert (await house.client.post("/v1/automations", json=harmless)).status_code == 201
+
+
 async def test_preview_and_phrases(house: House) -> None:
     body = {"schedule": BRIEF["schedule"], "n": 3, "start": "2026-03-27T12:00:00Z"}
     seen = (await house.client.post("/v1/automations/preview", json=body)).json()
@@ -116,7 +151,7 @@ async def test_two_minutes_overdue_readiness_and_status_are_red(house: House) ->
     house.app.scheduler.held_until = house.app.clock.now() + DAY
     for late, status in ((MINUTE, 200), (2 * MINUTE + SECOND, 503)):
         due = house.app.clock.now() - late
-        await ledger.write(lambda tx, due=due: automations.set_due(tx, made["id"], due))
+        await ledger.write(lambda tx, due=due: standing.set_due(tx, made["id"], due))
         answer = await house.client.get("/readyz")
         assert answer.status_code == status, answer.text
         problems = (await house.client.get("/v1/status")).json()["problems"]

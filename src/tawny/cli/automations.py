@@ -16,7 +16,7 @@ from tawny.config import Home
 from tawny.domain.documents import task_document
 from tawny.engine import automations as orders
 from tawny.errors import InvalidInput
-from tawny.ledger import automations, occurrences
+from tawny.ledger import automations, occurrences, revisions
 from tawny.ledger.automations import Automation
 
 Document = dict[str, Any]
@@ -313,9 +313,7 @@ def _remove(args: argparse.Namespace, home: Home) -> int:
 
 
 def _history(args: argparse.Namespace, home: Home) -> int:
-    edits = ledger.read(
-        home, lambda tx: automations.edits(tx, automations.find(tx, args.lookup).automation_id)
-    )
+    edits = ledger.read(home, lambda tx: revisions.edits(tx, automations.find(tx, args.lookup).automation_id))
     rows = [(edit["version"], edit["time"], edit["actor"], edit["definition"]["name"]) for edit in edits]
     emit({"items": edits, "next_cursor": None}, args, text=table(["version", "since", "by", "name"], rows))
     return 0

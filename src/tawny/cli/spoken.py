@@ -8,7 +8,7 @@ from tawny.cli.output import local_time
 from tawny.cli.tasks_run import run_to_end
 from tawny.clock import SystemClock, parse_time
 from tawny.config import Home
-from tawny.domain.automations import compile_schedule
+from tawny.domain.definitions import compile_schedule
 from tawny.domain.phrases import NotUnderstood
 from tawny.domain.tasks import Notify, Priority, Status, Submission
 from tawny.errors import InvalidInput

@@ -5,18 +5,19 @@ from typing import Any, cast
 
 from tawny.clock import Instant, iso, to_datetime
 from tawny.domain import automations as rules
-from tawny.domain import holes, schedule, zones
+from tawny.domain import definitions, schedule, zones
 from tawny.domain.automations import Spec
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Origin, Task
 from tawny.engine import firing, probes
 from tawny.engine.kinds import Kinds
 from tawny.engine.matcher import follow_tasks
-from tawny.engine.submit import check_params
+from tawny.engine.submit import check_order
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import automations, inbox, occurrences
-from tawny.ledger.automations import Automation, Timing
+from tawny.ledger import automations, inbox, occurrences, standing
+from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
+from tawny.ledger.standing import Timing
 
 Document = Mapping[str, Any]
 _MERGED = ("policy", "delivery", "action", "parameters")
@@ -28,18 +29,17 @@ _TOLD = (
 
 def check(
     document: Mapping[str, Any], *, kinds: Kinds | None, now: Instant, timezone: str, new: bool = True
-) -> rules.Parsed:
+) -> definitions.Parsed:
     """Check a document, its action against the kinds there are (where they are given).
 
     Raises:
         InvalidInput: names the field and a correct example.
     """
-    parsed = rules.parse(document, now=now, timezone=timezone, new=new)
+    parsed = definitions.parse(document, now=now, timezone=timezone, new=new)
     if kinds is not None and parsed.spec.action.type != rules.ALERT:
         action = parsed.spec.action
         try:
-            if action.type not in kinds or not holes.has_holes(action.parameters):
-                check_params(action.type, action.parameters, kinds)
+            check_order(action.type, action.parameters, kinds)
         except InvalidInput as error:
             raise InvalidInput(f"action: {error.message}", hint=error.hint) from error
         if parsed.spec.watch is not None:
@@ -53,8 +53,7 @@ def _check_verifier(spec: Spec, kinds: Kinds) -> None:
     if verifier is None:
         return
     try:
-        if verifier.type not in kinds or not holes.has_holes(verifier.parameters):
-            check_params(verifier.type, verifier.parameters, kinds)
+        check_order(verifier.type, verifier.parameters, kinds)
     except InvalidInput as error:
         raise InvalidInput(f"success.verifier: {error.message}", hint=error.hint) from error
 
@@ -188,7 +187,7 @@ def replace(
     before = automations.get(tx, automation_id)
     document = {key: value for key, value in document.items() if key not in _TOLD}
     document = _keep_anchor(document, before.spec)
-    unchanged = rules.parse(document, now=tx.now, timezone=before.spec.timezone, new=False)
+    unchanged = definitions.parse(document, now=tx.now, timezone=before.spec.timezone, new=False)
     same = _rhythm(unchanged.spec) == _rhythm(before.spec)
     spec = check(
         document, kinds=kinds, now=tx.now, timezone=before.spec.timezone or timezone, new=not same
@@ -289,7 +288,7 @@ def run_now(tx: Tx, lookup: str, *, actor: str = "owner", last_event: bool = Fal
     """
     automation = automations.find(tx, lookup)
     if automation.spec.watch is not None:
-        automations.set_due(tx, automation.automation_id, tx.now)
+        standing.set_due(tx, automation.automation_id, tx.now)
         return None
     event: Mapping[str, Any] = _last_event(tx, automation) if last_event else {}
     return firing.start(
@@ -308,9 +307,9 @@ def ping(tx: Tx, automation_id: str) -> Automation:
     if automation.spec.expect is None:
         raise Conflict(f"{automation.name!r} expects no ping", hint="only an automation with 'expect' does")
     state = {**automation.state, "last_ping": tx.now, "silent": False}
-    automations.set_state(tx, automation_id, state)
+    standing.set_state(tx, automation_id, state)
     if automation.status == "active":
-        automations.set_due(tx, automation_id, tx.now + firing.patience(automation.spec))
+        standing.set_due(tx, automation_id, tx.now + firing.patience(automation.spec))
     if automation.state.get("silent"):
         firing.recovered(tx, automation)
     return automations.get(tx, automation_id)
@@ -345,7 +344,7 @@ def preview(
     after = now if start is None else schedule.read_time(start, key="start", now=now, timezone=zone_name)
     if not 0 <= n <= 1000:
         raise InvalidInput(f"n: {n} is not within 0 and 1000", hint="for example 5")
-    plan = rules.compile_schedule(given, now=after, timezone=zone_name)
+    plan = definitions.compile_schedule(given, now=after, timezone=zone_name)
     slots = schedule.first_slots(plan, after, n)
     zone = zones.load(zone_name)
     return {

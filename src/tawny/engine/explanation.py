@@ -12,7 +12,7 @@ from tawny.domain.moments import Time, on_day
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.schedule import Plan, first_slots, read_time
 from tawny.errors import InvalidInput, NotFound
-from tawny.ledger import automations, occurrences, starts, tasks
+from tawny.ledger import automations, occurrences, revisions, starts, tasks
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
 
@@ -150,7 +150,7 @@ def _not_handled(
 
 def _version_at(tx: Tx, automation: Automation, at: Instant) -> tuple[Spec, int]:
     """The definition that was in force at that time."""
-    for version, time, spec in automations.versions(tx, automation.automation_id):
+    for version, time, spec in revisions.versions(tx, automation.automation_id):
         if time <= at:
             return spec, version
     return automation.spec, automation.version

@@ -17,9 +17,10 @@ from tawny.domain.tasks import Delivery, Json, Origin, Priority, Runtime, Submis
 from tawny.domain.windows import next_opening
 from tawny.engine import commands
 from tawny.errors import TawnyError
-from tawny.ledger import automations, occurrences, outbox
-from tawny.ledger.automations import Automation, Timing
+from tawny.ledger import automations, occurrences, outbox, standing
+from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
+from tawny.ledger.standing import Timing
 from tawny.ledger.submission import submit
 
 MOST_SLOTS = 1000
@@ -80,10 +81,10 @@ def fire(tx: Tx, automation: Automation, *, started_at: Instant) -> list[Task]:
             started.append(task)
     if "next_check" in automation.state:
         kept = {key: value for key, value in automation.state.items() if key != "next_check"}
-        automations.set_state(tx, automation.automation_id, kept)
+        standing.set_state(tx, automation.automation_id, kept)
     handled = slots[-1] if slots else automation.handled_slot
     following = None if plan.one_shot else plan.next_after(max(handled, automation.handled_slot))
-    automations.set_timing(
+    standing.set_timing(
         tx,
         automation.automation_id,
         Timing(
@@ -152,7 +153,7 @@ def start(
         alert(tx, automation, problem, cause="action")
         return None
     occurrences.attach(tx, automation.automation_id, slot, task.task_id)
-    automations.note_run(tx, automation.automation_id, task.task_id)
+    standing.note_run(tx, automation.automation_id, task.task_id)
     if tx.now % _PRUNE_EVERY == 0:
         occurrences.prune(tx, automation.automation_id)
     _tell(tx, automation, "ran", slot, task_id=task.task_id, status=status)
@@ -268,7 +269,7 @@ def set_next_look(tx: Tx, automation: Automation) -> None:
     plan = rules.plan(automation.spec, anchor=automation.created_at)
     assert plan is not None
     following = plan.next_after(tx.now)
-    automations.set_timing(
+    standing.set_timing(
         tx,
         automation.automation_id,
         Timing(handled_slot=tx.now, next_slot=following, due_at=following),
@@ -290,8 +291,8 @@ def silence(tx: Tx, automation: Automation) -> None:
             _tell(tx, automation, "silent", slot, reason=text)
         else:
             start(tx, automation, slot=slot, status="ran", reason=text, names={"text": text})
-    automations.set_state(tx, automation.automation_id, {**automation.state, "silent": True})
-    automations.set_timing(
+    standing.set_state(tx, automation.automation_id, {**automation.state, "silent": True})
+    standing.set_timing(
         tx,
         automation.automation_id,
         Timing(handled_slot=tx.now, next_slot=None, due_at=None),

@@ -159,7 +159,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of task: its name, its parameters' struct and its run.
 
     `effect` is what running the whole again would mean where the run journals no steps of its own.
-    `resumable=False` marks work whose backing can vanish (then `lost`, after the grace).
+    `resumable=False` marks work whose backing can vanish (then `lost`, after the grace). `refuse` raises for
+    parameters that the run could only refuse, as they are written: holes may not be filled in yet.
     """
 
     name: str
@@ -170,6 +171,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect = Effect.PURE
     timeout: int | None = DEFAULT_TIMEOUT
     resumable: bool = True
+    refuse: Callable[[Mapping[str, Json]], None] | None = None
 
 
 Kinds = Mapping[str, Kind]

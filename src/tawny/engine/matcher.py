@@ -9,7 +9,7 @@ from tawny.domain.origin import merge, of_automation, read_from
 from tawny.domain.selection import selects
 from tawny.domain.tasks import Origin, Status, Task
 from tawny.engine import firing
-from tawny.ledger import automations, events, inbox, occurrences, tasks, transitions
+from tawny.ledger import automations, events, inbox, occurrences, standing, tasks, transitions
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.inbox import InboxEvent
@@ -72,7 +72,7 @@ def _wake_heartbeats(tx: Tx) -> None:
     for automation in automations.watching(tx):
         watch = automation.spec.watch
         if watch is not None and watch.probe.get("type") == "heartbeat" and automation.due_at is not None:
-            automations.set_due(tx, automation.automation_id, min(automation.due_at, tx.now + COALESCE))
+            standing.set_due(tx, automation.automation_id, min(automation.due_at, tx.now + COALESCE))
 
 
 def _offer(tx: Tx, automation: Automation, event: InboxEvent) -> Task | None:

@@ -7,7 +7,7 @@ import msgspec
 from tawny.domain.network import parse_url
 from tawny.domain.tasks import Json
 from tawny.engine.kinds import Kinds
-from tawny.engine.submit import check_params
+from tawny.engine.submit import check_params, refuse_hopeless
 from tawny.errors import InvalidInput
 
 Fields = Mapping[str, Json]
@@ -79,6 +79,7 @@ def check(probe: Fields, kinds: Kinds) -> None:
         parse_url(wanted.url)
     if isinstance(wanted, Work):
         check_params(wanted.type, wanted.parameters, kinds)
+        refuse_hopeless(wanted.type, wanted.parameters, kinds)
 
 
 def read(probe: Fields) -> Page | Named | File | Heartbeat | Work:

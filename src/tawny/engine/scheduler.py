@@ -8,7 +8,7 @@ from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso
 from tawny.domain.messages import Outgoing
 from tawny.engine import firing, settlement
 from tawny.errors import StorageError
-from tawny.ledger import automations, events, outbox, starts
+from tawny.ledger import automations, events, outbox, standing, starts
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outages import rounds
@@ -63,7 +63,7 @@ class Scheduler:
     # --- due times
 
     async def _fire_loop(self, group: asyncio.TaskGroup) -> None:
-        changed = self._ledger.bell.subscribe(automations.TOPIC)
+        changed = self._ledger.bell.subscribe(standing.TOPIC)
         await rounds(self._clock, changed, lambda: self._pass(group), name="scheduler")
 
     async def _pass(self, group: asyncio.TaskGroup) -> Instant | None:
@@ -125,7 +125,7 @@ class Scheduler:
 
     async def _self_check(self) -> None:
         """When something is overdue by two minutes, say so loudly; quiet again when it is not."""
-        changed = self._ledger.bell.subscribe(automations.TOPIC)
+        changed = self._ledger.bell.subscribe(standing.TOPIC)
         await rounds(self._clock, changed, self._check, name="the watch over what is overdue")
 
     async def _check(self) -> Instant | None:

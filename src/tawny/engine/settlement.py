@@ -8,7 +8,7 @@ from tawny.domain.tasks import Status, Task
 from tawny.domain.verdicts import Changed, judge
 from tawny.engine import firing, verification
 from tawny.errors import Conflict
-from tawny.ledger import audit, automations, occurrences, outbox, verdicts
+from tawny.ledger import audit, automations, occurrences, outbox, standing, verdicts
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import get
@@ -65,7 +65,7 @@ def _tell_denied(tx: Tx, automation: Automation, task: Task) -> None:
 def _succeeded(tx: Tx, automation: Automation) -> None:
     if automation.failures == 0 and automation.alerted_at is None:
         return
-    automations.note_outcome(tx, automation.automation_id, failures=0)
+    standing.note_outcome(tx, automation.automation_id, failures=0)
     for incident in _incidents(automation):
         outbox.close_incident(tx, incident)
 
@@ -86,7 +86,7 @@ def _failed(tx: Tx, automation: Automation, task: Task, why: str) -> None:
         text = f"failed {failures} times in a row: {why}" if failures > 1 else f"failed: {why}"
         firing.alert(tx, automation, text, cause=cause)
         alerted_at, told = tx.now, cause
-    automations.note_outcome(
+    standing.note_outcome(
         tx, automation.automation_id, failures=failures, alerted_at=alerted_at, alert_cause=told
     )
     if automation.status != "active":
@@ -117,11 +117,11 @@ def _wait(tx: Tx, automation: Automation, failures: int, ended_at: Instant) -> N
         plan = rules.plan(now.spec, anchor=now.created_at)
         following = None if plan is None else plan.next_after(tx.now)
         if following is not None:
-            automations.choose_slot(tx, now.automation_id, following)
+            standing.choose_slot(tx, now.automation_id, following)
             now = automations.get(tx, automation.automation_id)
     earliest = ended_at + rules.backoff(failures)
     if now.due_at is not None and now.due_at < earliest:
-        automations.set_due(tx, now.automation_id, earliest, retry_at=earliest)
+        standing.set_due(tx, now.automation_id, earliest, retry_at=earliest)
 
 
 def _complete(tx: Tx, automation_id: str) -> None:
@@ -153,7 +153,7 @@ def next_check(tx: Tx, task_id: str, due: Instant) -> Instant:
     low = rules.duration("pacing.min", pacing.min) or 0
     high = rules.duration("pacing.max", pacing.max) or 0
     chosen = min(max(due, tx.now + low), tx.now + high)
-    automations.choose_slot(tx, automation.automation_id, chosen)
-    automations.set_state(tx, automation.automation_id, {**automation.state, "next_check": iso(chosen)})
+    standing.choose_slot(tx, automation.automation_id, chosen)
+    standing.set_state(tx, automation.automation_id, {**automation.state, "next_check": iso(chosen)})
     automations.tell(tx, automation.automation_id, "paced", {"name": automation.name, "next": iso(chosen)})
     return chosen

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tawny.clock import Instant, parse_duration, parse_time
+from tawny.domain import holes
 from tawny.domain.tasks import (
     After,
     Budget,
@@ -20,7 +21,7 @@ from tawny.domain.tasks import (
 )
 from tawny.domain.windows import parse_window
 from tawny.engine.kinds import Kinds
-from tawny.errors import InvalidInput
+from tawny.errors import InvalidInput, Refused
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -127,6 +128,30 @@ def check_params(kind: str, params: Mapping[str, Any], kinds: Kinds) -> msgspec.
         raise InvalidInput(
             f"params of {kind}: {error}", hint=f"'tawny tasks kinds {kind}' shows their schema"
         ) from error
+
+
+def check_order(kind: str, params: Mapping[str, Any], kinds: Kinds) -> None:
+    """Check parameters that stand in a document for later: what is still to be filled in is not looked at.
+
+    Raises:
+        InvalidInput: there is no such kind, or a parameter is wrong, or would be refused at every run.
+    """
+    if kind not in kinds or not holes.has_holes(params):
+        check_params(kind, params, kinds)
+    refuse_hopeless(kind, params, kinds)
+
+
+def refuse_hopeless(kind: str, params: Mapping[str, Any], kinds: Kinds) -> None:
+    """Refuse now what every run would refuse.
+
+    Raises:
+        InvalidInput: names the parameter and the mend.
+    """
+    if (refuse := kinds[kind].refuse) is not None:
+        try:
+            refuse(params)
+        except Refused as error:
+            raise InvalidInput(f"params of {kind}: {error.message}", hint=error.hint) from error
 
 
 def _duration(field: str, value: str | float | None) -> int | None:

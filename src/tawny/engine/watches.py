@@ -15,7 +15,7 @@ from tawny.domain.tasks import Json, Origin
 from tawny.domain.windows import next_opening
 from tawny.engine import firing
 from tawny.errors import NotFound, TawnyError
-from tawny.ledger import automations, occurrences, outbox
+from tawny.ledger import automations, occurrences, outbox, standing
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outages import outlast
@@ -100,7 +100,7 @@ def _take(tx: Tx, automation_id: str, observed: Json) -> None:
         step = watching.step(watch, automation.state, observed)
     except EvaluationError as error:
         firing.alert(tx, automation, f"its condition fails: {error}", cause="condition")
-        automations.set_state(tx, automation_id, {**automation.state, "failed": 0, "error": str(error)})
+        standing.set_state(tx, automation_id, {**automation.state, "failed": 0, "error": str(error)})
         return
     state = step.state
     if step.fires:
@@ -110,8 +110,8 @@ def _take(tx: Tx, automation_id: str, observed: Json) -> None:
         firing.start(tx, automation, slot=slot, status="ran", reason=reason, names=step.names, origin=origin)
         if watch.rearm == "once":
             state = {**state, "over": True}
-            automations.set_due(tx, automation_id, None)
-    automations.set_state(tx, automation_id, state)
+            standing.set_due(tx, automation_id, None)
+    standing.set_state(tx, automation_id, state)
 
 
 def _brief(value: Json) -> str:
@@ -134,7 +134,7 @@ def _failed(tx: Tx, automation_id: str, problem: str) -> None:
     except NotFound:
         return
     state = watching.failed(automation.state, problem)
-    automations.set_state(tx, automation_id, state)
+    standing.set_state(tx, automation_id, state)
     watch = automation.spec.watch
     if watch is not None and watching.failures(state) == watch.alert_after:
         text = f"cannot be looked at, {watch.alert_after} times in a row: {problem}"

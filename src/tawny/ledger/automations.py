@@ -1,4 +1,4 @@
-"""Automations as rows: adding, editing with a history, finding, listing, and where each stands."""
+"""Automations as rows: adding, editing, finding, listing. Where each stands: `standing`; its history: `revisions`."""
 
 from typing import Any
 
@@ -9,14 +9,13 @@ from tawny.domain.automations import Spec, Status
 from tawny.domain.tasks import Json, Origin
 from tawny.errors import Conflict, NotFound
 from tawny.ids import new_id, secret_token
-from tawny.ledger import audit, events
+from tawny.ledger import audit, events, revisions
 from tawny.ledger.database import Row, Tx
+from tawny.ledger.standing import TOPIC, Timing
 from tawny.ledger.tasks import MAX_LIMIT, Page, to_json
 
-TOPIC = "automations"
 SOURCES_TOPIC = "sources"
 """Rung when other places may have to be listened to: far rarer than a change of a due time."""
-_KEEP_EDITS = 50
 _spec = msgspec.json.Decoder(Spec).decode
 _origin = msgspec.json.Decoder(Origin).decode
 _state = msgspec.json.Decoder(dict[str, Any]).decode
@@ -64,15 +63,6 @@ class Automation(msgspec.Struct, frozen=True, kw_only=True):
         if self.hook and self.spec.expect is not None:
             document["ping_url"] = f"/hooks/{self.hook}"
         return document
-
-
-class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a schedule stands: see the columns in `schema/0002_automations.sql`."""
-
-    handled_slot: Instant
-    next_slot: Instant | None
-    due_at: Instant | None
-    retry_at: Instant | None = None
 
 
 def from_row(row: Row) -> Automation:
@@ -145,7 +135,7 @@ def add(
         raise Conflict(
             f"there is an automation {automation_id!r} already", hint="'tawny automations edit' changes it"
         )
-    _record_edit(tx, automation_id, 1, actor, spec)
+    revisions.record(tx, automation_id, 1, actor, spec)
     tell(tx, automation_id, "created", {"name": spec.name, "type": spec.type})
     audit.append(
         tx, "automation.create", actor=actor, detail={"automation_id": automation_id, "name": spec.name}
@@ -189,56 +179,13 @@ def edit(tx: Tx, automation_id: str, spec: Spec, timing: Timing, *, actor: str =
         now=tx.now,
     )
     after = from_row(rows[0])
-    _record_edit(tx, automation_id, after.version, actor, spec)
+    revisions.record(tx, automation_id, after.version, actor, spec)
     tell(tx, automation_id, "edited", {"name": spec.name, "version": after.version})
     audit.append(
         tx, "automation.edit", actor=actor, detail={"automation_id": automation_id, "version": after.version}
     )
     _ring(tx, before.spec, spec)
     return after
-
-
-def _record_edit(tx: Tx, automation_id: str, version: int, actor: str, spec: Spec) -> None:
-    tx.execute(
-        "INSERT INTO automation_edits (automation_id, version, time, actor, spec)"
-        " VALUES (:id, :version, :now, :actor, :spec)",
-        id=automation_id,
-        version=version,
-        now=tx.now,
-        actor=actor,
-        spec=to_json(spec),
-    )
-    tx.execute(
-        "DELETE FROM automation_edits WHERE automation_id = :id AND version <= :old",
-        id=automation_id,
-        old=version - _KEEP_EDITS,
-    )
-
-
-def edits(tx: Tx, automation_id: str) -> list[dict[str, Any]]:
-    """The history of the definition, newest first."""
-    rows = tx.all(
-        "SELECT version, time, actor, spec FROM automation_edits WHERE automation_id = :id ORDER BY version DESC",
-        id=automation_id,
-    )
-    return [
-        {
-            "version": row["version"],
-            "time": iso(row["time"]),
-            "actor": row["actor"],
-            "definition": _spec(row["spec"]).document(),
-        }
-        for row in rows
-    ]
-
-
-def versions(tx: Tx, automation_id: str) -> list[tuple[int, Instant, Spec]]:
-    """The definitions it has had, newest first: version, since when, definition."""
-    rows = tx.all(
-        "SELECT version, time, spec FROM automation_edits WHERE automation_id = :id ORDER BY version DESC",
-        id=automation_id,
-    )
-    return [(row["version"], row["time"], _spec(row["spec"])) for row in rows]
 
 
 def set_status(
@@ -280,78 +227,6 @@ def set_status(
         )
     _ring(tx, before.spec)
     return from_row(rows[0])
-
-
-def set_timing(tx: Tx, automation_id: str, timing: Timing) -> None:
-    """Say where the schedule stands, without a wake-up: the scheduler itself does this."""
-    tx.execute(
-        "UPDATE automations SET handled_slot = :handled_slot, next_slot = :next_slot, due_at = :due_at,"
-        " retry_at = :retry_at WHERE automation_id = :id",
-        id=automation_id,
-        handled_slot=timing.handled_slot,
-        next_slot=timing.next_slot,
-        due_at=timing.due_at,
-        retry_at=timing.retry_at,
-    )
-
-
-def set_due(tx: Tx, automation_id: str, due_at: Instant | None, *, retry_at: Instant | None = None) -> None:
-    """Move the moment of acting, and wake the scheduler for it."""
-    tx.execute(
-        "UPDATE automations SET due_at = :due_at, retry_at = :retry_at WHERE automation_id = :id",
-        id=automation_id,
-        due_at=due_at,
-        retry_at=retry_at,
-    )
-    tx.wake(TOPIC)
-
-
-def choose_slot(tx: Tx, automation_id: str, slot: Instant) -> None:
-    """The next slot is this, whatever the schedule says."""
-    tx.execute(
-        "UPDATE automations SET next_slot = :slot, due_at = :slot, retry_at = NULL WHERE automation_id = :id",
-        id=automation_id,
-        slot=slot,
-    )
-    tx.wake(TOPIC)
-
-
-def set_state(tx: Tx, automation_id: str, state: dict[str, Json]) -> None:
-    """Keep a watch's memory."""
-    tx.execute(
-        "UPDATE automations SET state = :state WHERE automation_id = :id",
-        id=automation_id,
-        state=to_json(state),
-    )
-
-
-def note_run(tx: Tx, automation_id: str, task_id: str) -> None:
-    """It has started work."""
-    tx.execute(
-        "UPDATE automations SET last_run = :now, last_task = :task_id WHERE automation_id = :id",
-        id=automation_id,
-        task_id=task_id,
-        now=tx.now,
-    )
-
-
-def note_outcome(
-    tx: Tx,
-    automation_id: str,
-    *,
-    failures: int,
-    alerted_at: Instant | None = None,
-    alert_cause: str | None = None,
-) -> None:
-    """Its work has ended so many times in a row badly."""
-    tx.execute(
-        "UPDATE automations SET failures = :failures, alerted_at = :alerted_at, alert_cause = :cause"
-        " WHERE automation_id = :id",
-        id=automation_id,
-        failures=failures,
-        alerted_at=alerted_at,
-        cause=alert_cause,
-    )
 
 
 def remove(tx: Tx, automation_id: str, *, actor: str = "owner") -> None:

@@ -5,7 +5,7 @@ taken; only where nobody knows how it ended does a person decide, unless the tas
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +56,14 @@ def command(commands: Callable[[], Commands], place: Workplace, *, limits: Limit
         title=lambda params: "Command: " + " ".join(params.argv)[:80],
         effect=Effect.AT_MOST_ONCE,
         timeout=TIMEOUT,
+        refuse=_refuse,
     )
+
+
+def _refuse(params: Mapping[str, Json]) -> None:
+    env = params.get("env")
+    if isinstance(env, Mapping):
+        environment.check({name: str(value) for name, value in env.items()})
 
 
 async def _run(ctx: Context, params: Params, commands: Commands, place: Workplace, limits: Limits) -> Result:
