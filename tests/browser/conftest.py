@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.gateway.conftest import House, open_house
 
-from tawny.config import Home
+from tawny.config import Config, Home
 from tawny.domain.approvals import Question
 from tawny.engine.kinds import Context, Kind
 
@@ -111,11 +111,13 @@ class Room:
         await page.locator("main h1").first.wait_for(state="attached")
 
 
-@pytest.fixture
-async def room(home: Home, chromium: Browser) -> AsyncGenerator[Room]:
+@asynccontextmanager
+async def open_room(
+    home: Home, chromium: Browser, config: Config | None = None, **parts: Any
+) -> AsyncGenerator[Room]:
     async with AsyncExitStack() as stack:
         kinds = {"ask": Kind(name="ask", params=Message, run=ask)}
-        house = await stack.enter_async_context(open_house(home, kinds=kinds))
+        house = await stack.enter_async_context(open_house(home, config, kinds=kinds, **parts))
         address = await stack.enter_async_context(house.door.listening())
         # The test is one more device: it comes over the same socket as the browsers.
         headers = {"authorization": f"Bearer {house.door.token}"}
@@ -127,3 +129,9 @@ async def room(home: Home, chromium: Browser) -> AsyncGenerator[Room]:
             await context.close()
         assert room.problems == []
         assert room.foreign == [], "the panel asks nobody but its own gateway"
+
+
+@pytest.fixture
+async def room(home: Home, chromium: Browser) -> AsyncGenerator[Room]:
+    async with open_room(home, chromium) as room:
+        yield room

@@ -2,9 +2,12 @@
 
 import json
 
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from .conftest import Room
+from tawny.config import Config, Home, Model
+from tawny.testing import ScriptedModel
+
+from .conftest import Room, open_room
 
 
 async def test_an_automation_is_made_with_the_form(room: Room) -> None:
@@ -48,6 +51,29 @@ async def test_words_become_a_schedule(room: Room) -> None:
     await page.get_by_label("Say it in words").fill("every monday at 9")
     await page.get_by_role("button", name="Fill in").click()
     await expect(page.get_by_label("Cron expression")).to_have_value("0 9 * * 1")
+
+
+async def test_what_a_model_reads_in_words_becomes_a_schedule_only_with_a_yes(
+    home: Home, chromium: Browser
+) -> None:
+    said = '{"type": "cron", "expression": "30 9 * * 1-5", "timezone": "America/New_York"}'
+    config, model = Config(model=Model(name="scripted")), ScriptedModel([said, said])
+    async with open_room(home, chromium, config, model=model) as room:
+        page = await room.enter(at="#/automations/new")
+        expression = page.get_by_label("Cron expression")
+        before = await expression.input_value()
+        await page.get_by_label("Say it in words").fill("when the market opens in New York")
+        await page.get_by_role("button", name="Fill in").click()
+        guess = page.get_by_role("group", name="A model reads this as")
+        await expect(guess.locator(".times li")).to_have_count(3)
+        await expect(expression).to_have_value(before)
+        await guess.get_by_role("button", name="No").click()
+        await expect(guess).to_be_hidden()
+        await expect(expression).to_have_value(before)
+        await page.get_by_role("button", name="Fill in").click()
+        await guess.get_by_role("button", name="That is meant").click()
+        await expect(expression).to_have_value("30 9 * * 1-5")
+        await expect(page.get_by_label("Time zone")).to_have_value("America/New_York")
 
 
 async def test_run_now_starts_a_task_that_can_be_opened(room: Room) -> None:

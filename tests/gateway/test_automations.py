@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from tawny.clock import DAY, MINUTE, SECOND
+from tawny.config import Budgets, BudgetScope, Config, Home, Model
 from tawny.ledger import standing
+from tawny.testing import ScriptedModel
 
-from .conftest import House
+from .conftest import House, open_house
 
 BRIEF = {
     "name": "Morning",
@@ -121,7 +123,60 @@ async def test_preview_and_phrases(house: House) -> None:
     read = (await house.client.post("/v1/automations/parse", json={"text": "every weekday at 8"})).json()
     assert read["schedule"]["type"] in ("cron", "rrule")
     assert len(read["items"]) == 5
+    assert (read["by"], read["confirm"]) == ("grammar", False)
     assert (await house.client.post("/v1/automations/parse", json={"text": "blue"})).status_code == 422
+
+
+MARKET = {"text": "when the market opens in New York"}
+OPENING = '{"type": "cron", "expression": "30 9 * * 1-5", "timezone": "America/New_York"}'
+
+
+async def test_what_the_grammar_cannot_read_a_model_reads_and_a_person_confirms(home: Home) -> None:
+    model = ScriptedModel([OPENING])
+    async with open_house(home, Config(model=Model(name="scripted")), model=model) as house:
+        answer = await house.client.post("/v1/automations/parse", json=MARKET)
+        assert answer.status_code == 200, answer.text
+        read = answer.json()
+        assert (read["by"], read["confirm"]) == ("model", True)
+        assert read["schedule"]["expression"] == "30 9 * * 1-5"
+        assert read["timezone"] == "America/New_York"
+        assert len(read["items"]) == 5
+        assert (await house.client.get("/v1/automations")).json()["items"] == []
+        assert (await house.client.get("/v1/tasks")).json()["items"] == []
+        await house.client.post("/v1/automations/parse", json={"text": "every weekday at 8"})
+        twice = await house.client.post("/v1/automations/parse", json={"text": "every day at 8 and 17:30"})
+        assert twice.status_code == 422
+        assert len(model.asked) == 1
+
+
+async def test_model_that_does_not_know_either_is_an_error_that_names_the_phrase(home: Home) -> None:
+    async with open_house(home, Config(model=Model(name="scripted")), model=ScriptedModel(["null"])) as house:
+        answer = await house.client.post("/v1/automations/parse", json={"text": "blue"})
+    assert answer.status_code == 422
+    assert "'blue'" in answer.json()["error"]["message"]
+    assert "cron" in answer.json()["error"]["hint"]
+
+
+async def test_model_reads_no_phrase_for_those_who_may_only_look(home: Home) -> None:
+    model = ScriptedModel([OPENING])
+    async with open_house(home, Config(model=Model(name="scripted")), model=model) as house:
+        _, secret = await house.door.token_with("read")
+        async with house.door.browser(authorization=f"Bearer {secret}") as looking:
+            assert (await looking.post("/v1/automations/parse", json=MARKET)).status_code == 422
+            known = await looking.post("/v1/automations/parse", json={"text": "every weekday at 8"})
+            assert known.status_code == 200
+    assert model.asked == []
+
+
+async def test_model_reads_no_phrase_beyond_the_budget(home: Home) -> None:
+    budgets = Budgets(day=BudgetScope(model_calls=1))
+    model = ScriptedModel([OPENING, OPENING])
+    async with open_house(home, Config(model=Model(name="scripted"), budgets=budgets), model=model) as house:
+        assert (await house.client.post("/v1/automations/parse", json=MARKET)).status_code == 200
+        answer = await house.client.post("/v1/automations/parse", json=MARKET)
+        assert answer.status_code == 403, answer.text
+        assert "day:owner" in answer.json()["error"]["message"]
+        assert len(model.asked) == 1
 
 
 async def test_calendar_shows_what_was_and_what_comes(house: House) -> None:

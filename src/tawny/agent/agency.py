@@ -124,9 +124,14 @@ class Agency:
         return self._turns
 
     async def ask(self, ctx: Context, system: str, prompt: str) -> str:
-        """The configured model's plain answer, without tools (`engine.kinds.Ask`)."""
+        """The configured model's plain answer, without tools and within the budgets (`engine.kinds.Ask`).
+
+        Raises:
+            Refused: a budget is used up; who asks goes on without.
+        """
         plain = await asyncio.to_thread(importlib.import_module, "tawny.agent.plain")
-        said: str = await plain.ask(ctx, self.router(""), system=system, prompt=prompt)
+        gate = self._keeper.gate(ctx, ctx.task.session or f"run:{ctx.task.task_id}")
+        said: str = await plain.ask(ctx, self.router(""), system=system, prompt=prompt, gate=gate)
         return said
 
     async def preload(self) -> None:

@@ -11,6 +11,7 @@ from tawny.config import Budgets, BudgetScope
 from tawny.domain.budgets import Bounds, Use, exceeded, is_nearly_used, widened
 from tawny.domain.tasks import Task, Usage
 from tawny.engine.kinds import Context
+from tawny.errors import Refused
 from tawny.ledger import budgets
 from tawny.ledger.database import Ledger, Tx
 
@@ -135,8 +136,20 @@ class BudgetGate:
         """Reserve a model call of about `tokens` of input; leaves memory while a budget is used up."""
         if not self._scopes:
             return
-        want = Use(tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=1, milliseconds=1)
-        await self._reserve(str(number), want)
+        await self._reserve(str(number), _call(tokens))
+
+    async def claim(self, number: int, tokens: int) -> None:
+        """Reserve a model call that can be done without: nobody waits for a budget then.
+
+        Raises:
+            Refused: it does not fit.
+        """
+        if not self._scopes:
+            return
+        want = _call(tokens)
+        if short := await self._keeper.reserve(self._holder(str(number)), self._scopes, want):
+            scope, why = short
+            raise Refused(f"the model is not asked: {scope}: {why}", hint="raise the budget in [budgets]")
 
     async def before_tool(self, number: int) -> None:
         """Reserve a call of a tool."""
@@ -199,6 +212,11 @@ class BudgetGate:
         if seconds < task.budget.seconds:
             return None
         return f"task:{task.task_id}", f"{seconds:.0f} of {task.budget.seconds:.0f} seconds are used"
+
+
+def _call(tokens: int) -> Use:
+    """What a model call of about so many tokens of input is taken to use."""
+    return Use(tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=1, milliseconds=1)
 
 
 def _bounds(scope: BudgetScope) -> Bounds:

@@ -1,5 +1,7 @@
 """A model's plain answer, without tools or history: for kinds of task that let it rank, write or read."""
 
+import zlib
+
 from pydantic_ai.messages import (
     ModelMessage,
     ModelRequest,
@@ -10,19 +12,28 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import ModelRequestParameters
 
+from tawny.agent.budgets import BudgetGate
 from tawny.agent.run import spent
 from tawny.engine.kinds import Context
 from tawny.errors import TemporaryError
 from tawny.models.failures import ModelFailure, ModelsUnavailable
 from tawny.models.router import Router
 
+_BYTES_A_TOKEN = 4
 
-async def ask(ctx: Context, router: Router, *, system: str, prompt: str) -> str:
-    """The model's text; what it used is spent on the run.
+
+async def ask(
+    ctx: Context, router: Router, *, system: str, prompt: str, gate: BudgetGate | None = None
+) -> str:
+    """The model's text; what it used is spent on the run, and counts at the gate.
 
     Raises:
         TemporaryError: no account answered, or the model could not.
+        Refused: the gate let nothing pass.
     """
+    number = zlib.crc32(prompt.encode())
+    if gate is not None:
+        await gate.claim(number, len((system + prompt).encode()) // _BYTES_A_TOKEN)
     messages: list[ModelMessage] = [ModelRequest(parts=[SystemPromptPart(system), UserPromptPart(prompt)])]
 
     async def call() -> ModelResponse:
@@ -33,7 +44,14 @@ async def ask(ctx: Context, router: Router, *, system: str, prompt: str) -> str:
 
     try:
         answer, spec = await router.attempt(call, retrying=lambda: None)
-    except (ModelFailure, ModelsUnavailable) as error:
-        raise TemporaryError(f"the model did not answer: {error}") from error
-    ctx.spend(spent(answer, spec))
+    except BaseException as error:
+        if gate is not None:
+            gate.failed(number)
+        if isinstance(error, ModelFailure | ModelsUnavailable):
+            raise TemporaryError(f"the model did not answer: {error}") from error
+        raise
+    usage = spent(answer, spec)
+    ctx.spend(usage)
+    if gate is not None:
+        gate.after(number, usage)
     return "".join(part.content for part in answer.parts if isinstance(part, TextPart))

@@ -10,7 +10,7 @@ from tawny.clock import SystemClock, parse_time
 from tawny.config import Home
 from tawny.domain.definitions import compile_schedule
 from tawny.domain.phrases import NotUnderstood
-from tawny.domain.tasks import Notify, Priority, Status, Submission
+from tawny.engine.spoken import asking, reading
 from tawny.errors import InvalidInput
 from tawny.ledger.submission import Limits
 
@@ -31,19 +31,7 @@ def understood(phrase: str, home: Home, *, timezone: str) -> tuple[str | dict[st
             raise
     else:
         return phrase, []
-    submission = Submission(
-        kind="read_schedule",
-        params={"text": phrase, "timezone": timezone},
-        title=f"When is {phrase!r}?",
-        priority=Priority.INTERACTIVE,
-        notify=Notify.SILENT,
-    )
-    task = run_to_end(home, config, submission, Limits(zone=timezone))
-    result: Any = task.result or {}
-    if task.status is not Status.SUCCEEDED or "schedule" not in result:
-        said = task.error.message if task.error else f"it ended {task.status}"
-        raise InvalidInput(f"schedule: {said}", hint="write it as --cron, --every or --at")
-    return result["schedule"], [str(time) for time in result["next"]]
+    return reading(run_to_end(home, config, asking(phrase, timezone=timezone), Limits(zone=timezone)))
 
 
 def confirmed(

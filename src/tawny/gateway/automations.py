@@ -7,7 +7,7 @@ import msgspec
 
 from tawny.clock import DAY, Instant, iso
 from tawny.domain import automations as rules
-from tawny.domain import phrases, schedule
+from tawny.domain import schedule
 from tawny.engine import automations as engine
 from tawny.errors import InvalidInput
 from tawny.gateway.documents import Page, Time
@@ -65,7 +65,6 @@ class Preview(msgspec.Struct):
     timezone: str
     items: list[Time]
     local: list[str]
-    text: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Slot(msgspec.Struct):
@@ -107,13 +106,6 @@ class Times(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schedule: dict[str, Any]
     n: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
     start: str | None = None
-    timezone: str | None = None
-
-
-class Phrase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A time as people say it: `every weekday at 8`."""
-
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
     timezone: str | None = None
 
 
@@ -197,12 +189,6 @@ def preview(tx: Tx, call: Call[Nothing, Times]) -> Document:
     body = call.body
     zone = body.timezone or call.site.limits.zone
     return engine.preview(body.schedule, now=tx.now, timezone=zone, start=body.start, n=body.n)
-
-
-def parse(tx: Tx, call: Call[Nothing, Phrase]) -> Document:
-    zone = call.body.timezone or call.site.limits.zone
-    phrase = phrases.parse(call.body.text, now=tx.now, timezone=zone)
-    return {**engine.preview(phrase.schedule, now=tx.now, timezone=zone), "text": call.body.text}
 
 
 def calendar(tx: Tx, call: Call[Span, Nothing]) -> Document:
@@ -410,7 +396,6 @@ OPERATIONS = (
     ),
     _ask("dry-run", Document, Trial, try_document, "What the automation of a document would do"),
     _ask("preview", Times, Preview, preview, "The next times of a schedule"),
-    _ask("parse", Phrase, Preview, parse, "A time as people say it, as a schedule"),
     Operation(
         name="calendar",
         method="GET",

@@ -9,7 +9,7 @@ import { loadAutomations, withId } from "../store/lists";
 import { now, serverStatus } from "../store/live";
 import type { Automation, Page as PageOf, Schedule } from "../types";
 import { nextTimes, Rehearse } from "./automationdetails";
-import { editable, whenText, type Draft } from "./automation";
+import { editable, scheduleText, whenText, type Draft } from "./automation";
 import { BUILT_IN, defaults, kindTitle, loadKinds, tidy, type Kind } from "./newtask";
 import { Button, Field, Page, sentence, Tabs, tell } from "./parts";
 import { SchemaForm } from "./schema";
@@ -29,16 +29,22 @@ const QUICK: { key: Words<"quick">; expression: string }[] = [
   { key: "hourly", expression: "0 * * * *" }, { key: "daily", expression: "0 8 * * *" }, { key: "weekdays", expression: "0 8 * * 1-5" }, { key: "weekly", expression: "0 9 * * 1" }, { key: "monthly", expression: "0 9 1 * *" },
 ];
 
+/** What was understood of words; `confirm` where a model has read them. */
+interface Reading { schedule: Schedule; items: string[]; confirm?: boolean }
+
 function ScheduleFields({ schedule, onChange }: { schedule: Schedule; onChange: (schedule: Schedule) => void }) {
   const [phrase, setPhrase] = useState("");
   const [said, setSaid] = useState<string | null>(null);
+  const [guess, setGuess] = useState<Reading | null>(null);
   const zone = schedule.timezone ?? serverStatus.value.timezone;
   const understand = async () => {
     if (!phrase.trim()) return;
+    setGuess(null);
     try {
-      const found = await post<{ schedule: Schedule }>("/v1/automations/parse", { text: phrase });
+      const found = await post<Reading>("/v1/automations/parse", { text: phrase });
       setSaid(null);
-      onChange(found.schedule);
+      if (found.confirm) setGuess(found);
+      else onChange(found.schedule);
     } catch (error) {
       setSaid(sentence(error));
     }
@@ -57,6 +63,19 @@ function ScheduleFields({ schedule, onChange }: { schedule: Schedule; onChange: 
           <Button onClick={understand}>{t("form.understand")}</Button>
         </div>
       )}</Field>
+      {guess && (
+        <div class="notice need" role="group" aria-label={t("form.guess")}>
+          <span>
+            {t("form.guess")} <strong>{scheduleText(guess.schedule)}</strong>
+            <ol class="times">{guess.items.slice(0, 3).map((time) => <li key={time}><span>{moment(time, now.value)}</span></li>)}</ol>
+          </span>
+          <Button small kind="primary" onClick={() => {
+            onChange(guess.schedule);
+            setGuess(null);
+          }}>{t("form.meant")}</Button>
+          <Button small onClick={() => setGuess(null)}>{t("form.not_meant")}</Button>
+        </div>
+      )}
       <Tabs label={t("form.schedule")} chosen={schedule.type} onChoose={(type) => onChange(type === schedule.type ? schedule
         : type === "cron" ? { type, expression: "0 8 * * *", timezone: zone } : type === "every" ? { type, interval: "1h" } : type === "at" ? { type, time: "" } : { type: "rrule", expression: "FREQ=WEEKLY;BYDAY=MO", start: new Date(now.value).toISOString(), timezone: zone })}
         tabs={kinds.map((id) => ({ id, label: t(`schedule.${id}`) }))} />

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-5c1b09ece3d6";
-const SHELL = ["/","/assets/index-BBz-X5bS.js","/assets/later-CklrvAHG.js","/assets/zh-oocFrMq8.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-a5dc888966b9";
+const SHELL = ["/","/assets/index-CNowrsna.js","/assets/later-D3NBhsnD.js","/assets/zh-oUv6--Zk.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
