@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import servers
+from passing_mention import PassingMention
 from post_office import Post
 from tawny.api import (
     AmbiguousSend,
@@ -273,64 +274,20 @@ async def test_where_the_server_vouches_only_its_own_word_counts(
     await channel.close()
 
 
-class PassingMention:
-    """An IMAP server that tells of the second mail with its answer to another command, and never in IDLE."""
-
-    def __init__(self, *, during: str) -> None:
-        self.mails = [mail_from("me@example.org", "first", message_id="<1@example.org>")]
-        self.seen: set[int] = set()
-        self.during = during
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"* OK IMAP4rev1\r\n")
-        with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
-                tag, command, *rest = line.decode().split()
-                for answer in self.answers(command.upper(), rest):
-                    writer.write(answer)
-                writer.write(b"" if command.upper() == "IDLE" else f"{tag} OK done\r\n".encode())
-                if command.upper() == "IDLE":
-                    await reader.readline()
-                    writer.write(f"{tag} OK done\r\n".encode())
-        writer.close()
-
-    def answers(self, command: str, rest: list[str]) -> Iterator[bytes]:
-        what = rest[0].upper() if command == "UID" else command
-        if what == "CAPABILITY":
-            yield b"* CAPABILITY IMAP4rev1 IDLE\r\n"
-        elif what == "SELECT":
-            yield f"* {len(self.mails)} EXISTS\r\n".encode()
-        elif what == "IDLE":
-            yield b"+ idling\r\n"
-        elif what == "SEARCH":
-            unseen = [str(uid) for uid in range(1, len(self.mails) + 1) if uid not in self.seen]
-            yield f"* SEARCH {' '.join(unseen)}".rstrip().encode() + b"\r\n"
-        elif what == "FETCH":
-            mail = self.mails[int(rest[1]) - 1]
-            size = len(mail)
-            yield f"* {rest[1]} FETCH (UID {rest[1]} FLAGS () RFC822.SIZE {size} BODY[] {{{size}}}\r\n".encode()
-            yield mail + b")\r\n"
-        elif what == "STORE":
-            self.seen.add(int(rest[1]))
-        is_time = what == self.during and (what == "STORE" or self.seen)
-        if is_time and len(self.mails) == 1:
-            self.mails.append(mail_from("me@example.org", "second", message_id="<2@example.org>"))
-            yield b"* 2 EXISTS\r\n"
-
-
 @pytest.mark.parametrize("during", ["STORE", "SEARCH"])
 async def test_mail_that_is_told_of_in_passing_does_not_wait_for_the_next(house: Any, during: str):
-    server = PassingMention(during=during)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    channel = EmailChannel(
-        EmailSettings(name="email", sender="a@example.org", smtp="smtp://x", allow=("me@example.org",)),
-        house,
-        smtp=Server("127.0.0.1", 1, tls=False, user="", password=""),
-        imap=Server("127.0.0.1", listening.sockets[0].getsockname()[1], tls=False, user="me", password="x"),
+    first, second = (
+        mail_from("me@example.org", text, message_id=f"<{text}@example.org>") for text in ("first", "second")
     )
-    assert [inbound.text for inbound in await take(channel, 2)] == ["first", "second"]
-    await channel.close()
-    listening.close()
+    async with PassingMention(first, second, during=during).listening() as server:
+        channel = EmailChannel(
+            EmailSettings(name="email", sender="a@example.org", smtp="smtp://x", allow=("me@example.org",)),
+            house,
+            smtp=Server("127.0.0.1", 1, tls=False, user="", password=""),
+            imap=Server("127.0.0.1", server.port, tls=False, user="me", password="x"),
+        )
+        assert [inbound.text for inbound in await take(channel, 2)] == ["first", "second"]
+        await channel.close()
 
 
 async def test_what_lies_in_the_sent_folder_has_arrived(channel: EmailChannel, imap: servers.Imap):

@@ -206,3 +206,29 @@ def test_import_takes_a_crontab_paused_where_asked(tawny: Any, tmp_path: Path) -
     assert "1 of 2 jobs of crontab" in said
     assert tawny("automations", "show", "Backup", "--json")["status"] == "paused"
     assert "no JSON" in tawny("automations", "import", __file__, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--remind", "stretch"), "tells     phone (the default)"),
+        (("--remind", "stretch", "--deliver", "ops"), "tells     ops"),
+        (("--remind", "stretch", "--notify", "silent"), "tells     nobody; that it keeps failing"),
+        (("--kind", "simulate", "--params", '{"steps": 1}'), "tells     nobody; that it keeps failing"),
+        (
+            ("--kind", "simulate", "--params", '{"steps": 1}', "--deliver", "file:log.md"),
+            "tells     file:log.md",
+        ),
+    ],
+)
+def test_adding_says_where_it_will_be_told(
+    tawny: Any, tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text(
+        '[[channels.webhook]]\nname = "ops"\nurl = "https://ops.example"\n'
+        '[[channels.ntfy]]\nname = "loud"\ntopic = "a"\nfailures_only = true\n'
+        '[[channels.ntfy]]\nname = "phone"\ntopic = "b"\n'
+    )
+    assert says in tawny("automations", "add", "every day at 8", *words)

@@ -213,3 +213,35 @@ async def test_two_minutes_overdue_readiness_and_status_are_red(house: House) ->
         assert any("overdue" in problem["message"] for problem in problems) is (status == 503)
     assert "'Morning'" in answer.json()["error"]["message"]
     assert (await house.client.get("/healthz")).status_code == 200
+
+
+async def test_words_for_a_person_are_told_though_no_place_is_named(house: House) -> None:
+    remind = await add(house, action={"type": "remind", "parameters": {"text": "stretch"}})
+    assert remind["policy"]["notify"] == "done_only"
+    started = await house.client.post(f"/v1/automations/{remind['id']}/run")
+    await house.events("delivery.sent")
+    task = (await house.client.get(f"/v1/tasks/{started.json()['task_id']}")).json()
+    assert [target["target"] for target in task["delivery"]["targets"]] == ["default"]
+    assert task["delivery"]["status"] == "delivered"
+    trial = await house.client.post(f"/v1/automations/{remind['id']}/dry-run")
+    assert trial.json()["would"].startswith("run remind and tell inbox")
+
+
+async def test_work_for_no_person_s_ears_stays_silent_unless_a_place_is_named(house: House) -> None:
+    quiet = await add(house)
+    assert "notify" not in quiet["policy"]
+    started = await house.client.post(f"/v1/automations/{quiet['id']}/run")
+    task = await house.until(started.json()["task_id"], "succeeded")
+    assert (task["notify"], task["delivery"]["status"]) == ("silent", "not_applicable")
+    named = await add(house, delivery={"channels": ["inbox"]})
+    started = await house.client.post(f"/v1/automations/{named['id']}/run")
+    assert (await house.until(started.json()["task_id"], "succeeded"))["notify"] == "done_only"
+
+
+@pytest.mark.parametrize("part", [{"policy": {"notify": "silent"}}, {"delivery": {"failures_to": ["inbox"]}}])
+async def test_own_word_on_what_is_told_is_kept(house: House, part: dict[str, Any]) -> None:
+    made = await add(house, action={"type": "remind", "parameters": {"text": "stretch"}}, **part)
+    started = await house.client.post(f"/v1/automations/{made['id']}/run")
+    task = await house.until(started.json()["task_id"], "succeeded")
+    assert task["notify"] == ("on_failure" if "delivery" in part else "silent")
+    assert task["delivery"]["status"] == "not_applicable"

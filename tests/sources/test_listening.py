@@ -5,7 +5,7 @@ import imaplib
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from email.message import EmailMessage
 from pathlib import Path
@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 from tests.engine.test_watches import Shop, shop  # noqa: F401 - a fixture
+from tests.passing_mention import PassingMention
 from tests.servers import Imap, dovecot, mosquitto, self_signed
 
-from tawny.app import App, open_app
+from tawny.app import App, open_app, open_shelf
 from tawny.clock import SystemClock
 from tawny.config import Config, Home, Network, Source, Sources
+from tawny.domain.automations import On
+from tawny.domain.tasks import Json
 from tawny.engine import automations as orders
 from tawny.ledger import automations, inbox, outbox
-from tawny.sources.listening.imap import is_verified
+from tawny.sources.listening.host import Desk, Event
+from tawny.sources.listening.imap import Connection, is_verified
 from tawny.testing import FakeClock
 
 Read = Callable[[], Awaitable[Any]]
@@ -123,6 +127,44 @@ async def test_mail_comes_by_idle_once_each_and_from_known_senders(mail_home: Ho
         async with open_app(mail_home, config) as app:
             found = await until(app, lambda tx: len(e := events(tx, "email")) == 3 and e)
             assert found[2].data["text"].strip() == "please pay 4"
+
+
+class Noting(Desk):
+    """Remembers what it has stored."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.heard: list[str] = []
+        self.changed = asyncio.Event()
+
+    async def take(self, events: list[Event], cursor: Mapping[str, Json] | None = None) -> None:
+        await super().take(events, cursor)
+        self.heard += [str(event.data["subject"]) for event in events]
+        self.changed.set()
+
+
+@pytest.mark.parametrize("during", ["FETCH", "SEARCH"])
+async def test_mail_told_of_in_passing_does_not_wait_for_the_next(mail_home: Home, during: str) -> None:
+    async with PassingMention(message(1), message(2), during=during).listening() as server:
+        await _hear_both(mail_home, server)
+
+
+async def _hear_both(home: Home, server: PassingMention) -> None:
+    url = f"imap://ann@127.0.0.1:{server.port}"
+    config = Config(sources=Sources(mail=(Source(name="home", url=url, password="env:MAIL_PASSWORD"),)))
+    async with open_app(home, config) as app, asyncio.timeout(30):
+        shelf = open_shelf(home, config)
+        state = await app.ledger.read(lambda tx: inbox.source_state(tx, "email:key"))
+        desk = Noting(app.ledger, app.clock, "email", "email:key", state)
+        # without the second look, which would find it by and by
+        line = Connection(On(source="email"), desk, shelf, shelf.place("mail", "home"), settle=3600)
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(line.run())
+            while len(desk.heard) < 2:
+                await desk.changed.wait()
+                desk.changed.clear()
+            listening.cancel()
+        assert desk.heard == ["Invoice 1", "Invoice 2"]
 
 
 async def test_a_new_uidvalidity_is_a_first_look_again(mail_home: Home, tmp_path: Path) -> None:

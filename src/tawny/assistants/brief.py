@@ -60,6 +60,7 @@ def generate_daily_brief(shelf: Shelf, ask: Ask | None = None) -> Kind:
         name="generate_daily_brief",
         params=DailyBrief,
         run=run,
+        speaks=True,
         description="The day in brief: calendar, to-dos, weather, mail that matters, news.",
         title=lambda params: "Daily brief" + (f" for {params.date}" if params.date else ""),
     )

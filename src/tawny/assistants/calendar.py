@@ -64,6 +64,7 @@ def read_calendar(shelf: Shelf) -> Kind:
         name="read_calendar",
         params=ReadCalendar,
         run=run,
+        speaks=True,
         description="What is on: today, tomorrow, this week, or from one day to another.",
         title=lambda params: f"Calendar: {params.span if not params.start else params.start}",
     )

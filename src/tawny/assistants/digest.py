@@ -58,6 +58,7 @@ def digest_document(shelf: Shelf, workspace: Path, ask: Ask | None = None) -> Ki
         name="digest_document",
         params=DigestDocument,
         run=run,
+        speaks=True,
         description="A long document in brief: key points, risks, deadlines, and what to do.",
         title=lambda params: f"Digest of {Path(params.path).name}",
         timeout=None,

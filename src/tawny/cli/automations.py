@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from tawny.cli import ledger
-from tawny.cli.imports import known_kinds, read_json, take_in, zone_of
+from tawny.cli.imports import default_place, known_kinds, read_json, take_in, zone_of
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.cli.spoken import confirmed, understood
@@ -177,12 +177,13 @@ def _params(text: str | None) -> Any:
         raise InvalidInput(f"--params is no JSON: {error}", hint="write it like '{\"steps\": 3}'") from error
 
 
-def _show_document(automation: Automation, args: argparse.Namespace, *, head: str = "") -> None:
+def _show_document(automation: Automation, args: argparse.Namespace, home: Home, *, head: str = "") -> None:
     document = orders.document_of(automation, now=SystemClock().now())
     lines = [head or f"{automation.name}  {automation.automation_id}"]
     lines.append(f"status    {automation.status}" + (f" ({automation.reason})" if automation.reason else ""))
     lines.append(f"type      {automation.spec.type}")
     lines.append(f"does      {automation.spec.action.type}")
+    lines.append(f"tells     {orders.told(automation.spec, default_place(home))}")
     if automation.last_run is not None:
         lines.append(f"last run  {local_time(automation.last_run, zone=automation.spec.timezone)}")
     for number, time in enumerate(document["next_runs"]):
@@ -206,10 +207,12 @@ def _add(args: argparse.Namespace, home: Home) -> int:
         parsed = orders.check(document, kinds=kinds, now=now, timezone=zone)
         times = orders.spec_times(parsed.spec, now=now)
         answer = {**parsed.spec.document(), "next_runs": times}
-        emit(answer, args, text="\n".join([f"{parsed.spec.name} would be added; its next times:", *times]))
+        told = orders.told(parsed.spec, default_place(home))
+        head = [f"{parsed.spec.name} would be added; it tells {told}; its next times:"]
+        emit(answer, args, text="\n".join([*head, *times]))
         return 0
     added = ledger.write(home, lambda tx: orders.add(tx, document, kinds=kinds, timezone=zone))
-    _show_document(added, args, head=f"Added {added.name}  {added.automation_id}")
+    _show_document(added, args, home, head=f"Added {added.name}  {added.automation_id}")
     return 0
 
 
@@ -219,7 +222,7 @@ def _edit(args: argparse.Namespace, home: Home) -> int:
         raise InvalidInput("nothing to change is given", hint="for example --cron '0 9 * * *', or --file F")
     after = ledger.write(home, lambda tx: orders.edit(tx, args.lookup, patch, kinds=kinds, timezone=zone))
     _show_document(
-        after, args, head=f"Changed {after.name}  {after.automation_id}  (version {after.version})"
+        after, args, home, head=f"Changed {after.name}  {after.automation_id}  (version {after.version})"
     )
     return 0
 
@@ -254,7 +257,7 @@ def _list(args: argparse.Namespace, home: Home) -> int:
 
 
 def _show(args: argparse.Namespace, home: Home) -> int:
-    _show_document(ledger.read(home, lambda tx: automations.find(tx, args.lookup)), args)
+    _show_document(ledger.read(home, lambda tx: automations.find(tx, args.lookup)), args, home)
     return 0
 
 
@@ -264,7 +267,7 @@ def _steer(args: argparse.Namespace, home: Home) -> int:
     else:
         status = "disabled" if args.action == "disable" else "paused"
         after = ledger.write(home, lambda tx: orders.stop(tx, args.lookup, status))
-    _show_document(after, args)
+    _show_document(after, args, home)
     return 0
 
 

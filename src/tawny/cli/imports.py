@@ -12,6 +12,7 @@ from tawny import config as configuration
 from tawny.cli import ledger
 from tawny.cli.output import emit
 from tawny.config import Home
+from tawny.delivery.opening import default_of
 from tawny.domain.addresses import parse_address
 from tawny.domain.foreign import crontab, hermes, openclaw
 from tawny.domain.foreign.jobs import Job
@@ -28,6 +29,12 @@ _TWICE = "Switch these jobs off where they came from: else they run there and he
 def zone_of(home: Home) -> str:
     """The owner's time zone."""
     return configuration.owner_zone(configuration.load(home))
+
+
+def default_place(home: Home) -> str:
+    """Where the owner is reached, as the configuration has it."""
+    config = configuration.load(home)
+    return default_of(config.channels, config.delivery.default)
 
 
 def known_kinds(home: Home) -> Any:

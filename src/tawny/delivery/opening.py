@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from tawny.delivery.channel import Channel, ChannelHost, ChannelKind, ChannelSettings, ChatSettings
-from tawny.delivery.roster import Roster
+from tawny.delivery.roster import Roster, first_for_people
 from tawny.domain.addresses import parse_address
 from tawny.errors import ConfigError, TawnyError
 from tawny.log import Log
@@ -16,6 +16,20 @@ _RESERVED = frozenset({"inbox", "chat", "file", "memory", "default", "failures",
 
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 MakeHost = Callable[[str], ChannelHost]
+
+
+def default_of(tables: Tables, named: str = "") -> str:
+    """Where the person is reached, as far as a configuration tells: a channel there may still turn out disabled."""
+    rows = (
+        (str(table.get("name") or _name(kind, index)), kind, bool(table.get("failures_only")))
+        for kind, entries in tables.items()
+        for index, table in enumerate(entries, start=1)
+    )
+    return named or first_for_people(rows)
+
+
+def _name(kind: str, index: int) -> str:
+    return kind if index == 1 else f"{kind}-{index}"
 
 
 def check(tables: Tables, kinds: Mapping[str, ChannelKind]) -> dict[str, tuple[ChannelKind, ChannelSettings]]:
@@ -36,7 +50,7 @@ def check(tables: Tables, kinds: Mapping[str, ChannelKind]) -> dict[str, tuple[C
         for index, table in enumerate(entries, start=1):
             place = f"[[channels.{kind_name}]]" + (f" number {index}" if len(entries) > 1 else "")
             settings = _settings(kind, table, place)
-            name = settings.name or (kind_name if index == 1 else f"{kind_name}-{index}")
+            name = settings.name or _name(kind_name, index)
             if name in found or (name in _RESERVED and kind_name != name) or ":" in name or "#" in name:
                 raise ConfigError(
                     f"{place}: the name {name!r} is taken or reserved", hint="give it another name"

@@ -23,6 +23,14 @@ class Route(msgspec.Struct, frozen=True):
     needs_home: bool = False
 
 
+def first_for_people(channels: Iterable[tuple[str, str, bool]]) -> str:
+    """The first of (name, kind, failures only) that reaches people, else the inbox."""
+    for name, kind, failures_only in channels:
+        if kind not in _MACHINES and not failures_only:
+            return name
+    return notify.INBOX
+
+
 class Roster:
     """All channels of the house. A disabled one stays on the list with its reason."""
 
@@ -53,13 +61,11 @@ class Roster:
         """The person's default: the one named, else the first one that reaches people, else the inbox."""
         if self._default:
             return self._default
-        for name, channel in self.channels.items():
-            settings = self.settings.get(name)
-            if channel.kind in _MACHINES or settings is None or name in self.disabled:
-                continue
-            if not settings.failures_only:
-                return name
-        return notify.INBOX
+        return first_for_people(
+            (name, channel.kind, self.settings[name].failures_only)
+            for name, channel in self.channels.items()
+            if name in self.settings and name not in self.disabled
+        )
 
     def disable(self, name: str, reason: str) -> bool:
         """Take a channel out of service; whether it was in service."""

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+import msgspec
+
 from tawny.clock import Instant, iso, to_datetime
 from tawny.domain import automations as rules
 from tawny.domain import definitions, schedule, zones
 from tawny.domain.automations import Spec
+from tawny.domain.notify import default_policy
 from tawny.domain.occurrences import Occurrence
-from tawny.domain.tasks import Origin, Task
+from tawny.domain.tasks import Delivery, Notify, Origin, Runtime, Task
 from tawny.engine import firing, probes
 from tawny.engine.kinds import Kinds
 from tawny.engine.matcher import follow_tasks
@@ -45,7 +48,34 @@ def check(
         if parsed.spec.watch is not None:
             probes.check(parsed.spec.watch.probe, kinds)
         _check_verifier(parsed.spec, kinds)
+        if kinds[action.type].speaks and not _says_whom(parsed.spec):
+            policy = msgspec.structs.replace(parsed.spec.policy, notify=Notify.DONE_ONLY)
+            parsed = msgspec.structs.replace(parsed, spec=msgspec.structs.replace(parsed.spec, policy=policy))
     return parsed
+
+
+def _says_whom(spec: Spec) -> bool:
+    delivery = spec.delivery
+    return spec.policy.notify is not None or (
+        delivery is not None and bool(delivery.channels or delivery.failures_to)
+    )
+
+
+def told(spec: Spec, default: str) -> str:
+    """Who hears of its results, in words; `default` is where the person is reached unless told otherwise."""
+    delivery = spec.delivery or Delivery()
+    policy = spec.policy.notify or default_policy(Runtime.CRON, spec.delivery)
+    named = ", ".join(delivery.channels) or f"{default} (the default), or the chat it was made in"
+    on_failure = ", ".join(delivery.failures_to or delivery.channels) or default
+    if spec.action.type == rules.ALERT:
+        return f"{on_failure}, when nothing is heard"
+    match policy:
+        case Notify.SILENT:
+            return f"nobody; that it keeps failing is told to {on_failure}"
+        case Notify.ON_FAILURE:
+            return f"{on_failure}, of failures only"
+        case _:
+            return named
 
 
 def _check_verifier(spec: Spec, kinds: Kinds) -> None:

@@ -159,6 +159,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of task: its name, its parameters' struct and its run.
 
     `effect` is what running the whole again would mean where the run journals no steps of its own.
+    `speaks` says that its result is words for a person: an automation of it tells them unless it is told otherwise.
     `resumable=False` marks work whose backing can vanish (then `lost`, after the grace). `refuse` raises for
     parameters that the run could only refuse, as they are written: holes may not be filled in yet.
     """
@@ -171,6 +172,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     effect: Effect = Effect.PURE
     timeout: int | None = DEFAULT_TIMEOUT
     resumable: bool = True
+    speaks: bool = False
     refuse: Callable[[Mapping[str, Json]], None] | None = None
 
 
@@ -185,10 +187,11 @@ def action(
     title: Callable[[Any], str] | None = None,
     effect: Effect = Effect.PURE,
     timeout: int | None = DEFAULT_TIMEOUT,
+    speaks: bool = False,
 ) -> Callable[[Run], Kind]:
     """Make a kind of task of a coroutine function that takes the context and checked parameters.
 
-    `timeout` is in microseconds, `None` for none.
+    `timeout` is in microseconds, `None` for none; `speaks` that its result is words for a person.
     """
 
     def make(run: Run) -> Kind:
@@ -200,6 +203,7 @@ def action(
             title=title,
             effect=effect,
             timeout=timeout,
+            speaks=speaks,
         )
 
     return make

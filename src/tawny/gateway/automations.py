@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from tawny.clock import DAY, Instant, iso
+from tawny.delivery.opening import default_of
 from tawny.domain import automations as rules
 from tawny.domain import schedule
 from tawny.engine import automations as engine
@@ -266,7 +267,8 @@ def _trial(document: Mapping[str, Any], call: Call[Any, Any], now: Instant) -> D
         times = [iso(slot) for slot in schedule.first_slots(plan, now, 5)]
         if not times:
             problems.append("it has no time to come")
-    told = ", ".join(spec.delivery.channels) if spec.delivery and spec.delivery.channels else "nobody"
+    config = call.site.config
+    told = engine.told(spec, default_of(config.channels, config.delivery.default))
     return {
         "would": f"run {spec.action.type} and tell {told}",
         "task": {"kind": spec.action.type, "params": spec.action.parameters},

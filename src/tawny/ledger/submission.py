@@ -4,11 +4,10 @@ from typing import Any
 
 import msgspec
 
+from tawny.domain.notify import default_policy
 from tawny.domain.tasks import (
-    DEFAULT_NOTIFY,
     After,
     Delivery,
-    Notify,
     Progress,
     Retry,
     Status,
@@ -135,8 +134,7 @@ def _insert(
     notify = submission.notify
     delivery = submission.delivery or Delivery()
     if notify is None:
-        # Naming a place for the result is asking to be told.
-        notify = Notify.DONE_ONLY if delivery.channels else DEFAULT_NOTIFY[submission.runtime]
+        notify = default_policy(submission.runtime, delivery)
     ready_at = submission.not_before or tx.now
     if submission.merge_window:
         ready_at = max(ready_at, tx.now + submission.merge_window)

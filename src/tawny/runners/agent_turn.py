@@ -31,6 +31,7 @@ def agent_turn(run: RunTurn) -> Kind:
         name="agent_turn",
         params=AgentTurn,
         run=run,
+        speaks=True,
         description="A turn of the agent: it reads the message, uses tools, and answers.",
         title=lambda params: " ".join(params.message.split())[:60],
     )

@@ -27,6 +27,7 @@ remind = Kind(
     name="remind",
     params=Remind,
     run=_run,
+    speaks=True,
     description="Says a text at its time.",
     title=lambda params: f"Reminder: {params.text[:60]}",
 )

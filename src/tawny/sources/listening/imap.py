@@ -36,12 +36,15 @@ Raw = tuple[int, bytes]
 class Connection:
     """One connection, its thread, and what goes between."""
 
-    def __init__(self, on: On, desk: Desk, shelf: Shelf, place: Place) -> None:
+    def __init__(
+        self, on: On, desk: Desk, shelf: Shelf, place: Place, *, settle: float = _SETTLE_SECONDS
+    ) -> None:
         self._on = on
         self._desk = desk
         self._shelf = shelf
         self._place = place
         self._stop = threading.Event()
+        self._settle = settle
         self._box: Any = None
 
     async def run(self) -> None:
@@ -120,12 +123,12 @@ class Connection:
         if not isinstance(last, int):
             last = following - 1
         report(validity, last, [])
-        patience = _SETTLE_SECONDS
+        patience = self._settle
         while not self._stop.is_set():
             while fresh := self._fetch(last):
                 last = fresh[-1][0]
                 report(validity, last, fresh)
-                patience = _SETTLE_SECONDS
+                patience = self._settle
             self._wait(patience)
             patience = _IDLE_SECONDS
 
@@ -147,13 +150,22 @@ class Connection:
             if not said_already:
                 idle.poll(timeout=seconds)
 
+    def _waiting(self, last: int) -> list[int]:
+        """The numbers after that one, the lowest first.
+
+        A server tells of new mail with the answer to any command, this search among them, and what it has told it
+        does not tell again in IDLE: then we search again.
+        """
+        while True:
+            self._box.client.response("EXISTS")
+            uids = sorted(int(uid) for uid in self._box.uids(f"UID {last + 1}:*") if int(uid) > last)
+            if uids or self._box.client.response("EXISTS")[1] == [None]:
+                return uids[:_MOST_AT_ONCE]
+
     def _fetch(self, last: int) -> list[Raw]:
         """The messages after the one with that number, oldest first."""
-        uids = sorted(int(uid) for uid in self._box.uids(f"UID {last + 1}:*") if int(uid) > last)[
-            :_MOST_AT_ONCE
-        ]
         found: list[Raw] = []
-        for uid in uids:
+        for uid in self._waiting(last):
             _, answer = self._box.client.uid("fetch", str(uid), f"(BODY.PEEK[]<0.{_READ_BYTES}>)")
             for item in cast("list[Any]", answer):
                 if isinstance(item, tuple):
