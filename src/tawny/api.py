@@ -18,7 +18,7 @@ from tawny.delivery.channel import (
     channel,
 )
 from tawny.delivery.opening import numeric_ids
-from tawny.delivery.wire import failure, request, wait_asked
+from tawny.delivery.wire import failure, json_object, request, text_at, wait_asked
 from tawny.domain import brief, correspondence, digest
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.calendar import CalendarEvent, day_span
@@ -132,11 +132,13 @@ __all__ = [
     "from_datetime",
     "hookimpl",
     "iso",
+    "json_object",
     "next_runs",
     "numeric_ids",
     "request",
     "source",
     "stopwatch",
+    "text_at",
     "to_datetime",
     "tool",
     "units",

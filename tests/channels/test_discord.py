@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 from discord_api import FakeDiscord
-from fake_http import DROP, Response
+from fake_http import DROP, HANG, Response
 from tawny.api import AmbiguousSend, Attachment, ChannelDown, Outgoing, TemporaryError
 from tawny.channels.discord import DiscordChannel, DiscordSettings
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
@@ -91,6 +91,8 @@ class TestContract(ChannelContract):
             say=say,
             tap=tap,
             refuse=server.http.stop,
+            answer=lambda *answer: server.http.behave(Response(*answer)),
+            hang=lambda: server.http.behave(HANG),
             drop=lambda: server.http.behave(DROP),
             slow_down=lambda seconds: server.http.behave(Response(429, {}, {"retry-after": str(seconds)})),
             reject=lambda: server.http.behave(Response(403, {"message": "Cannot send", "code": 50007})),

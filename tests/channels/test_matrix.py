@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import pytest
 
-from fake_http import DROP, FakeHttp, Request, Response
+from fake_http import DROP, HANG, FakeHttp, Request, Response
 from homeserver import Homeserver, Person, synapse
 from tawny.api import Attachment, Inbound, Outgoing
 from tawny.channels.matrix import MatrixSettings
@@ -154,6 +154,8 @@ class TestContract(ChannelContract):
             thread=root,
             say=say,
             refuse=line.stop,
+            answer=lambda *answer: line.behave(Response(*answer)),
+            hang=lambda: line.behave(HANG),
             drop=lambda: line.behave(DROP),
             slow_down=lambda seconds: line.behave(Response(429, {}, {"retry-after": str(seconds)})),
             reject=lambda: line.behave(Response(403, {"errcode": "M_FORBIDDEN", "error": "no"})),

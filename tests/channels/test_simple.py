@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from fake_http import DROP, FakeHttp, Request, Response
-from tawny.api import Inbound, Outgoing, PermanentError, Refused, TemporaryError
+from fake_http import DROP, HANG, FakeHttp, Request, Response, serving
+from tawny.api import AmbiguousSend, Inbound, Outgoing, PermanentError, Refused, TemporaryError
 from tawny.channels.apprise import AppriseChannel
 from tawny.channels.chat import ChatChannel
 from tawny.channels.file import FileChannel
@@ -104,6 +104,8 @@ class TestWebhook(ChannelContract):
             channel=channel,
             seen=lambda: [Seen(body["message"]["text"]) for body in receiver.seen.values()],
             refuse=receiver.http.stop,
+            answer=lambda *answer: receiver.http.behave(Response(*answer)),
+            hang=lambda: receiver.http.behave(HANG),
             drop=lambda: receiver.http.behave(DROP),
             slow_down=lambda seconds: receiver.http.behave(Response(429, b"", {"retry-after": str(seconds)})),
             reject=lambda: receiver.http.behave(Response(410, b"gone")),
@@ -197,6 +199,8 @@ class TestNtfy(ChannelContract):
             seen=lambda: [Seen(message["message"]) for message in server.messages],
             to="mine",
             refuse=server.http.stop,
+            answer=lambda *answer: server.http.behave(Response(*answer)),
+            hang=lambda: server.http.behave(HANG),
             drop=lambda: server.http.behave(DROP),
             slow_down=lambda seconds: server.http.behave(Response(429, b"", {"retry-after": str(seconds)})),
             reject=lambda: server.http.behave(Response(403, b"forbidden")),
@@ -319,8 +323,21 @@ class TestApprise(ChannelContract):
         server = FakeHttp(handle)
         await server.start()
         channel = AppriseChannel("all", (f"json://127.0.0.1:{server.port}/",))
-        yield Rig(channel=channel, seen=lambda: [Seen(body["message"]) for body in bodies])
+        yield Rig(
+            channel=channel,
+            seen=lambda: [Seen(body["message"]) for body in bodies],
+            hang=lambda: server.behave(HANG),
+        )
         await server.stop()
+
+
+@library_warns
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 502])
+async def test_an_apprise_service_that_says_no_leaves_a_doubt(status: int):
+    async with serving(lambda _request: Response(status)) as server:
+        channel = AppriseChannel("all", (f"json://127.0.0.1:{server.port}/",))
+        with pytest.raises(AmbiguousSend):
+            await channel.send(Outgoing(key="k", text="x"))
 
 
 @library_warns

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from websockets.asyncio.server import serve
 
-from fake_http import DROP, Response
+from fake_http import DROP, HANG, Response
 from slack_api import FakeSlack
 from tawny.api import AmbiguousSend, Attachment, ChannelDown, Outgoing, PermanentError, TemporaryError
 from tawny.channels.slack import SlackChannel, SlackSettings, to_mrkdwn
@@ -101,6 +101,8 @@ class TestContract(ChannelContract):
             say=say,
             tap=tap,
             refuse=server.http.stop,
+            answer=lambda *answer: server.http.behave(Response(*answer)),
+            hang=lambda: server.http.behave(HANG),
             drop=lambda: server.http.behave(DROP),
             slow_down=lambda seconds: server.http.behave(Response(429, b"", {"retry-after": str(seconds)})),
             reject=lambda: server.http.behave(Response(200, {"ok": False, "error": "channel_not_found"})),

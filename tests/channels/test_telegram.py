@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import telegram_schema
-from fake_http import Response
+from fake_http import HANG, Response
 from tawny.api import AmbiguousSend, Attachment, Inbound, Outgoing, PermanentError, TemporaryError
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.bot import TelegramChannel
@@ -79,6 +79,16 @@ class TestContract(ChannelContract):
         def tap(label: str, *, sender: str = OWNER) -> None:
             server.tap(server.arrived[-1], label, sender=12345678 if sender == OWNER else 666)
 
+        def answer(status: int, body: bytes, headers: dict[str, str]) -> None:
+            # The Bot API says in the body how long to wait.
+            wait: Any = headers.get("retry-after")
+            if wait is not None:
+                with contextlib.suppress(ValueError):
+                    wait = float(wait)
+                document = {"ok": False, "error_code": status, "parameters": {"retry_after": wait}}
+                body = json.dumps(document).encode()
+            server.http.behave(Response(status, body))
+
         (tmp_path / "notes.txt").write_text("notes")
         return Rig(
             channel=bot,
@@ -88,6 +98,8 @@ class TestContract(ChannelContract):
             say=say,
             tap=tap,
             refuse=server.http.stop,
+            answer=answer,
+            hang=lambda: server.http.behave(HANG),
             drop=lambda: server.http.behave("drop"),
             slow_down=lambda seconds: server.http.behave(slow_down(seconds)),
             reject=lambda: server.blocked.add(12345678),

@@ -33,8 +33,10 @@ from tawny.api import (
     TemporaryError,
     attached,
     channel,
+    json_object,
     numeric_ids,
     request,
+    text_at,
 )
 
 if TYPE_CHECKING:
@@ -94,10 +96,7 @@ class DiscordChannel(OneWay):
         response = await request(self._client, method, self._base + path, headers=self._headers, **content)
         if response.status_code == 204:
             return None
-        try:
-            return response.json()
-        except ValueError:
-            raise AmbiguousSend("Discord's answer is not Discord's") from None
+        return json_object(response)
 
     async def _room(self, to: str) -> str:
         """The channel an address leads to; a person's own is opened once."""
@@ -115,7 +114,7 @@ class DiscordChannel(OneWay):
             except AmbiguousSend as error:
                 # Opening a conversation twice is opening it once.
                 raise TemporaryError(str(error)) from error
-            self._rooms[person] = str(made["id"])
+            self._rooms[person] = text_at(made, "id")
         return self._rooms[person]
 
     async def send(self, message: Outgoing, /) -> Receipt:
@@ -194,7 +193,7 @@ class DiscordChannel(OneWay):
     async def listen(self, accept: Accept, /) -> None:
         url = self._resume_url
         if not url:
-            url = str((await self._call("GET", "/gateway/bot"))["url"])
+            url = text_at(await self._call("GET", "/gateway/bot"), "url")
         try:
             async with connect(f"{url.rstrip('/')}/?v=10&encoding=json", max_size=2**24) as socket:
                 hello = json.loads(await socket.recv())
@@ -343,10 +342,7 @@ def _first(group: "BaseExceptionGroup[Any]") -> Any:
 
 
 def _receipt(answer: Any) -> Receipt:
-    try:
-        return Receipt(ids=(str(answer["id"]),), detail={"room": str(answer["channel_id"])})
-    except (KeyError, TypeError):
-        raise AmbiguousSend("Discord's answer is not Discord's") from None
+    return Receipt(ids=(text_at(answer, "id"),), detail={"room": text_at(answer, "channel_id")})
 
 
 @channel("discord", settings=DiscordSettings, description="A Discord bot.")

@@ -13,7 +13,9 @@ from tawny.api import (
     PermanentError,
     Receipt,
     channel,
+    json_object,
     request,
+    text_at,
 )
 
 if TYPE_CHECKING:
@@ -49,10 +51,7 @@ class NtfyChannel(OneWay):
             "tags": [message.key],
         }
         response = await request(self._client, "POST", self._server + "/", json=body, headers=self._headers)
-        try:
-            return Receipt(ids=(str(response.json()["id"]),))
-        except (ValueError, KeyError, TypeError) as error:
-            raise AmbiguousSend("the ntfy server's answer is not ntfy's") from error
+        return Receipt(ids=(text_at(json_object(response), "id"),))
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
         """Look for the mark among the topic's cached messages of the last ten minutes."""

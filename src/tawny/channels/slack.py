@@ -24,7 +24,9 @@ from tawny.api import (
     TemporaryError,
     attached,
     channel,
+    json_object,
     request,
+    text_at,
 )
 
 if TYPE_CHECKING:
@@ -95,13 +97,10 @@ class SlackChannel(OneWay):
             json=arguments,
             headers={"authorization": f"Bearer {token or self._token}"},
         )
-        try:
-            answer = response.json()
-            error = "" if answer["ok"] else str(answer["error"])
-        except (ValueError, KeyError, TypeError):
-            raise AmbiguousSend(f"Slack's answer to {method} is not Slack's") from None
-        if not error:
+        answer = json_object(response)
+        if answer.get("ok") is True:
             return answer
+        error = text_at(answer, "error")
         if error in _LOCKED_OUT:
             raise ChannelDown(f"Slack refuses: {error}", hint="check token and scopes")
         if error in _DOUBTFUL:
@@ -114,7 +113,7 @@ class SlackChannel(OneWay):
         if message.attachments and not message.text:
             return await self._send_file(message)
         answer = await self._call("chat.postMessage", **self._content(message), **await self._extras(message))
-        return Receipt(ids=(str(answer["ts"]),), detail={"channel": str(answer["channel"])})
+        return Receipt(ids=(text_at(answer, "ts"),), detail={"channel": text_at(answer, "channel")})
 
     def _content(self, message: Outgoing) -> dict[str, Any]:
         to = message.to or self.home_address
@@ -157,20 +156,21 @@ class SlackChannel(OneWay):
                 data={"filename": file.name, "length": str(len(data))},
                 headers={"authorization": f"Bearer {self._token}"},
             )
-            ticket = response.json()
+            ticket = json_object(response)
             if not ticket.get("ok"):
                 raise PermanentError(f"Slack refuses the file: {ticket.get('error')}")
-            await request(self._client, "POST", ticket["upload_url"], content=data)
-        except (AmbiguousSend, ValueError, KeyError) as error:
+            upload, file_id = text_at(ticket, "upload_url"), text_at(ticket, "file_id")
+            await request(self._client, "POST", upload, content=data)
+        except AmbiguousSend as error:
             raise TemporaryError(f"the upload broke off: {error}") from None
         place = {"thread_ts": message.thread} if message.thread else {}
         await self._call(
             "files.completeUploadExternal",
-            files=[{"id": ticket["file_id"], "title": file.name}],
+            files=[{"id": file_id, "title": file.name}],
             channel_id=message.to or self.home_address,
             **place,
         )
-        return Receipt(ids=(str(ticket["file_id"]),))
+        return Receipt(ids=(file_id,))
 
     async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:
         where = str(receipt.detail.get("channel") or message.to or self.home_address)
@@ -187,14 +187,14 @@ class SlackChannel(OneWay):
         try:
             if where[:1] in "UW":
                 opened = await self._call("conversations.open", users=where)
-                where = str(opened["channel"]["id"])
+                where = text_at(opened, "channel", "id")
             method, more = (
                 ("conversations.replies", {"ts": message.thread})
                 if message.thread
                 else ("conversations.history", {})
             )
             answer = await self._call(method, channel=where, limit=100, include_all_metadata=True, **more)
-        except (PermanentError, KeyError) as error:
+        except PermanentError as error:
             raise AmbiguousSend(f"the conversation cannot be read: {error}") from error
         for entry in answer.get("messages", ()):
             if entry.get("metadata", {}).get("event_payload", {}).get("key") == message.key:
@@ -204,11 +204,11 @@ class SlackChannel(OneWay):
     async def listen(self, accept: Accept, /) -> None:
         if not self._app_token:
             return
-        self._me = str((await self._call("auth.test"))["user_id"])
+        self._me = text_at(await self._call("auth.test"), "user_id")
         while True:
             opened = await self._call("apps.connections.open", token=self._app_token)
             try:
-                async with connect(str(opened["url"]), max_size=2**22) as socket:
+                async with connect(text_at(opened, "url"), max_size=2**22) as socket:
                     async for raw in socket:
                         envelope = json.loads(raw)
                         if envelope.get("type") == "disconnect":

@@ -1,7 +1,8 @@
 """One HTTP request of a channel, its failures sorted into: not sent, never will be, nobody knows."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, cast
 
 from tawny.delivery.channel import AmbiguousSend, ChannelDown
 from tawny.errors import PermanentError, TawnyError, TemporaryError
@@ -53,6 +54,34 @@ async def request(
                   retry_after=wait_asked(response.headers.get("retry-after")))  # fmt: skip
 
 
+def json_object(response: "httpx.Response") -> dict[str, Any]:
+    """The answer as a JSON object.
+
+    Raises:
+        AmbiguousSend: it is none: somebody else answered, or the server is not well; what it did nobody knows.
+    """
+    try:
+        answer: Any = response.json()
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise AmbiguousSend(f"{response.url.host} answered with what is no answer of such a server")
+    return cast("dict[str, Any]", answer)
+
+
+def text_at(answer: Any, *path: str) -> str:
+    """The text at a path of an answer, such as the id of what was made.
+
+    Raises:
+        AmbiguousSend: there is none.
+    """
+    for name in path:
+        answer = cast("dict[str, Any]", answer).get(name) if isinstance(answer, dict) else None
+    if isinstance(answer, str) and answer:
+        return answer
+    raise AmbiguousSend(f"the server's answer has no {'.'.join(path)}")
+
+
 def failure(status: int, message: str, *, retry_after: float | None = None) -> Exception:
     """The error an HTTP status stands for."""
     if status == 429:
@@ -67,10 +96,11 @@ def failure(status: int, message: str, *, retry_after: float | None = None) -> E
 
 
 def wait_asked(header: str | None) -> float | None:
-    """Seconds of a Retry-After header; a date counts as a minute, an hour is the most that is believed."""
+    """Seconds of a Retry-After header; a date or nonsense counts as a minute, an hour is the most that is believed."""
     if header is None:
         return None
     try:
-        return min(max(float(header), 0.0), 3600.0)
+        seconds = float(header)
     except ValueError:
         return 60.0
+    return 60.0 if math.isnan(seconds) else min(max(seconds, 0.0), 3600.0)

@@ -33,6 +33,13 @@ OWNER = "owner"
 STRANGER = "stranger"
 
 
+GARBAGE = (
+    b"", b"null", b"[]", b"{}", b"7", b'"ok"', b"{\"ok\": tru", b"<html>captive portal</html>", b"\xff\xfe\x00\x01",
+    b'{"ok": true, "result": [], "id": null, "ts": 5, "event_id": {}, "message": "x"}', b"[" * 3000,
+)  # fmt: skip
+"""What stands between us and a server, or its own bug, may answer a send with; none of it says what became of it."""
+
+
 @dataclass
 class Seen:
     """A message as it stands in the world: what a person at the other end has before them."""
@@ -60,6 +67,8 @@ class Rig:
         tap: `tap(label, sender=…)`: somebody taps a button of the last message.
         refuse, drop, slow_down, reject, lock_out: the next send is refused at the connection; done but not answered;
             told to wait; refused for good; refused for its credentials.
+        answer: `answer(status, body, headers)`: the next send gets just this answer, and nothing else happens.
+        hang: the next send is taken and never answered, for longer than anybody waits.
         reconnect: cut the connection on which messages come in.
         file: a file in the home that may be sent.
         allow: the id of OWNER as the channel's settings have it.
@@ -76,6 +85,8 @@ class Rig:
     slow_down: Step | None = None
     reject: Step | None = None
     lock_out: Step | None = None
+    answer: Step | None = None
+    hang: Step | None = None
     reconnect: Step | None = None
     file: Attachment | None = None
     allow: tuple[int | str, ...] = ()
@@ -241,6 +252,53 @@ class ChannelContract:
         assert error.value.retry_after is not None
         assert error.value.retry_after >= 7
         assert rig.seen() == []
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 599])
+    async def test_a_server_in_trouble_refuses_nothing_for_good(self, rig: Rig, status: int) -> None:
+        await _do(rig.answer, status, b"<html>trouble</html>", {}, why="answers of HTTP")
+        with pytest.raises((TemporaryError, AmbiguousSend)):
+            await rig.channel.send(_message(rig))
+        await self._works_again(rig)
+
+    @pytest.mark.parametrize("body", GARBAGE)
+    async def test_an_answer_of_garbage_is_a_receipt_or_a_doubt(self, rig: Rig, body: bytes) -> None:
+        await _do(rig.answer, 200, body, {}, why="answers of HTTP")
+        try:
+            receipt = await rig.channel.send(_message(rig))
+        except AmbiguousSend:
+            pass
+        else:
+            assert rig.channel.idempotent, "nobody knows whether that has arrived"
+            assert receipt.ids
+        await self._works_again(rig)
+
+    @pytest.mark.parametrize(
+        ("wait", "least", "most"),
+        [("", 1, 3600), ("3", 3, 3), ("0", 0, 1), ("-5", 0, 3600), ("soon", 1, 3600), ("1e9", 60, 3600),
+         ("nan", 0, 3600), ("Wed, 21 Oct 2099 07:28:00 GMT", 1, 3600)],
+    )  # fmt: skip
+    async def test_whatever_a_limit_says_the_wait_is_a_sensible_one(
+        self, rig: Rig, wait: str, least: float, most: float
+    ) -> None:
+        headers = {"retry-after": wait} if wait else {}
+        await _do(rig.answer, 429, b"{}", headers, why="answers of HTTP")
+        with pytest.raises(TemporaryError) as error:
+            await rig.channel.send(_message(rig))
+        assert error.value.retry_after is not None
+        assert least <= error.value.retry_after <= most
+        await self._works_again(rig)
+
+    async def test_a_server_that_hangs_costs_no_more_than_a_doubt(self, rig: Rig) -> None:
+        await _do(rig.hang, why="answer to wait for")
+        async with asyncio.timeout(120):
+            with pytest.raises(AmbiguousSend):
+                await rig.channel.send(_message(rig))
+        await self._works_again(rig)
+
+    async def _works_again(self, rig: Rig) -> None:
+        """The trouble is over: the next message arrives."""
+        await rig.channel.send(_message(rig, "It works again", key="dlv_contract_2"))
+        assert "It works again" in rig.seen()[-1].text
 
     async def test_a_refusal_for_good_is_permanent(self, rig: Rig) -> None:
         await _do(rig.reject, why="refusal")

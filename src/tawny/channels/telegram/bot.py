@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import urlencode
 
 import httpx
@@ -34,7 +34,6 @@ from telegram.error import (
     RetryAfter,
     TelegramError,
 )
-from telegram.request import HTTPXRequest
 
 from tawny.api import (
     Accept,
@@ -48,10 +47,12 @@ from tawny.api import (
     Outgoing,
     PermanentError,
     Receipt,
+    TawnyError,
     TemporaryError,
     attached,
 )
 from tawny.channels.telegram import TelegramSettings
+from tawny.channels.telegram.line import Line
 from tawny.channels.telegram.markup import to_html
 from tawny.channels.telegram.updates import WANTED, attachment_of, inbound_of
 from tawny.channels.telegram.webhook import serve
@@ -89,7 +90,7 @@ class TelegramChannel(OneWay):
             token,
             base_url=f"{base}/bot",
             base_file_url=f"{base}/file/bot",
-            request=HTTPXRequest(
+            request=Line(
                 connection_pool_size=16,
                 read_timeout=20,
                 write_timeout=20,
@@ -97,7 +98,7 @@ class TelegramChannel(OneWay):
                 pool_timeout=30,
             ),
         )
-        self._polling = HTTPXRequest(connection_pool_size=2, connect_timeout=10, pool_timeout=10)
+        self._polling = Line(connection_pool_size=2, connect_timeout=10, pool_timeout=10)
         self._me: User | None = None
 
     async def send(self, message: Outgoing, /) -> Receipt:
@@ -214,7 +215,9 @@ class TelegramChannel(OneWay):
             except AmbiguousSend as error:
                 # Reading again is harmless: what was not confirmed comes again.
                 raise TemporaryError(str(error)) from error
-            for raw in updates:
+            if not isinstance(updates, list):
+                raise TemporaryError("Telegram's updates are no list")
+            for raw in cast("list[Any]", updates):
                 await self._take(raw, accept)
                 # Asking with a higher offset confirms; only what the house has stored may be confirmed.
                 offset = int(raw["update_id"]) + 1
@@ -300,6 +303,10 @@ class TelegramChannel(OneWay):
             ) from None
         except TelegramError as error:
             self._sort(error)
+        except TawnyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the library reads the answer, and believes whatever it is
+            raise AmbiguousSend(f"the answer is not Telegram's: {type(error).__name__}") from None
 
     def _sort(self, error: TelegramError) -> NoReturn:
         text = str(error).replace(self._token, "…")
