@@ -191,7 +191,9 @@ def check(env: Mapping[str, str]) -> None:
     """
     for name, value in env.items():
         if not _NAME.fullmatch(name):
-            raise Refused(f"{name[:60]!r} is no name for an environment variable", hint="for example REPORT_DAY")
+            raise Refused(
+                f"{name[:60]!r} is no name for an environment variable", hint="for example REPORT_DAY"
+            )
         if _HOOKS.fullmatch(name.upper()):
             raise Refused(
                 f"the environment variable {name} may not be set: it can make programs run or trust something else",

@@ -7,7 +7,7 @@ taken; only where nobody knows how it ended does a person decide, unless the tas
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
@@ -63,7 +63,8 @@ def command(commands: Callable[[], Commands], place: Workplace, *, limits: Limit
 def _refuse(params: Mapping[str, Json]) -> None:
     env = params.get("env")
     if isinstance(env, Mapping):
-        environment.check({name: str(value) for name, value in env.items()})
+        given = cast("Mapping[str, Json]", env)
+        environment.check({name: str(value) for name, value in given.items()})
 
 
 async def _run(ctx: Context, params: Params, commands: Commands, place: Workplace, limits: Limits) -> Result:
