@@ -11,7 +11,7 @@ from tawny.config import Config, Home, Secret
 from tawny.domain.ipaddresses import Address
 from tawny.domain.network import parse_rules
 from tawny.errors import PermanentError, Refused, TemporaryError
-from tawny.sandbox.egress import Egress
+from tawny.sandbox.egress import Egress, Fetched
 from tawny.secrets import secret_filler
 
 
@@ -248,3 +248,9 @@ async def test_a_secret_is_filled_in_at_the_last_moment_and_does_not_follow_a_re
         with pytest.raises(Refused, match="does not belong to"):
             await egress.fetch("GET", f"http://127.0.0.1:{other.port}/", headers=headers)
         assert len(other.requests) == 1
+
+
+def test_page_is_read_in_the_charset_it_names_itself():
+    page = '<meta charset="shift_jis"><p>会議</p>'
+    fetched = Fetched(200, "https://e.org/", {"content-type": "text/html"}, page.encode("shift_jis"))
+    assert fetched.text == page

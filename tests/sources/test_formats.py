@@ -71,6 +71,34 @@ def test_card_of_version_three_and_four_are_read():
     assert (four.name, four.phones) == ("Ann Lee", ("+49-30-2",))
 
 
+@pytest.mark.parametrize(
+    ("line", "charset"),
+    [
+        ("FN:Jürgen Groß", "cp1252"),
+        ("FN;CHARSET=ISO-8859-1:Jürgen Groß", "iso-8859-1"),
+        ("FN;QUOTED-PRINTABLE;CHARSET=UTF-8;TYPE=x:J=C3=BCrgen Gro=C3=9F", "ascii"),
+        ("FN:Jürgen Groß", "utf-16"),
+    ],
+)
+def test_name_on_a_card_is_read_however_it_is_written(line: str, charset: str):
+    problems: list[str] = []
+    data = f"BEGIN:VCARD\r\nVERSION:2.1\r\n{line}\r\nEND:VCARD\r\n".encode(charset)
+    (card,) = vcard.parse(data, CARDS, problems)
+    assert (card.name, problems) == ("Jürgen Groß", [])
+
+
+def test_only_line_ends_end_a_line():
+    (card,), _ = contacts("BEGIN:VCARD\nVERSION:4.0\nFN:Ann\u2028Lee\x0c\nEND:VCARD\n")
+    assert card.name == "Ann\u2028Lee"
+    (todo,), _ = todos("Ann\x0bLee due:2026-03-02\r\n")
+    assert todo.due == date(2026, 3, 2)
+
+
+def test_page_with_an_open_head_has_words():
+    page = "<!doctype html><head><title>T</title><meta name=a><style>b{}</style><body><h1>Words</h1>more"
+    assert text_of(page) == "# Words\n\nmore"
+
+
 def test_quoted_printable_card_is_read():
     (card,), _ = contacts(
         "BEGIN:VCARD\nVERSION:2.1\nFN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=E5=BC=A0=\n=E6=80=BB\nEND:VCARD"
@@ -163,6 +191,57 @@ def test_entries_that_the_fast_parser_passes_over_are_read(old: str):
     )
     _, (entry,), _ = feeds.parse(Content({"rss090": rss090}.get(old, entity)), FEED)
     assert entry.title == "one"
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("<title>caf&eacute; &mdash; news</title>", "café — news"),
+        ("<title>R&D for all</title>", "R&D for all"),
+        ("<title>don&#146;t</title>", "don’t"),
+        ("<title>don\x92t</title>", "don’t"),
+        (
+            '<title type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml">Over <b>all</b></div></title>',
+            "Over all",
+        ),
+        ('<title mode="base64">T3ZlciBhbGw=</title>', "Over all"),
+        ("<title><b>Over</b> all</title>", "Over all"),
+        ("<title><![CDATA[Over all]]></title>", "Over all"),
+    ],
+)
+def test_title_is_read_whole_however_it_is_written(title: str, shown: str):
+    text = f'<feed xmlns="http://www.w3.org/2005/Atom">{title}<entry>{title}<id>i</id></entry></feed>'
+    name, (entry,), _ = feeds.parse(Content(text.encode()), FEED)
+    assert (name, entry.title) == (shown, shown)
+
+
+def test_entry_without_summary_shows_its_text():
+    atom = (
+        '<feed xmlns="http://www.w3.org/2005/Atom"><title>A</title>'
+        '<entry><id>i</id><content type="html">&lt;p&gt;all of it&lt;/p&gt;</content></entry></feed>'
+    )
+    rss = (
+        '<rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/"><channel><title>A</title>'
+        "<item><title>i</title><content:encoded><![CDATA[<p>all of it</p>]]></content:encoded></item></channel></rss>"
+    )
+    for text in (atom, rss):
+        assert feeds.parse(Content(text.encode()), FEED)[1][0].summary == "all of it"
+
+
+def test_feed_in_json_is_read():
+    text = (
+        '{"version": "https://jsonfeed.org/version/1.1", "title": "Q&A", "items": '
+        '[{"id": "1", "url": "https://e.org/1", "title": "R&D", "content_text": "both"}]}'
+    )
+    name, (entry,), problems = feeds.parse(Content(text.encode(), "application/feed+json"), FEED)
+    assert (name, entry.title, entry.link, problems) == ("Q&A", "R&D", "https://e.org/1", [])
+
+
+def test_feed_with_nothing_in_it_is_no_mistake():
+    text = '<?xml version="1.0"?><rss version="2.0"><channel><title>Caf&eacute;</title></channel></rss>'
+    name, entries, problems = feeds.parse(Content(text.encode()), FEED)
+    assert (name, entries) == ("Café", [])
+    assert len(problems) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"<html><body>sign in</body></html>", b"\x00\x01", b"{}"])

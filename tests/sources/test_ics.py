@@ -169,3 +169,61 @@ def test_several_calendars_in_one_file_are_read():
         "UID:b\nSUMMARY:Two\nDTSTART:20260302T090000"
     )
     assert times(on("2026-03-02", data)) == ["02 08:00 One", "02 09:00 Two"]
+
+
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "cp1252", "gb18030"])
+def test_calendar_is_read_in_whatever_charset_it_came(charset: str):
+    title = "会议改期" if charset == "gb18030" else "Grüße aus Köln"
+    text = ics(f"UID:1\nDTSTART:20260302T090000Z\nSUMMARY:{title}").decode()
+    assert times(on("2026-03-02", text.encode(charset))) == [f"02 10:00 {title}"]
+
+
+def test_line_ends_of_old_macs_are_read():
+    text = ics("UID:1\nDTSTART:20260302T090000Z\nSUMMARY:Old").replace(b"\r\n", b"\r")
+    assert times(on("2026-03-02", text)) == ["02 10:00 Old"]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "DTSTART: 20260302T090000Z \nRRULE:FREQ=WEEKLY;BYDAY=MO, TU ;COUNT=4",
+        "DTSTART:2026-03-02T09:00:00Z\nRRULE:FREQ=WEEKLY;BYDAY=MO,TU;COUNT=4",
+        'DTSTART;TZID="(UTC+01:00) Berlin":2026-03-02T10:00\nRRULE:FREQ=WEEKLY;BYDAY=MO,TU;COUNT=4',
+    ],
+)
+def test_blanks_and_dashes_in_times_and_rules_are_no_obstacle(block: str):
+    reading = on("2026-03-02", ics(f"UID:1\nSUMMARY:Both: 2026-03-02 at 9\n{block}"), days=9)
+    assert times(reading) == [f"{day} 10:00 Both: 2026-03-02 at 9" for day in ("02", "03", "09", "10")]
+    assert reading.problems == ()
+
+
+def test_rule_that_nobody_understands_leaves_the_first_day():
+    reading = on(
+        "2026-03-02", ics("UID:1\nSUMMARY:Odd\nDTSTART:20260302T090000Z\nRRULE:FREQ=WEEKLY;UNTL=20260401")
+    )
+    assert times(reading) == ["02 10:00 Odd"]
+    assert len(reading.problems) == 1
+    assert "'Odd' recurs in a way that cannot be read" in reading.problems[0]
+
+
+def test_rule_of_the_calendar_that_is_used_anyway_is_followed():
+    block = "UID:1\nSUMMARY:Day\nDTSTART;VALUE=DATE:20200302\nRRULE:RSCALE=GREGORIAN;FREQ=YEARLY;SKIP=FORWARD"
+    reading = on("2026-03-02", ics(block))
+    assert times(reading) == ["02 00:00 Day"]
+    assert reading.problems == ()
+
+
+def test_what_is_never_shown_is_not_complained_about():
+    block = "UID:1\nSUMMARY:Day\nDTSTART:20260302T090000Z\nDTSTAMP:19970901T1300Z\nCREATED:00001231T000000Z\nGEO:;"
+    reading = on("2026-03-02", ics(block))
+    assert times(reading) == ["02 10:00 Day"]
+    assert reading.problems == ()
+
+
+def test_event_never_ends_before_it_begins():
+    backwards = ics("UID:1\nSUMMARY:B\nDTSTART:20260302T090000Z\nDTEND:20260302T080000Z")
+    same_day = ics("UID:2\nSUMMARY:D\nDTSTART;VALUE=DATE:20260302\nDTEND;VALUE=DATE:20260302")
+    day, event = on("2026-03-02", backwards, same_day).items
+    assert event.start == event.end
+    assert day.all_day
+    assert to_datetime(day.end, ZONE).date() == date(2026, 3, 3)

@@ -24,6 +24,41 @@ def test_raw_eight_bit_headers_are_read(charset: str):
     assert subject if charset == "big5" else subject == "会議"
 
 
+@pytest.mark.parametrize(
+    ("text", "charset", "head"),
+    [
+        ("Formação e Campanha Final de Verão", "cp1252", ""),
+        ("Grüße aus Köln", "iso-8859-1", ""),
+        ("Встреча завтра", "koi8-r", "Content-Type: text/plain; charset=koi8-r\n"),
+        ("會議改期", "big5", "Content-Type: text/plain; charset=big5\n"),
+        ("Vše nejlepší", "iso-8859-2", "Content-Type: text/plain; charset=iso-8859-2\n"),
+        ("Größe", "utf-8", "Content-Type: text/plain; charset=iso-8859-1\n"),
+    ],
+)
+def test_raw_headers_are_read_in_the_charset_of_the_body_or_the_likeliest(text: str, charset: str, head: str):
+    data = (
+        head.encode()
+        + b"Subject: "
+        + text.encode(charset)
+        + b"\nFrom: "
+        + text.encode(charset)
+        + b" <a@b.c>\n\nx"
+    )
+    mail = read(data)
+    assert (mail.subject, mail.sender.name) == (text, text)
+
+
+def test_space_before_a_folded_encoded_word_stays():
+    assert read("Subject: Re: TEST\n \n\t=?utf-8?B?44OG44K544OI?=\n\nx").subject == "Re: TEST テスト"
+
+
+def test_text_with_a_file_name_is_the_text_when_it_is_all_there_is():
+    part = '--b\nContent-Type: text/plain\nContent-Disposition: {}; filename="msg.txt"\n\nwords\n'
+    whole = 'Content-Type: multipart/mixed; boundary="b"\n\n{}--b--\n'
+    assert read(whole.format(part.format("inline"))).text == "words"
+    assert read(whole.format(part.format("attachment"))).text == ""
+
+
 def test_unknown_charset_is_no_obstacle():
     mail = read("Content-Type: text/plain; charset=x-klingon\nSubject: =?x-klingon?Q?hi?=\n\nhello")
     assert (mail.subject, mail.text) == ("hi", "hello")

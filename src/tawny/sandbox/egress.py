@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 import httpx
 import msgspec
 
+from tawny.domain.charsets import decoded_page
 from tawny.domain.ipaddresses import Address
 from tawny.domain.network import (
     Rules,
@@ -128,13 +129,9 @@ class Fetched(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The body as text, by the charset of its content type, else UTF-8; what cannot be read is replaced."""
+        """The body as text, by the charset of its content type, else the page's own, else the likeliest."""
         kind = self.headers.get("content-type", "")
-        charset = kind.partition("charset=")[2].split(";")[0].strip("\"' ") or "utf-8"
-        try:
-            return self.body.decode(charset, errors="replace")
-        except LookupError:
-            return self.body.decode("utf-8", errors="replace")
+        return decoded_page(self.body, kind.partition("charset=")[2].split(";")[0].strip("\"' "))
 
 
 Fill = Callable[[str, str], str]

@@ -4,10 +4,11 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+from tawny.domain.charsets import decoded, decoded_page
 from tawny.errors import PermanentError
 from tawny.sources.fetch import fetch
 from tawny.sources.markup import text_of
-from tawny.sources.mime import decoded, mail_of
+from tawny.sources.mime import mail_of
 from tawny.sources.place import DocumentQuery, Place, split
 
 _EXTRA = "install the documents extra: pip install 'tawny[documents]'"
@@ -45,11 +46,11 @@ def _reader(data: bytes, name: str) -> Callable[[bytes, Place, str], str]:
 
 
 def _plain(data: bytes, _: Place, __: str) -> str:
-    return decoded(data.removeprefix(b"\xef\xbb\xbf"), None)
+    return decoded(data)
 
 
 def _html(data: bytes, _: Place, __: str) -> str:
-    return text_of(decoded(data, None))
+    return text_of(decoded_page(data))
 
 
 def _letter(data: bytes, place: Place, _: str) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any, cast
 
+from tawny.domain.charsets import decoded_page
 from tawny.errors import PermanentError
 from tawny.sources.place import PickQuery, Place
 
@@ -17,7 +18,7 @@ def pick(place: Place, query: PickQuery) -> Any:
     Raises:
         PermanentError: nothing is there, or the page cannot be read that way.
     """
-    text = query.body.decode(query.charset or "utf-8", "replace")
+    text = decoded_page(query.body, query.charset)
     found = _found(place, query, text)
     found = [value for value in found if value is not None][:_MOST]
     if query.regex:

@@ -18,6 +18,13 @@ from tawny.sources.place import EntriesQuery, FeedQuery, Place, Reading
 _SUMMARY = 1_000
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
 _ENCODING = re.compile(r"""\s*(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)""")
+# What only the tolerant parser reads as it is meant: HTML's names and bare ampersands (the fast one drops the rest of
+# the text), Windows' letters in the place of control characters, markup or base64 as text, base addresses, `&#X41;`.
+_LOOSE = re.compile(
+    rb"&(?!(?:amp|lt|gt|quot|apos);|#)|&#X|&#(?:1[2-5]\d|x[89]\w);|\xc2[\x80-\x9f]"
+    rb"|xml:base|xhtml|base64|\smode\s*=|<title>\s*<(?!!)"
+)
+_BARE = re.compile(rb"<!\[CDATA\[.*?\]\]>|&(?!\w+;|#\d+;|#[xX][0-9a-fA-F]+;)", re.DOTALL)
 _PLAIN_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
@@ -55,12 +62,14 @@ def parse(content: Content, place: Place) -> tuple[str, list[FeedEntry], list[st
     # Only the charset counts of what the server says: many serve a sound feed as text/html or text/plain.
     said = _CHARSET.search(content.media_type)
     kind = f"application/xml; charset={said[1]}" if said else "application/xml"
-    found = slow.parse(content.data, response_headers={"content-type": kind, "content-location": content.url})
+    found = slow.parse(
+        _escaped(content.data), response_headers={"content-type": kind, "content-location": content.url}
+    )
     overruled = isinstance(found.get("bozo_exception"), slow.CharacterEncodingOverride)
     is_broken = bool(found.bozo) and not overruled
     if not found.entries and quick is not None:
         return _title(quick, place), [], []
-    if not found.entries and (is_broken or not found.get("version")):
+    if not found.entries and not found.get("version"):
         raise PermanentError(
             f"{place.label}: this is no RSS or Atom feed",
             hint="give the address of the feed itself, not of its page",
@@ -81,17 +90,25 @@ def _quickly(content: Content) -> Any:
 
 
 def _is_plain(content: Content) -> bool:
-    """Whether the fast parser reads it right: it knows UTF-8 alone, no base addresses and no `&#X41;`."""
+    """Whether the fast parser reads it right: it knows UTF-8 and strict XML alone."""
     said = _CHARSET.search(content.media_type) or _ENCODING.match(content.data[:200].decode("latin-1"))
     if said and said[1].lower() not in _PLAIN_CHARSETS:
         return False
-    if b"xml:base" in content.data or b"&#X" in content.data:
+    is_json = content.data[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    if not is_json and _LOOSE.search(content.data):
         return False
     try:
         content.data.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _escaped(data: bytes) -> bytes:
+    """With `&` written out where it stands for itself: the tolerant parser reads `R&D for all` as `R&D; for all`."""
+    if b"\0" in data:
+        return data  # in two bytes a letter; not ours to patch
+    return _BARE.sub(lambda match: b"&amp;" if match[0] == b"&" else match[0], data)
 
 
 def _title(found: Any, place: Place) -> str:
@@ -112,9 +129,14 @@ def _entry(entry: Any, feed: str, base: str) -> FeedEntry:
         title=_words(entry.get("title")) or "(no title)",
         link=_absolute(link, base),
         time=_time(entry),
-        summary=_words(entry.get("summary") or entry.get("description"))[:_SUMMARY],
+        summary=_words(entry.get("summary") or entry.get("description") or _content(entry))[:_SUMMARY],
         feed=feed,
     )
+
+
+def _content(entry: Any) -> object:
+    """The whole text, where a feed has no summaries."""
+    return next((part.get("value") for part in entry.get("content") or ()), "")
 
 
 def _absolute(link: str, base: str) -> str:

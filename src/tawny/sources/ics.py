@@ -1,5 +1,6 @@
 """iCalendar bytes to instances of events: recurrence, exceptions, moved instances, zones. Runs in the child."""
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
@@ -11,6 +12,7 @@ from icalendar import Calendar
 
 from tawny.clock import from_datetime, to_datetime
 from tawny.domain.calendar import CalendarEvent, is_within
+from tawny.domain.charsets import decoded, is_utf8
 from tawny.errors import PermanentError
 from tawny.sources.place import CalendarQuery, Place, Reading
 
@@ -18,6 +20,7 @@ _MOST_INSTANCES = 5_000
 _MOST_PROBLEMS = 20
 _TEXT = 4_000
 _SINGLE = ("UID", "SUMMARY", "DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID", "STATUS", "LOCATION")
+_UNREAD = ("DTSTAMP", "CREATED", "LAST-MODIFIED", "GEO", "SEQUENCE", "ATTACH", "PERCENT-COMPLETE")
 _RECURS = ("RRULE", "RDATE", "EXRULE", "RECURRENCE-ID")
 
 
@@ -47,6 +50,7 @@ def calendars(text: bytes, place: Place, problems: list[str]) -> list[Calendar]:
     Raises:
         PermanentError: it is no iCalendar.
     """
+    text = _tidied(text)
     if b"BEGIN:VCALENDAR" not in text.upper():
         raise PermanentError(
             f"{place.label}: this is no iCalendar file (it has no BEGIN:VCALENDAR)",
@@ -65,10 +69,39 @@ def calendars(text: bytes, place: Place, problems: list[str]) -> list[Calendar]:
     return found
 
 
+_TIMED = re.compile(
+    rb"^((?:DTSTART|DTEND|DUE|DURATION|RRULE|EXDATE|RDATE|EXRULE|RECURRENCE-ID)"
+    rb'(?:;[^:\r\n"]*(?:"[^"\r\n]*"[^:\r\n"]*)*)?:)([^\r\n]*)',
+    re.MULTILINE | re.IGNORECASE,
+)
+_DASHED = re.compile(rb"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d))?)?(?=Z?(?:[,/\r\n]|$))")
+
+
+def _tidied(text: bytes) -> bytes:
+    """In UTF-8 with line ends, and without the blanks and dashes that some programs write into times and rules."""
+    if not is_utf8(text) or text.startswith(codecs.BOM_UTF8):
+        text = decoded(text).encode("utf-8", "replace")
+    if b"\n" not in text:
+        text = text.replace(b"\r", b"\r\n")
+    return _TIMED.sub(_tidied_line, text)
+
+
+def _tidied_line(match: re.Match[bytes]) -> bytes:
+    return match[1] + _DASHED.sub(_compact, match[2]).replace(b" ", b"")
+
+
+def _compact(match: re.Match[bytes]) -> bytes:
+    year, month, day, hour, minute, second = match.groups()
+    return year + month + day + (b"" if hour is None else b"T" + hour + minute + (second or b"00"))
+
+
 def _leave_out_broken(part: Any, place: Place, problems: list[str]) -> None:
     """Take the properties that cannot be read out of a component, and say so: the rest of it is good."""
     broken: list[tuple[str | None, str]] = list(part.errors)
     for name, why in broken:
+        if name in _UNREAD:
+            part.pop(name, None)
+            continue
         title = str(part.get("SUMMARY", "") or part.get("UID", "without a title"))
         problems.append(f"{place.label}: {title!r} has a {name or 'line'} that cannot be read: {why}")
         if name:
@@ -87,7 +120,11 @@ def _mend(part: Any) -> Iterator[str]:
             yield f"has {name} more than once, the first counts"
     for rule in _listed(part.get("RRULE", [])):
         scale = str(next(iter(_listed(rule.get("RSCALE", []))), "GREGORIAN")).upper()
-        if scale != "GREGORIAN":
+        if scale == "GREGORIAN":
+            # What is left out without saying so is the default, which is all that can be followed.
+            for name in ("RSCALE", "SKIP"):
+                rule.pop(name, None)
+        else:
             del part["RRULE"]
             yield f"recurs by the {scale.lower()} calendar, which is not followed: only its first day is shown"
             break
@@ -172,12 +209,23 @@ def _instances(
         if _takes_place_once(parts) and "X-WR-TIMEZONE" not in series:
             found = parts  # most events do: no need for the machinery of recurrence
         else:
-            found = recurring_ical_events.of(series).between(start, end)
+            found = _recurring(series, parts, (start, end), problems, f"{place.label}: {title!r}")
         for part in found:
             if event := _event(part, zone, place):
                 yield event
     except Exception as error:  # noqa: BLE001 - strangers' parsers on strangers' data: a series costs itself alone
         problems.append(f"{place.label}: {title!r} cannot be read: {error}; correct it in the calendar")
+
+
+def _recurring(
+    series: Calendar, parts: list[Any], span: tuple[datetime, datetime], problems: list[str], label: str
+) -> list[Any]:
+    try:
+        found: list[Any] = recurring_ical_events.of(series).between(*span)
+    except Exception as error:  # noqa: BLE001 - as below; what a rule means nobody knows, the first day is still there
+        problems.append(f"{label} recurs in a way that cannot be read ({error}): only its first day is shown")
+        return parts
+    return found
 
 
 def _takes_place_once(parts: list[Any]) -> bool:
@@ -203,16 +251,19 @@ def _event(part: Any, zone: ZoneInfo, place: Place) -> CalendarEvent | None:
     if begin is None:
         return None
     first: date | datetime = begin.dt
-    last = _end(part, first)
+    begun, ended = _instant(first, zone), _instant(_end(part, first), zone)
+    is_all_day = not isinstance(first, datetime)
+    if is_all_day and ended <= begun:
+        ended = _instant(first + timedelta(days=1), zone)  # many write the same day twice
     status = str(part.get("STATUS", "CONFIRMED")).lower()
     if status == "cancelled":
         return None
     return CalendarEvent(
         uid=str(part.get("UID", "")),
         title=_text(part, "SUMMARY", 500) or "(no title)",
-        start=_instant(first, zone),
-        end=_instant(last, zone),
-        all_day=not isinstance(first, datetime),
+        start=begun,
+        end=max(begun, ended),
+        all_day=is_all_day,
         location=_text(part, "LOCATION", 500),
         description=_text(part, "DESCRIPTION", _TEXT),
         organizer=str(part.get("ORGANIZER", "")).removeprefix("mailto:").removeprefix("MAILTO:"),

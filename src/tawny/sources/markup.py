@@ -3,7 +3,8 @@
 import re
 from html.parser import HTMLParser
 
-_SKIP = frozenset({"script", "style", "head", "template", "noscript", "svg"})
+# Not `head`: its end may be left out, and but for the title it has no words.
+_SKIP = frozenset({"script", "style", "title", "template", "noscript", "svg"})
 _BLOCKS = frozenset(
     {
         "p",

@@ -11,6 +11,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from typing import cast
 
 from tawny.clock import Instant, from_datetime
+from tawny.domain.charsets import decoded, is_utf8
 from tawny.domain.mail import Address, Mail, MailAttachment
 from tawny.sources.markup import text_of
 
@@ -18,7 +19,7 @@ TEXT_LIMIT = 20_000
 _MOST_PARTS = 200
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _BULK = frozenset({"bulk", "list", "junk"})
-_FALLBACKS = ("utf-8", "gb18030", "cp1252", "latin-1")
+_FOLD = re.compile(r"\r?\n(?=[ \t])")
 
 
 def mail_of(data: bytes, *, account: str, folder: str = "", unread: bool = True, flagged: bool = False,
@@ -50,7 +51,13 @@ def mail_of(data: bytes, *, account: str, folder: str = "", unread: bool = True,
 
 def header(message: email.message.Message, name: str) -> str:
     """A header in readable words, on one line; empty where there is none."""
-    return next((_clean(_words(raw)) for raw in _raw(message, name)), "")
+    hint = _first_charset(message)
+    return next((_clean(_words(raw, hint)) for raw in _raw(message, name)), "")
+
+
+def _first_charset(message: email.message.Message) -> str | None:
+    """The charset of the first part that names one: raw bytes in headers are in it as a rule."""
+    return next((charset for part in _leaves(message) if (charset := _charset(part))), None)
 
 
 def _raw(message: email.message.Message, name: str) -> Iterator[str]:
@@ -61,14 +68,17 @@ def _raw(message: email.message.Message, name: str) -> Iterator[str]:
             yield str(value)
 
 
-def _words(text: str) -> str:
+def _words(text: str, hint: str | None) -> str:
     """Encoded words decoded; raw eight-bit bytes too, whatever they are."""
     if not text.isascii():
-        return decoded(text.encode("utf-8", "surrogateescape"), None)
+        raw = text.encode("utf-8", "surrogateescape")
+        # UTF-8 is never hit by chance: it counts before what the body is written in.
+        return decoded(raw, "utf-8" if is_utf8(raw) else hint)
+    text = _FOLD.sub("", text)
     try:
         pieces = decode_header(text)
     except (ValueError, IndexError, TypeError, AttributeError, LookupError, email.errors.MessageError):
-        return decoded(text.encode("utf-8", "surrogateescape"), None)
+        return decoded(text.encode("utf-8", "surrogateescape"))
     out: list[str] = []
     for piece, charset in pieces:
         data = piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape")
@@ -76,29 +86,19 @@ def _words(text: str) -> str:
     return "".join(out)
 
 
-def decoded(data: bytes, charset: str | None) -> str:
-    """The bytes as text: in the charset named, else in the first of a few common ones that fits."""
-    names = [charset] if charset and charset not in ("unknown-8bit", "8bit", "binary") else []
-    for name in (*names, *_FALLBACKS):
-        try:
-            return data.decode(name)
-        except (UnicodeDecodeError, LookupError, ValueError):
-            continue
-    return data.decode("latin-1")
-
-
 def addresses(message: email.message.Message, name: str) -> list[Address]:
     """The mailboxes in a header; names decoded, addresses in lower case."""
     try:
         raw = list(_raw(message, name))
+        hint = _first_charset(message)
         pairs = getaddresses(raw, strict=False) if _LENIENT else getaddresses(raw)
     except (ValueError, IndexError, TypeError, AttributeError, LookupError):
         return []
     found: list[Address] = []
     for shown, address in pairs[:100]:
-        plain = _clean(_words(address)).lower()
+        plain = _clean(_words(address, hint)).lower()
         if plain:
-            words = _clean(_words(shown))
+            words = _clean(_words(shown, hint))
             found.append(Address(plain, "" if words.lower() == plain else words[:200]))
     return found
 
@@ -152,6 +152,7 @@ def _importance(message: email.message.Message) -> str:
 def _parts(message: email.message.Message) -> tuple[str, str, list[MailAttachment]]:
     plain: list[str] = []
     html: list[str] = []
+    named: list[str] = []
     attachments: list[MailAttachment] = []
     for number, part in enumerate(_leaves(message)):
         if number >= _MOST_PARTS:
@@ -162,11 +163,14 @@ def _parts(message: email.message.Message) -> tuple[str, str, list[MailAttachmen
         disposition = str(part.get("Content-Disposition", "")).lower()
         if name or disposition.startswith("attachment") or not kind.startswith("text/"):
             attachments.append(MailAttachment(name or kind, kind, len(body)))
+            if kind == "text/plain" and not disposition.startswith("attachment"):
+                named.append(decoded(body, _charset(part)))
         elif kind == "text/html":
             html.append(decoded(body, _charset(part)))
         else:
             plain.append(decoded(body, _charset(part)))
-    return "\n".join(plain), "\n".join(html), attachments
+    # Some programs give the text itself a file's name; shown in place, it is what was written.
+    return "\n".join(plain or ([] if html else named)), "\n".join(html), attachments
 
 
 def _leaves(message: email.message.Message) -> Iterator[email.message.Message]:
@@ -198,6 +202,6 @@ def _charset(part: email.message.Message) -> str | None:
 
 def _filename(part: email.message.Message) -> str:
     try:
-        return _clean(_words(part.get_filename() or ""))[:200]
+        return _clean(_words(part.get_filename() or "", None))[:200]
     except (ValueError, IndexError, TypeError, AttributeError, LookupError):
         return ""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
+from tawny.domain.charsets import decoded
 from tawny.domain.todos import Todo
 from tawny.sources.place import NewTodo, Place
 
@@ -12,13 +13,14 @@ _LINE = re.compile(
 )
 _KEY = re.compile(r"(?:^|\s)(?P<key>[A-Za-z][\w-]*):(?P<value>[^\s/][^\s]*)")
 _KEYS = frozenset({"due", "t", "rec", "pri", "uid", "id", "h"})
+_NEWLINE = re.compile(r"\r\n|\r|\n")
 _MOST = 10_000
 
 
 def parse(data: bytes, place: Place, problems: list[str]) -> Iterator[Todo]:
     """The to-dos of a file; a due date that is none becomes a problem with its line."""
-    text = data.decode("utf-8-sig", "replace").replace("\x00", "")
-    for number, raw in enumerate(text.splitlines(), start=1):
+    text = decoded(data).replace("\x00", "")
+    for number, raw in enumerate(_NEWLINE.split(text), start=1):
         if number > _MOST:
             problems.append(f"{place.label}: only the first {_MOST} lines are read")
             return

@@ -6,12 +6,14 @@ import quopri
 import re
 from collections.abc import Iterator
 
+from tawny.domain.charsets import decoded
 from tawny.domain.contacts import Contact
 from tawny.errors import PermanentError
 from tawny.sources.place import Place
 
 _MOST = 50_000
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_NEWLINE = re.compile(r"\r\n|\r|\n")
 _SPLIT = re.compile(r"(?<!\\);")
 
 
@@ -26,13 +28,13 @@ class _Line:
         self.number = number
         self.name = name.rpartition(".")[2].strip().upper()
         self.params = {
-            (key.strip().upper() if equals else "TYPE"): (worth if equals else key).strip('" ').upper()
+            (key.strip().upper() if equals else _meaning(key)): (worth if equals else key).strip('" ').upper()
             for key, equals, worth in (param.partition("=") for param in params)
         }
         self.value = self._decoded(value)
 
     def _decoded(self, value: str) -> str:
-        encoding = self.params.get("ENCODING", "") or self.params.get("TYPE", "")
+        encoding = self.params.get("ENCODING", "")
         charset = self.params.get("CHARSET", "utf-8")
         try:
             if encoding == "QUOTED-PRINTABLE":
@@ -52,7 +54,7 @@ def parse(data: bytes, place: Place, problems: list[str]) -> Iterator[Contact]:
     Raises:
         PermanentError: there is no card in it.
     """
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    text = decoded(data)
     card: list[_Line] | None = None
     began = 0
     seen = 0
@@ -82,10 +84,15 @@ def parse(data: bytes, place: Place, problems: list[str]) -> Iterator[Contact]:
         )
 
 
+def _meaning(bare: str) -> str:
+    """What a parameter without a name is about: vCard 2.1 writes encodings and types alike."""
+    return "ENCODING" if bare.strip().upper() in ("QUOTED-PRINTABLE", "BASE64", "B", "8BIT") else "TYPE"
+
+
 def _unfolded(text: str) -> Iterator[tuple[int, str]]:
     """Lines put together again: a continuation begins with white space, or follows `=` in quoted-printable."""
     current, began = "", 1
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_NEWLINE.split(text), start=1):
         if line[:1] in (" ", "\t"):
             current += line[1:]
         elif current.endswith("=") and "QUOTED-PRINTABLE" in current.upper():
