@@ -248,6 +248,7 @@ def stopwatch() -> Callable[[], float]:
 
 
 _UNITS = {"ms": 1000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_LONGEST = 36_501 * DAY
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 
 
@@ -258,12 +259,15 @@ def parse_duration(text: str | float) -> int:
         ValueError: it is none of these.
     """
     if isinstance(text, int | float):
-        if not 0 <= text < 10**11:
+        if not 0 <= text * SECOND < _LONGEST:
             raise ValueError(f"{text!r} is no duration; write it like 90s, 10m, 2h or 7d")
         return int(text * SECOND)
     parts = _DURATION.findall(text.strip().lower())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip().lower():
         raise ValueError(f"{text!r} is no duration; write it like 90s, 10m, 2h or 7d")
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if total >= _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than anybody waits; 36500d is the most")
     return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from tawny.cli import ledger
+from tawny.cli.arguments import amount, rows
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.config import Home
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.add_argument(
         "--status", choices=["pending", "approved", "denied", "expired", "all"], default="pending"
     )
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=rows, default=50)
     listing.add_argument("--cursor")
     add("show", "the whole question").add_argument("lookup", metavar="LOOKUP")
     approve = add("approve", "yes, once; with --always also from now on, for exactly this")
@@ -65,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     }.items():
         action = "append" if "several" in help else "store"
         rules.add_argument(option, help=help, action=action, dest=f"call_{option.removeprefix('--')}")
-    rules.add_argument("--amount", type=float)
+    rules.add_argument("--amount", type=amount)
     rules.add_argument("--currency")
     rules.add_argument("--level", type=int, choices=[1, 2, 3, 4], default=1)
     rules.add_argument("--untrusted", action="store_true", help="as if the run had read untrusted content")

@@ -8,6 +8,7 @@ import sys
 import msgspec
 
 from tawny.cli import ledger
+from tawny.cli.arguments import rows
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, line, local_time, table
 from tawny.clock import Instant, SystemClock, parse_duration, parse_time
@@ -40,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--after", metavar="TIME", help="a time, or how long ago: 2h")
         sub.add_argument("--before", metavar="TIME")
         if name == "list":
-            sub.add_argument("--limit", type=int, default=50)
+            sub.add_argument("--limit", type=rows, default=50)
             sub.add_argument("--cursor")
         else:
             sub.add_argument("--format", choices=["jsonl", "csv"], default="jsonl")

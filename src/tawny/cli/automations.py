@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from tawny.cli import ledger
+from tawny.cli.arguments import rows
 from tawny.cli.imports import default_place, known_kinds, read_json, take_in, zone_of
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = add("list", "newest first")
     listing.add_argument("--status", choices=["active", "paused", "completed", "disabled"])
     listing.add_argument("--type", choices=["scheduled", "delayed", "event", "continuous"])
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=rows, default=50)
     listing.add_argument("--cursor")
     for name, help in {
         "show": "the document, and where it stands",
@@ -70,14 +71,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--last-event", dest="last_event", action="store_true", help="test it on the last event")
     runs = add("runs", "what became of each of its slots")
     runs.add_argument("lookup", metavar="LOOKUP")
-    runs.add_argument("--limit", type=int, default=20)
+    runs.add_argument("--limit", type=rows, default=20)
     runs.add_argument("--cursor")
     runs.add_argument("--status", choices=["ran", "caught_up", "missed", "skipped"])
     preview = add("preview", "the next times of a schedule")
     preview.add_argument("phrase", nargs="?", metavar="WHEN")
     _add_schedule(preview)
     preview.add_argument("--start", metavar="T", help="from this time on (itself excluded); now unless told")
-    preview.add_argument("-n", type=int, default=5)
+    preview.add_argument("-n", type=rows, default=5)
     taking = add(
         "import", "add documents, or the jobs of OpenClaw, Hermes or a crontab; known ids are edited"
     )

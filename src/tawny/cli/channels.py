@@ -6,6 +6,7 @@ from typing import Any
 
 from tawny import config as configuration
 from tawny.cli import ledger, remote
+from tawny.cli.arguments import rows
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.clock import SystemClock
@@ -41,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     queue.add_argument(
         "--status", action="append", help="pending sending delivered unknown failed suppressed expired"
     )
-    queue.add_argument("--limit", type=int, default=50)
+    queue.add_argument("--limit", type=rows, default=50)
     resend = add("resend", "send an unknown, failed or expired message again")
     resend.add_argument("delivery", metavar="DELIVERY")
 

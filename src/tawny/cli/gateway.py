@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from tawny import config, log
 from tawny.cli import gateway_service, ledger
+from tawny.cli.arguments import whole
 from tawny.cli.complaint import complain
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
@@ -30,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         return sub
 
     serve = add("run", "run in the foreground until stopped")
-    serve.add_argument("--port", type=int, help="instead of the configured one; 0 takes a free one")
+    serve.add_argument(
+        "--port", type=whole(0, 65_535), help="instead of the configured one; 0 takes a free one"
+    )
     serve.add_argument(
         "--standby",
         action="store_true",

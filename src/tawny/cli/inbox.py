@@ -3,6 +3,7 @@
 import argparse
 
 from tawny.cli import ledger
+from tawny.cli.arguments import rows
 from tawny.cli.output import emit, local_time, table
 from tawny.clock import iso
 from tawny.config import Home
@@ -11,7 +12,7 @@ from tawny.ledger import outbox
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--limit", type=rows, default=20)
     parser.add_argument("--full", action="store_true", help="whole messages")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tawny.cli.arguments import whole
 from tawny.config import Home
 from tawny.errors import NotFound
 
@@ -13,7 +14,7 @@ from tawny.errors import NotFound
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--follow", action="store_true", help="go on as lines come")
-    parser.add_argument("-n", "--lines", type=int, default=50)
+    parser.add_argument("-n", "--lines", type=whole(0), default=50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

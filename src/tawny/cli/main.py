@@ -1,12 +1,17 @@
 """The command line: one word, one module; only the module that is needed is imported."""
 
 import argparse
+import contextlib
+import errno
+import io
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 from tawny import __version__
+from tawny.cli.arguments import Parser, close
 from tawny.cli.complaint import complain
 from tawny.errors import ConfigError, InvalidInput, TawnyError
 
@@ -41,6 +46,12 @@ ALIASES = {"cron": "automations", "task": "tasks", "automation": "automations", 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code: 0 done, 1 failed or found something, 2 wrong use."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever letters this terminal knows
+    if (odd := next((given for given in argv if _is_no_text(given)), None)) is not None:
+        complain(f"{odd!r} holds bytes that are no text", "give it in UTF-8")
+        return 2
     word = _word(argv)
     wants_more = {"--json", "-h", "--help"} & set(argv)
     if "--version" in argv[:1] or (word == "version" and not wants_more):
@@ -52,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     if module is None:
         complain(f"{word!r} is not in this build", "see 'tawny --help'")
         return 2
-    parser = argparse.ArgumentParser(prog=f"tawny {word}", description=COMMANDS[word])
+    parser = Parser(prog=f"tawny {word}", description=COMMANDS[word])
     add_common(parser)
     module.configure(parser)
     rest = list(argv)
@@ -90,8 +101,25 @@ def _run(module: ModuleType, args: argparse.Namespace) -> int:
         return 130
     except BrokenPipeError:
         # The reader has gone (`| head`); nothing is left to say.
-        sys.stderr.close()
+        _leave_quietly()
         return 0
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), _mend(error))
+        return 1
+
+
+def _leave_quietly() -> None:
+    """Nothing is left to say, and nothing is to be said about that when the interpreter closes its streams."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _mend(error: OSError) -> str:
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return "may this account write there? --home or TAWNY_HOME names another home"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there"
+    return ""
 
 
 def _first(group: ExceptionGroup[Exception]) -> TawnyError | None:
@@ -103,6 +131,15 @@ def _first(group: ExceptionGroup[Exception]) -> TawnyError | None:
         elif isinstance(error, TawnyError):
             return error
     return None
+
+
+def _is_no_text(given: str) -> bool:
+    """Bytes that are no UTF-8 come as lone surrogates; only the name of a file that is there may hold them."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return not os.path.lexists(given)
+    return False
 
 
 def _word(argv: list[str]) -> str | None:
@@ -130,5 +167,9 @@ def _overview(word: str | None, argv: list[str]) -> int:
     if word is None and (not argv or argv[0] in ("-h", "--help", "help")):
         print(text)
         return 0 if argv else 2
-    complain(f"there is no command {word or argv[0]!r}", "'tawny --help' lists them")
+    meant = close(word or argv[0], [*COMMANDS, *ALIASES])
+    complain(
+        f"there is no command {word or argv[0]!r}",
+        f"did you mean {meant!r}?" if meant else "'tawny --help' lists them",
+    )
     return 2

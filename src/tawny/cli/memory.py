@@ -4,6 +4,7 @@ import argparse
 from zoneinfo import ZoneInfo
 
 from tawny import config
+from tawny.cli.arguments import rows
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.clock import SystemClock, to_datetime
@@ -18,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search = actions.add_parser("search", help="find notes by their words")
     add_common(search)
     search.add_argument("text", nargs="+", metavar="TEXT")
-    search.add_argument("--limit", type=int, default=10)
+    search.add_argument("--limit", type=rows, default=10)
     save = actions.add_parser("save", help="keep a note")
     add_common(save)
     save.add_argument("text", nargs="+", metavar="TEXT")
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         found = notes.search(text, limit=args.limit)
         lines = [f"{one.file}:{one.line}: {one.text}" for one in found]
         items = [{"file": one.file, "line": one.line, "text": one.text, "score": one.score} for one in found]
-        emit({"items": items}, args, text="\n".join(lines))
+        emit({"items": items}, args, text="\n".join(lines) or "Nothing is found.")
         return 0 if found else 1
     if args.action == "save":
         now = to_datetime(SystemClock().now(), ZoneInfo(owner_zone(config.load(home))))

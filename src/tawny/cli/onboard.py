@@ -1,7 +1,6 @@
 """`tawny onboard`: at most five questions, nothing that is there is overwritten unasked, ends with a real task run."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,9 +65,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     given = {name: getattr(args, name) for name in Answers.__struct_fields__}
     answers = Answers(**given)
     if not args.non_interactive:
-        if not sys.stdin.isatty() and sys.stdin.closed:
-            raise InvalidInput("there is nobody to ask", hint="use --non-interactive with options")
-        answers = ask(answers, current, found)
+        try:
+            answers = ask(answers, current, found)
+        except EOFError as error:
+            raise InvalidInput("there is nobody to ask", hint="use --non-interactive with options") from error
     elif not answers.model and current.model.name == "demo" and found:
         answers.model, answers.base_url = found[0].name, found[0].base_url
     check(answers)

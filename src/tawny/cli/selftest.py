@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tawny.cli.arguments import whole
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.cli.proof.kills import Proof, Verdict, temporary_folder, world
@@ -19,14 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     crash = actions.add_parser(
         "crash", help="kill at every commit and effect, restart, ask the world what happened"
     )
-    crash.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th point")
+    crash.add_argument("--every", type=whole(1), default=1, metavar="N", help="only every n-th point")
     crash.add_argument("--kind", action="append", choices=[scenario.name for scenario in scenarios()])
     add_common(crash)
     power = actions.add_parser(
         "power", help="record real work, cut the power at every sync, open what would be left (needs strace)"
     )
-    power.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th sync")
-    power.add_argument("--seed", type=int, default=0, help="another choice of torn and reordered writes")
+    power.add_argument("--every", type=whole(1), default=1, metavar="N", help="only every n-th sync")
+    power.add_argument("--seed", type=whole(), default=0, help="another choice of torn and reordered writes")
     add_common(power)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tawny import config
 from tawny.cli import ledger
+from tawny.cli.arguments import amount, rows, whole
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.config import Home, owner_zone
@@ -27,12 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         return sub
 
     listing = add("list", "the newest talk first")
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=rows, default=50)
     listing.add_argument("--cursor")
     show = add("show", "what was said; --context: what the model is told, and how long it is")
     show.add_argument("session", metavar="KEY")
     show.add_argument("--context", action="store_true")
-    show.add_argument("--limit", type=int, default=50)
+    show.add_argument("--limit", type=rows, default=50)
     add("reset", "begin a new conversation; the transcript stays").add_argument("session", metavar="KEY")
     add("compact", "sum up all but the last exchanges; nothing is deleted").add_argument(
         "session", metavar="KEY"
@@ -40,11 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("budgets", "what sessions, tasks and days have used")
     more = add("raise", "raise a budget; what waits for it goes on")
     more.add_argument("scope", metavar="SCOPE", help="as 'budgets' lists it, such as session:main")
-    more.add_argument("--tokens", type=int, default=0)
-    more.add_argument("--cost", type=float, default=0.0, help="US dollars")
-    more.add_argument("--model-calls", dest="model_calls", type=int, default=0)
-    more.add_argument("--tool-calls", dest="tool_calls", type=int, default=0)
-    more.add_argument("--seconds", type=float, default=0.0, help="of work")
+    more.add_argument("--tokens", type=whole(), default=0)
+    more.add_argument("--cost", type=amount, default=0.0, help="US dollars")
+    more.add_argument("--model-calls", dest="model_calls", type=whole(), default=0)
+    more.add_argument("--tool-calls", dest="tool_calls", type=whole(), default=0)
+    more.add_argument("--seconds", type=amount, default=0.0, help="of work")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

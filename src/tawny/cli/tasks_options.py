@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 
+from tawny.cli.arguments import rows, whole
 from tawny.cli.main import add_common
 
 Add = Callable[[str, str], argparse.ArgumentParser]
@@ -20,7 +21,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     listing = add("list", "newest first")
     for option in ("--status", "--runtime", "--owner", "--session", "--cursor"):
         listing.add_argument(option)
-    listing.add_argument("--limit", type=int, default=50)
+    listing.add_argument("--limit", type=rows, default=50)
     for name, help in {
         "show": "the record",
         "result": "the result",
@@ -65,7 +66,9 @@ def _declare_work(add: Add) -> None:
     watch.add_argument("lookup", nargs="?", metavar="LOOKUP")
     follow = add("follow", "events as JSON lines, with replay")
     follow.add_argument("lookup", nargs="?", metavar="LOOKUP")
-    follow.add_argument("--after", type=int, default=None, metavar="SEQ", help="replay from here (0: all)")
+    follow.add_argument(
+        "--after", type=whole(), default=None, metavar="SEQ", help="replay from here (0: all)"
+    )
     follow.add_argument("--no-wait", dest="no_wait", action="store_true", help="stop at the newest event")
 
 
@@ -74,7 +77,9 @@ def _declare_care(add: Add) -> None:
     audit.add_argument("--severity", choices=["warn", "error"])
     upkeep = add("maintenance", "mend what the audit calls fixable; a preview without --apply")
     upkeep.add_argument("--apply", action="store_true")
-    add("stats", "success rate, run time and queue wait, by kind").add_argument("--days", type=int, default=7)
+    add("stats", "success rate, run time and queue wait, by kind").add_argument(
+        "--days", type=whole(1, 36_500), default=7
+    )
     flow = add("flow", "flows as tasks: list, show, cancel, resume")
     flow.add_argument("verb", choices=["list", "show", "cancel", "resume"])
     flow.add_argument("lookup", nargs="?", metavar="LOOKUP")

@@ -7,6 +7,7 @@ import signal
 import msgspec
 
 from tawny import config, log
+from tawny.cli.arguments import whole
 from tawny.config import Config, Home
 from tawny.errors import InvalidInput
 
@@ -15,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
         "--concurrency",
-        type=int,
+        type=whole(1, 10_000),
         metavar="N",
         help="background tasks at once, instead of [limits] concurrency",
     )

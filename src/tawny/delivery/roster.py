@@ -80,9 +80,12 @@ class Roster:
         Raises:
             PermanentError: no such channel, or it is disabled.
         """
-        address = parse_address(target)
-        if address.channel == notify.DEFAULT:
-            address = parse_address(self.default)
+        try:
+            address = parse_address(target)
+            if address.channel == notify.DEFAULT:
+                address = parse_address(self.default)
+        except ValueError as error:
+            raise PermanentError(str(error)) from error
         channel = self._find(address)
         if reason := self.disabled.get(channel.name):
             raise PermanentError(f"channel {channel.name!r} is disabled: {reason}")

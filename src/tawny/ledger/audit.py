@@ -8,6 +8,7 @@ import msgspec
 
 from tawny.clock import Instant, iso
 from tawny.ledger.database import Row, Tx
+from tawny.ledger.tasks import position
 
 GENESIS = "0" * 64
 _BATCH = 1000
@@ -109,7 +110,7 @@ def page(
     where, parameters = _where(chosen or Filter())
     if cursor is not None:
         where += " AND seq < :cursor"
-        parameters["cursor"] = int(cursor)
+        parameters["cursor"] = position(cursor)
     rows = tx.all(
         f"SELECT * FROM audit WHERE {where} ORDER BY seq DESC LIMIT :limit", limit=limit + 1, **parameters
     )

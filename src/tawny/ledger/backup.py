@@ -74,6 +74,8 @@ def take(home: Home, target: Path) -> Path:
         raise InvalidInput(f"{home.root} has no record yet", hint="nothing has to be copied")
     if target.exists():
         raise InvalidInput(f"{target} exists", hint="give another name")
+    if not target.parent.is_dir():
+        raise InvalidInput(f"{target.parent} is no folder", hint="make it first")
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tawny-backup") as folder:
         copy = Path(folder) / "state.db"
         copy_database(home.database, copy)

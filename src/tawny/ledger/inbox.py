@@ -8,7 +8,7 @@ from tawny.clock import DAY, Instant, iso
 from tawny.domain.tasks import Json
 from tawny.ledger import events
 from tawny.ledger.database import Row, Tx
-from tawny.ledger.tasks import Page, to_json
+from tawny.ledger.tasks import Page, position, to_json
 
 TOPIC = "inbox"
 SOURCES_TOPIC = "event_sources"
@@ -123,7 +123,7 @@ def page(
     condition = " AND source = :source" if source else ""
     rows = tx.all(
         f"SELECT * FROM inbox WHERE seq < :before{condition} ORDER BY seq DESC LIMIT :limit",
-        before=int(cursor) if cursor else 2**62,
+        before=position(cursor),
         limit=limit + 1,
         **({"source": source} if source else {}),
     )

@@ -5,7 +5,7 @@ import msgspec
 from tawny.clock import DAY, Instant
 from tawny.domain.occurrences import Occurrence
 from tawny.ledger.database import Row, Tx
-from tawny.ledger.tasks import ACTIVE, Page
+from tawny.ledger.tasks import ACTIVE, Page, position
 
 KEEP = 30 * DAY
 KEEP_MOST = 2000
@@ -158,7 +158,7 @@ def page(
         + (" AND status = :status" if status else "")
         + " ORDER BY slot DESC LIMIT :limit",
         id=automation_id,
-        before=int(cursor) if cursor else 2**62,
+        before=position(cursor),
         limit=limit + 1,
         **({"status": status} if status else {}),
     )

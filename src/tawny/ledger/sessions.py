@@ -12,7 +12,7 @@ from tawny.errors import NotFound
 from tawny.ids import new_id
 from tawny.ledger import events
 from tawny.ledger.database import Row, Tx
-from tawny.ledger.tasks import Page, to_json
+from tawny.ledger.tasks import Page, position, to_json
 
 _decode = msgspec.json.Decoder().decode
 
@@ -171,7 +171,7 @@ def page(tx: Tx, *, limit: int = 50, cursor: str | None = None) -> Page[Session]
     if cursor is not None:
         before, _, key = cursor.partition("~")
         condition = " WHERE updated_at < :before OR (updated_at = :before AND session < :key)"
-        parameters = {"before": int(before), "key": key}
+        parameters = {"before": position(before), "key": key}
     rows = tx.all(
         f"SELECT * FROM sessions{condition} ORDER BY updated_at DESC, session DESC LIMIT :limit",
         limit=limit + 1,

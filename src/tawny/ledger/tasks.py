@@ -52,6 +52,23 @@ def to_json(value: Any) -> str:
     return _encode(value).decode()
 
 
+def position(cursor: str | None) -> int:
+    """Where a listing by number goes on: before everything there is where no cursor is given.
+
+    Raises:
+        InvalidInput: the cursor is none of ours.
+    """
+    if not cursor:
+        return 2**62
+    try:
+        value = int(cursor) if len(cursor) < 20 else -1
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 2**62:
+        raise InvalidInput(f"cursor: {cursor[:40]!r} is none", hint="take next_cursor of the page before")
+    return value
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a listing; `next_cursor` is `None` on the last."""
 

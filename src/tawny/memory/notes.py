@@ -85,7 +85,7 @@ class Notes:
 
     def search(self, query: str, *, limit: int = 10) -> list[Found]:
         """Notes with all words of the query, then those with any of them; the best first."""
-        words = [word for word in query.split() if word.strip()]
+        words = query.replace("\0", " ").split()
         if not words:
             return []
         with self._lock, closing(self._open()) as index:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from tawny.cli.arguments import whole
 from tawny.config import Home
 
 
@@ -9,7 +10,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--once", action="store_true", help="exit when done, instead of leaving the panel open"
     )
-    parser.add_argument("--port", type=int, default=0, help="the panel's port; a free one by default")
+    parser.add_argument(
+        "--port", type=whole(0, 65_535), default=0, help="the panel's port; a free one by default"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the temporary home")
 
 

@@ -1,0 +1,147 @@
+"""Whatever is typed: an exit code of the contract, one line that names the mend, and never a traceback."""
+
+import argparse
+import io
+import zlib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tawny.cli.arguments import Parser
+from tawny.cli.main import COMMANDS, main
+
+NONSENSE = [
+    "", " ", "-1", "0", "1e9", "nan", "9" * 20, "9" * 400, "12345678901234567890d", "日本語", "\udcff", "a" * 6000,
+    "{", "[1", "[]", "null", '"x', "../../etc/passwd", "/dev/null", "/tmp", "-", "%s", "*", "\x1b[31m", "a\nb",
+    "0001-01-01", "9999-12-31T23:59:59Z", "http://[", "file:///nowhere", "* * * * *", "* * * * * * * * *", "seed",
+]  # fmt: skip
+ENDLESS = {"demo", "worker", "gateway run", "selftest crash", "selftest power", "tasks watch", "tasks follow"}
+"""Right words for these begin something long: they get wrong ones only."""
+SERVICE = {f"gateway {verb}" for verb in ("install", "uninstall", "start", "stop", "restart")}
+NEEDED = {
+    "tasks run": ["--kind", "simulate", "--params", '{"steps": 1, "step_seconds": 0}'],
+    "automations add": ["--every", "1h", "--remind", "x"],
+    "automations preview": ["--every", "1h"],
+}
+
+
+def leaves(parser: argparse.ArgumentParser, words: str) -> Iterator[tuple[str, list[argparse.Action]]]:
+    """Every command there is, with what it takes."""
+    actions = list(parser._actions)
+    below = [action for action in actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield words, [action for action in actions if action.dest not in ("help", "home", "json")]
+    for action in below:
+        for name, child in action.choices.items():
+            yield from leaves(child, f"{words} {name}")
+
+
+def every_command() -> dict[str, list[argparse.Action]]:
+    found: dict[str, list[argparse.Action]] = {}
+    for word in COMMANDS:
+        parser = Parser(prog=f"tawny {word}")
+        import_module(f"tawny.cli.{word}").configure(parser)
+        found |= dict(leaves(parser, word))
+    return found
+
+
+ALL = every_command()
+
+
+def some(key: str, n: int) -> list[str]:
+    """A few of the values, others for each place, the same in every run."""
+    start = zlib.crc32(key.encode())
+    return [NONSENSE[(start + 7 * step) % len(NONSENSE)] for step in range(n)]
+
+
+def attempts(words: str, actions: list[argparse.Action]) -> Iterator[list[str]]:
+    yield ["--no-such-option"]
+    yield ["x"] * 9
+    if words in ENDLESS | SERVICE:
+        for action in actions:
+            if action.type is not None:
+                yield [f"{action.option_strings[-1]}=nonsense"]
+        return
+    yield []
+    places = [action for action in actions if not action.option_strings]
+    wanted = [action for action in places if action.nargs in (None, "+")]
+    if places:
+        for value in some(words, 4):
+            yield ["--", *([value] * max(1, len(wanted)))]
+    for action in actions:
+        if action.option_strings and action.dest != "follow":
+            given = [] if action.option_strings[-1] in NEEDED.get(words, []) else NEEDED.get(words, [])
+            head = [*(["seed"] * len(wanted)), *given, action.option_strings[-1]]
+            if action.nargs == 0:
+                yield head
+            else:
+                yield from (
+                    [*head[:-1], f"{head[-1]}={value}"] for value in some(f"{words} {action.dest}", 2)
+                )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which something has happened."""
+    home = tmp_path_factory.mktemp("nonsense") / "home"
+    for words in (
+        ["tasks", "run", *NEEDED["tasks run"], "--title", "seed"],
+        ["automations", "add", *NEEDED["automations add"], "--name", "seed"],
+        ["memory", "save", "seed"],
+    ):
+        assert main(["--home", str(home), *words]) == 0
+    return home
+
+
+def test_every_command_is_tried():
+    assert len(ALL) > 90
+    assert ENDLESS | SERVICE | set(NEEDED) <= set(ALL)
+
+
+@pytest.mark.parametrize("words", sorted(ALL))
+def test_nonsense_is_refused_in_one_line(
+    words: str,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for attempt in attempts(words, ALL[words]):
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        try:
+            code = main(["--home", str(home), *words.split(), *attempt])
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        shown = (
+            f"tawny {words} {[word[:60] for word in attempt]}: {code}\n{said.out[-300:]}\n{said.err[-600:]}"
+        )
+        assert code in (0, 1, 2), shown
+        assert "Traceback" not in said.out + said.err, shown
+        if code == 2:
+            lines = said.err.strip("\n").split("\n")
+            assert len(lines) == 1, shown
+            assert lines[0].startswith("tawny: "), shown
+            assert len(lines[0]) < 2_500, shown
+        if code == 1:
+            assert said.err.strip() or said.out.strip(), shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("taks list", "tasks"),
+        ("automation lst", "list"),
+        ("tasks shwo", "show"),
+        ("gateway instal", "install"),
+    ],
+)
+def test_what_was_meant_is_named(typed: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(main(["--home", str(tmp_path), *typed.split()]))
+    assert ended.value.code == 2
+    assert f"did you mean {meant!r}?" in capsys.readouterr().err
