@@ -10,9 +10,12 @@ def main() -> int:
     if sys.argv[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"tawny {__version__}\n")
         return 0
-    from tawny.cli.main import main as run  # noqa: PLC0415 - `tawny version` answers without it
+    try:
+        from tawny.cli.main import main as run  # noqa: PLC0415 - `tawny version` answers without it
 
-    return run()
+        return run()
+    except KeyboardInterrupt:
+        return 130  # also while the command's own code is still being loaded
 
 
 if __name__ == "__main__":

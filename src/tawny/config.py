@@ -332,8 +332,17 @@ def load(home: Home) -> Config:
     except FileNotFoundError:
         return Config()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{home.config_file} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ConfigError(f"{home.config_file} cannot be read: {why}", hint=_mend(home, error)) from error
     return parse(text, file=str(home.config_file))
+
+
+def _mend(home: Home, error: Exception) -> str:
+    if isinstance(error, NotADirectoryError):
+        return f"is {home.root} the right home? A folder belongs there"
+    return (
+        "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "it must be a file that you may read"
+    )
 
 
 def parse(text: str, *, file: str = "config.toml") -> Config:

@@ -45,10 +45,26 @@ ALIASES = {"cron": "automations", "task": "tasks", "automation": "automations", 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code: 0 done, 1 failed or found something, 2 wrong use."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _main(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            print(end="", flush=True)  # what cannot be written is known now, not when the interpreter ends
+    except BrokenPipeError:
+        # The reader has gone (`| head`); nothing is left to say.
+        _leave_quietly()
+        return 0
+    except OSError as error:
+        complain(f"what is said cannot be written: {error.strerror or error}", _mend(error))
+        _leave_quietly()
+        return 1
+
+
+def _main(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever letters this terminal knows
+    argv = [_as_text(given) for given in argv]
     if (odd := next((given for given in argv if _is_no_text(given)), None)) is not None:
         complain(f"{odd!r} holds bytes that are no text", "give it in UTF-8")
         return 2
@@ -83,8 +99,13 @@ def _run(module: ModuleType, args: argparse.Namespace) -> int:
     from tawny.config import find_home  # noqa: PLC0415 - whoever asks for help waits for no configuration
 
     args.json = getattr(args, "json", False)
+    given = getattr(args, "home", None)
+    if given is not None and not given.strip():
+        complain("--home names no folder", "is a variable empty?")
+        return 2
+    home = find_home(given)
     try:
-        return int(module.run(args, find_home(getattr(args, "home", None))))
+        return int(module.run(args, home))
     except (ConfigError, InvalidInput) as error:
         complain(error.message, error.hint)
         return 2
@@ -100,11 +121,9 @@ def _run(module: ModuleType, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone (`| head`); nothing is left to say.
-        _leave_quietly()
-        return 0
+        raise
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), _mend(error))
+        complain(f"{error.filename or home.root}: {error.strerror or error}", _mend(error))
         return 1
 
 
@@ -119,6 +138,8 @@ def _mend(error: OSError) -> str:
         return "may this account write there? --home or TAWNY_HOME names another home"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "make room there"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a folder belongs there: move the file away"
     return ""
 
 
@@ -131,6 +152,14 @@ def _first(group: ExceptionGroup[Exception]) -> TawnyError | None:
         elif isinstance(error, TawnyError):
             return error
     return None
+
+
+def _as_text(given: str) -> str:
+    """UTF-8 that a terminal of another kind handed over as bytes."""
+    try:
+        return given if given.isascii() else os.fsencode(given).decode()
+    except UnicodeError:
+        return given
 
 
 def _is_no_text(given: str) -> bool:
@@ -164,6 +193,9 @@ def _overview(word: str | None, argv: list[str]) -> int:
     lines = ["usage: tawny [--home DIR] [--json] COMMAND …", ""]
     lines += [f"  {name:<12} {what}" for name, what in COMMANDS.items()]
     text = "\n".join(lines)
+    if word is None and argv and argv[-1] == "--home":
+        complain("--home names no folder", "write it like --home DIR COMMAND")
+        return 2
     if word is None and (not argv or argv[0] in ("-h", "--help", "help")):
         print(text)
         return 0 if argv else 2

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from tawny.cli.arguments import whole
+from tawny.cli.ending import ended_in_order
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.cli.proof.kills import Proof, Verdict, temporary_folder, world
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if not args.json:
             print(line, flush=True)
 
-    return _crash(args, tell) if args.action == "crash" else _power(args, tell)
+    with ended_in_order():
+        return _crash(args, tell) if args.action == "crash" else _power(args, tell)
 
 
 def _crash(args: argparse.Namespace, tell: Callable[[str], None]) -> int:

@@ -12,6 +12,7 @@ import msgspec
 
 from tawny.config import Home
 from tawny.errors import Conflict, InvalidInput, PermanentError, StorageError
+from tawny.ledger.sqlite import translate
 
 _PARTS = ("config.toml", "policy.yaml", "workspace", "artifacts")
 _MEGABYTE = 1024 * 1024
@@ -38,6 +39,11 @@ def check(path: Path, *, whole: bool = False) -> None:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             found = str(connection.execute(f"PRAGMA {pragma}").fetchone()[0]) if pragma else "ok"
+    except sqlite3.OperationalError as error:
+        refused = translate(error, path)
+        if isinstance(refused, StorageError):
+            raise refused from error  # by a full or read-only disk: nothing is known against the file
+        raise StorageError(f"{path} is damaged: {error}", hint=mend, code="damaged") from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         # A damaged schema may hold bytes that are no text.
         raise StorageError(f"{path} is damaged: {error}", hint=mend, code="damaged") from error
@@ -59,7 +65,8 @@ def copy_database(source: Path, target: Path) -> None:
             reading.backup(writing)
     except sqlite3.Error as error:
         raise StorageError(
-            f"{source} could not be copied to {target}: {error}", hint="check the disk"
+            f"{source} could not be copied to {target.parent}: {error}",
+            hint="both folders must have room and be writable",
         ) from error
     check(target, whole=True)
 

@@ -38,14 +38,14 @@ class SqliteConnection:
             # In KiB. The writer's pages are what every statement touches; readers look up a few rows.
             self._raw.execute(f"PRAGMA cache_size = {-2000 if read_only else -8000}")
         except sqlite3.Error as error:
-            raise _translate(error, path) from error
+            raise translate(error, path) from error
         self._path = path
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         try:
             return self._raw.execute(sql, params or {}).rowcount
         except sqlite3.DatabaseError as error:
-            raise _translate(error, self._path) from error
+            raise translate(error, self._path) from error
 
     def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]:
         try:
@@ -56,13 +56,13 @@ class SqliteConnection:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in rows]
         except sqlite3.DatabaseError as error:
-            raise _translate(error, self._path) from error
+            raise translate(error, self._path) from error
 
     def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
         try:
             self._raw.executemany(sql, params)
         except sqlite3.DatabaseError as error:
-            raise _translate(error, self._path) from error
+            raise translate(error, self._path) from error
 
     def begin(self) -> None:
         self.execute("BEGIN" if self._read_only else "BEGIN IMMEDIATE")
@@ -175,13 +175,14 @@ def _remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _translate(error: sqlite3.Error, path: Path) -> Exception:
+def translate(error: sqlite3.Error, path: Path) -> Exception:
     """An error of the disk or the file becomes a StorageError; a mistake in our SQL stays what it is."""
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_BUSY", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
         mends = {
             "SQLITE_FULL": "free some disk space; work goes on by itself then",
-            "SQLITE_CANTOPEN": "check that the home exists and is readable",
+            "SQLITE_CANTOPEN": "the home must be there and writable, for reading too",
+            "SQLITE_IOERR_SHM": "the home must have room and be writable, for reading too",
             "SQLITE_READONLY": "make the home writable",
         }
         mend = next((text for key, text in mends.items() if name.startswith(key)), "check the disk")

@@ -3,6 +3,7 @@
 import argparse
 
 from tawny.cli.arguments import whole
+from tawny.cli.ending import ended_in_order
 from tawny.config import Home
 
 
@@ -20,4 +21,5 @@ def run(args: argparse.Namespace, _: Home) -> int:
     """0 when every scene ran and every check held, else 1."""
     from tawny.cli.demo.show import Show  # noqa: PLC0415 - heavy, and only the demo needs it
 
-    return Show(once=args.once, port=args.port, keep=args.keep, as_json=args.json).run()
+    with ended_in_order():
+        return Show(once=args.once, port=args.port, keep=args.keep, as_json=args.json).run()
