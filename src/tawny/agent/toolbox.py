@@ -1,6 +1,5 @@
 """The tools as a model is told of them: names, descriptions, schemas; made once for each set of tools."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,18 +8,8 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.tools import ToolDefinition
 
 from tawny.domain.tasks import Effect
+from tawny.models.schemas import FixedSchema
 from tawny.tools.registry import Tool
-
-
-class _Schema(dict[str, Any]):
-    """A schema that nobody edits: the library copies every tool's for every request, and may have this one itself."""
-
-    def __copy__(self) -> "_Schema":
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        # A provider that rewrites schemas gets one of its own.
-        return copy.deepcopy(dict(self), memo)
 
 
 class Toolset:
@@ -69,4 +58,4 @@ def schema_of(tool: Tool) -> dict[str, Any]:
     schema.setdefault("properties", {})
     if parts:
         schema["$defs"] = parts
-    return _Schema(schema)
+    return FixedSchema(schema)
