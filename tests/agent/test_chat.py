@@ -260,6 +260,21 @@ async def test_a_tapped_button_answers_the_approval_once_and_only_for_who_may(ch
         assert done.status is Status.SUCCEEDED
 
 
+async def test_whoever_waits_a_moment_too_late_hears_the_reply_all_the_same(chat: OpenChat) -> None:
+    async with chat(ScriptedModel(["hello"])) as app:
+        inbox = app.app.agency.inbox
+        said = Inbound(channel="http", event_id="one", sender="owner", text="hi")
+        received = await inbox.receive(said, session="main")
+        assert received.begun
+        assert received.run_id is not None
+        await app.until(received.run_id, Status.SUCCEEDED)
+        late = await inbox.answer(received.run_id, "main", wait=20, begun=True)
+        assert (late.text, late.status) == ("hello", "succeeded")
+        again = await inbox.receive(said, session="main")
+        assert not again.begun
+        assert (await inbox.answer(received.run_id, "main", wait=20)).text == "hello"
+
+
 async def test_what_was_streamed_is_what_was_said(chat: OpenChat) -> None:
     """To the last space: whoever has heard the stream must not be told the whole again."""
     heard: list[Delta] = []

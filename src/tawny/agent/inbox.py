@@ -32,6 +32,11 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     text: str = ""
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has begun a turn; one that was seen before may have been answered long ago."""
+        return self.status == "queued"
+
 
 class Inbox:
     """The one way in for words."""
@@ -81,15 +86,19 @@ class Inbox:
             return Reply(
                 run_id=received.run_id or "", session=session, status=received.status, text=received.text
             )
-        return await self.answer(received.run_id, session, wait=wait)
+        return await self.answer(received.run_id, session, wait=wait, begun=received.begun)
 
-    async def answer(self, run_id: str, session: str, *, wait: float = _HOLD) -> Reply:
-        """The answer of a turn, as soon as there is one; after `wait` seconds, what it waits for."""
+    async def answer(self, run_id: str, session: str, *, wait: float = _HOLD, begun: bool = False) -> Reply:
+        """The answer of a turn, as soon as there is one; after `wait` seconds, what it waits for.
+
+        One that was `begun` just now, by this very message, is answered under our eyes: the ledger is not asked.
+        """
         future = self._live.expect(run_id)
         try:
-            settled = await self._ledger.read(lambda tx: _reply(tx, run_id, session))
-            if settled is not None:
-                return settled
+            if not begun:
+                settled = await self._ledger.read(lambda tx: _reply(tx, run_id, session))
+                if settled is not None:
+                    return settled
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     return await asyncio.shield(future)

@@ -31,6 +31,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Listener = Callable[[Delta], None]
+_REMEMBERED = 1000
+"""Replies that are remembered for whoever began to wait a moment too late."""
 
 
 class Live:
@@ -40,6 +42,7 @@ class Live:
         self._listeners: dict[int, Listener] = {}
         self._waiting: dict[str, list[asyncio.Future[Reply]]] = {}
         self._next = 0
+        self._last: dict[str, Reply] = {}
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every delta until the returned function is called."""
@@ -53,8 +56,14 @@ class Live:
             listener(delta)
 
     def expect(self, run_id: str) -> "asyncio.Future[Reply]":
-        """A future of the run's reply. Whoever waits must look into the ledger first, and after a restart."""
+        """A future of the run's reply, also of one that was given a moment ago.
+
+        Whoever waits for a run that was not begun just now must look into the ledger first.
+        """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if (reply := self._last.get(run_id)) is not None:
+            future.set_result(reply)
+            return future
         self._waiting.setdefault(run_id, []).append(future)
         return future
 
@@ -67,6 +76,9 @@ class Live:
 
     def answered(self, reply: Reply) -> None:
         """The run has said its last word."""
+        self._last[reply.run_id] = reply
+        if len(self._last) > _REMEMBERED:
+            del self._last[next(iter(self._last))]
         for future in self._waiting.pop(reply.run_id, ()):
             if not future.done():
                 future.set_result(reply)

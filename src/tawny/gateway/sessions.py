@@ -132,7 +132,7 @@ async def speak(
             "text": received.text,
             "task_ids": [],
         }
-    reply = await site.inbox.answer(received.run_id, session, wait=HOLD)
+    reply = await site.inbox.answer(received.run_id, session, wait=HOLD, begun=received.begun)
     return msgspec.to_builtins(reply)
 
 
