@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tests.domain.test_states import table
 
 from tawny.clock import MINUTE, SECOND
-from tawny.domain.tasks import After, Effect, Failure, Notify, Status, Submission, WaitingFor
+from tawny.domain.tasks import After, Effect, Failure, Notify, Status, Submission, Task, WaitingFor
 from tawny.engine import commands
 from tawny.errors import Conflict, InvalidInput, TawnyError
 from tawny.ledger import audit, endings, events, queue, recovery, steps, transitions
@@ -48,7 +48,16 @@ class Simulation:
         self.ids: list[str] = []
 
     def write(self, fn):
-        return write_now(self.store, self.clock, fn)
+        def compared(tx):
+            made = fn(tx)
+            for task in made if isinstance(made, list) else [made]:
+                if isinstance(task, Task):
+                    # What is owed to people for it is written last of all.
+                    stored = replace(get(tx, task.task_id), delivery_status=task.delivery_status)
+                    assert task == stored, "what was handed back is not what is stored"
+            return made
+
+        return write_now(self.store, self.clock, compared)
 
     def read(self, fn):
         return read_now(self.store, self.clock, fn)

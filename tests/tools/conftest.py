@@ -1,6 +1,6 @@
 """A run that makes scripted calls through the real door, on the real engine."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ class World:
         self.page: Json = "A page of prose about nothing in particular."
         self.rules = Rules()
         self.secrets: list[str] = []
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     def redact(self, text: str) -> str:
         for secret in self.secrets:
@@ -56,6 +57,8 @@ class World:
 
         async def run(context: Any, params: Anything) -> Json:
             self.done.append((name, params.to or params.url or params.text))
+            if self.meanwhile is not None:
+                await self.meanwhile()
             if params.text == "fail":
                 raise TawnyError("the other side fell over")
             if params.text == "crash":

@@ -1,5 +1,7 @@
 """Every call passes the one door, and gets what it is due there."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -182,6 +184,38 @@ async def test_every_call_leaves_an_audit_row_with_its_decision_and_without_its_
     assert told == [("file.read", "run"), ("mail.send", "notify"), ("payment.make", "ask")]
     assert not any("very private" in row["detail"] for row in rows)
     assert audit.digest(dict(rows[0])) == rows[0]["hash"]
+
+
+async def test_the_audit_row_of_a_call_is_in_the_commit_of_its_record(runs):
+    ledger = runs.engine.ledger
+
+    async def commits(calls: int) -> int:
+        before = ledger.commits
+        assert await runs.run(*[("notes", {"text": str(n)}) for n in range(calls)]) == [OK] * calls
+        return ledger.commits - before
+
+    alone = await commits(1)
+    assert await commits(4) == alone + 3
+    assert await commits(1) == alone
+
+
+async def test_what_a_given_up_run_has_done_is_in_the_audit_trail_all_the_same(runs, world):
+    ledger = runs.engine.ledger
+
+    async def taken_over() -> None:
+        await ledger.write(lambda tx: tx.execute("UPDATE tasks SET attempt = attempt + 1"))
+
+    world.meanwhile = taken_over
+    task = await runs.start(("mail_send", {"to": "bob@x.org"}))
+    changed = ledger.bell.subscribe("events")
+    chosen = audit.Filter(action="tool.call", task_id=task.task_id)
+    while not (rows := (await ledger.read(lambda tx: audit.page(tx, chosen)))[0]):
+        await asyncio.wait_for(changed.wait(), 20)
+        changed.clear()
+    assert [row.detail["outcome"] for row in rows] == ["done"]
+    assert not any(
+        step.status == "succeeded" for step in await ledger.read(lambda tx: steps.of_task(tx, task.task_id))
+    )
 
 
 async def test_a_long_result_keeps_head_and_tail_and_the_whole_is_an_artifact(runs, world):

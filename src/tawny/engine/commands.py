@@ -193,5 +193,5 @@ def reconcile(tx: Tx, task_id: str, answer: str, *, by: str = "owner", result: J
             steps.settle(tx, task_id, key, status="succeeded", result=result)
         else:
             steps.forget(tx, task_id, key)
-    particulars.set_crashes(tx, task_id, 0)
+    task = particulars.set_crashes(tx, task, 0)
     return transitions.requeue(tx, task, event="resumed", data={"after": "reconcile", "answer": answer})

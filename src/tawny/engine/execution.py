@@ -131,8 +131,9 @@ class Execution:
         input: Json = None,
         effect: Effect = Effect.PURE,
         name: str = "",
+        also: Callable[[Tx], None] | None = None,
     ) -> Json:
-        return await self._journal.step(key, fn, input=input, effect=effect, name=name)
+        return await self._journal.step(key, fn, input=input, effect=effect, name=name, also=also)
 
     def is_recorded(self, key: str) -> bool:
         return self._journal.is_settled(key)
@@ -245,7 +246,7 @@ class Execution:
             task = self._fence.check(tx)
             fn(tx)
             if task.crashes:
-                particulars.set_crashes(tx, task.task_id, 0)
+                task = particulars.set_crashes(tx, task, 0)
             return task
 
         self._fence.boundary(await self._fence.write(fenced))

@@ -10,6 +10,7 @@ from tawny.engine.outcomes import GivenUp, Paused
 from tawny.errors import StorageError
 from tawny.ledger import outages
 from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.relations import Ties, with_ties
 from tawny.ledger.tasks import get
 
 T = TypeVar("T")
@@ -63,7 +64,16 @@ class Fence:
         Raises:
             GivenUp: another attempt has taken over, or it has ended.
         """
-        task = get(tx, self.task.task_id)
+        return self._held(tx, get(tx, self.task.task_id))
+
+    def check_tied(self, tx: Tx) -> tuple[Task, Ties]:
+        """Like `check`, with what hangs on the task: for an end, which concerns them too."""
+        found = with_ties(tx, self.task.task_id)
+        if found is None:
+            raise GivenUp
+        return self._held(tx, found[0]), found[1]
+
+    def _held(self, tx: Tx, task: Task) -> Task:
         if task.status is not Status.RUNNING or task.attempt != self.task.attempt:
             raise GivenUp
         tx.ran = (task.task_id, self.clock.steady() - self._since)

@@ -10,7 +10,7 @@ from tawny.domain.retry import classify
 from tawny.domain.tasks import Effect, Failure, Json, Status, Task, WaitingFor
 from tawny.engine.fence import Fence
 from tawny.engine.news import News
-from tawny.engine.outcomes import Suspended
+from tawny.engine.outcomes import GivenUp, Suspended
 from tawny.errors import Conflict, Uncertain
 from tawny.ledger import endings, particulars, steps, transitions
 from tawny.ledger.database import Tx
@@ -55,6 +55,7 @@ class Journal:
         input: Json = None,
         effect: Effect = Effect.PURE,
         name: str = "",
+        also: Callable[[Tx], None] | None = None,
     ) -> Json:
         """See `Context.step`."""
         hashed = steps.input_hash(input)
@@ -76,13 +77,29 @@ class Journal:
             await self._in_doubt(mark, doubt)
         except Exception as error:
             failure = msgspec.to_builtins(classify(error))
-            await self._fence.write(lambda tx: self._end(tx, mark, "failed", error=failure))
+            await self._record(also, lambda tx: self._end(tx, mark, "failed", error=failure))
             raise
-        task = await self._fence.write(lambda tx: self._end(tx, mark, "succeeded", result=result))
+        task = await self._record(also, lambda tx: self._end(tx, mark, "succeeded", result=result))
         self.current = None
         self._remember(mark, result)
         self._fence.boundary(task)
         return result
+
+    async def _record(self, also: Callable[[Tx], None] | None, end: Callable[[Tx], Task]) -> Task:
+        """Write how a step ended, and what belongs to it, in one transaction."""
+        if also is None:
+            return await self._fence.write(end)
+
+        def whole(tx: Tx) -> Task:
+            also(tx)
+            return end(tx)
+
+        try:
+            return await self._fence.write(whole)
+        except GivenUp:
+            # Another attempt has the task, and this step is none of its record; but what was done was done.
+            await self._fence.write(also)
+            raise
 
     async def record(self, key: str, name: str, write: Callable[[Tx], Json]) -> Json:
         """Write something of the ledger's own and its record as a step, in one transaction."""
@@ -116,8 +133,8 @@ class Journal:
         """Leave memory until a person has said whether the step's effect happened."""
 
         def write(tx: Tx) -> None:
-            task = self._fence.check(tx)
             self._news.write(tx)
+            task = self._fence.check(tx)
             if task.intent == "cancel":
                 error = Failure("cancelled", f"cancelled on request; {doubt.message}", mark.key)
                 endings.finish(tx, task, Status.CANCELLED, error=error)
@@ -177,7 +194,7 @@ class Journal:
             error=error,
         )
         if task.crashes:
-            particulars.set_crashes(tx, task.task_id, 0)
+            task = particulars.set_crashes(tx, task, 0)
         transitions.record(
             tx, task, "step_finished", {"key": mark.key, "name": mark.name, "step_status": status}
         )

@@ -9,6 +9,7 @@ import msgspec
 from tawny.clock import MINUTE, Clock, Instant
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.tasks import Effect, Json, Origin, Retry, Submission, Task, Usage
+from tawny.ledger.database import Tx
 from tawny.ledger.items import Item
 
 DEFAULT_TIMEOUT = 10 * MINUTE
@@ -46,11 +47,13 @@ class Context(Protocol):
         input: Json = None,
         effect: Effect = Effect.PURE,
         name: str = "",
+        also: Callable[[Tx], None] | None = None,
     ) -> Json:
         """Run `fn` once and journal its result under `key` and the hash of `input`.
 
         A finished step returns its record without running. With `effect=AT_MOST_ONCE` the intent is written
-        first; after a crash in between the task waits for a person (`reconcile`).
+        first; after a crash in between the task waits for a person (`reconcile`). What `also` writes is in the same
+        commit as the record; where another attempt has the task by then, it is written all the same.
 
         Raises:
             Conflict: the journal has `key` with another input: the code or its input has changed.

@@ -57,8 +57,11 @@ class ItemContext:
         input: Json = None,
         effect: Effect = Effect.PURE,
         name: str = "",
+        also: Callable[[Tx], None] | None = None,
     ) -> Json:
-        return await self._context.step(f"{self._prefix}.{key}", fn, input=input, effect=effect, name=name)
+        return await self._context.step(
+            f"{self._prefix}.{key}", fn, input=input, effect=effect, name=name, also=also
+        )
 
     def is_recorded(self, key: str) -> bool:
         return self._context.is_recorded(f"{self._prefix}.{key}")

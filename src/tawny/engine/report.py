@@ -35,11 +35,11 @@ class Report:
         progress = self._news.completed()
 
         def settle(tx: Tx) -> None:
-            task = self._fence.check(tx)
+            task, tied = self._fence.check_tied(tx)
             if task.intent == "cancel":
-                endings.finish(tx, task, Status.CANCELLED, result=document, error=CANCELLED)
+                endings.finish(tx, task, Status.CANCELLED, result=document, error=CANCELLED, tied=tied)
             else:
-                endings.finish(tx, task, Status.SUCCEEDED, result=document, progress=progress)
+                endings.finish(tx, task, Status.SUCCEEDED, result=document, progress=progress, tied=tied)
 
         await self._write(settle)
 

@@ -124,8 +124,8 @@ class Waits:
         mark = self._journal.new_wait(key)
 
         def write(tx: Tx) -> WaitingFor:
-            task = self._fence.check(tx)
             self._news.write(tx)
+            task = self._fence.check(tx)
             if task.intent == "cancel":
                 endings.finish(tx, task, Status.CANCELLED, error=CANCELLED)
                 return WaitingFor("cancelled")

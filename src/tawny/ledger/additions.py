@@ -53,20 +53,19 @@ class Numbers:
 
 
 class Appended:
-    """Rows that are only ever added to their table: gathered, and written in one go before the commit.
+    """Writes whose outcome nobody waits for: gathered, and made in one go before the commit.
 
-    Two thirds of what a task writes are events and audit rows, and a row of many costs a third of a row alone.
-    Whoever looks at such a table within the group has them written first.
+    Two thirds of what a task writes are events, audit rows and the record of its execution, and a row of many costs
+    a third of a row alone. Whoever looks at such a table within the group has them written first.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._takes_nul = connection.dialect == "sqlite"
-        self._statements: dict[str, str] = {}
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._batches: dict[str, list[_Batch]] = {}
 
     def add(self, table: str, statement: str, row: dict[str, Any]) -> None:
-        """Take a row for `table`.
+        """Take a row for `table`; the statements of one table keep their order.
 
         Raises:
             ValueError: it has a text that no database takes; later this would fail the others of the group too.
@@ -77,31 +76,49 @@ class Appended:
                     value.encode()
                 if not self._takes_nul and "\0" in value:
                     raise ValueError(f"{table}: a text with a NUL character cannot be stored")
-        self._statements[table] = statement
-        self._rows.setdefault(table, []).append(row)
+        batches = self._batches.setdefault(table, [])
+        if not batches or batches[-1].statement != statement:
+            batches.append(_Batch(statement))
+        batches[-1].rows.append(row)
 
-    def snapshot(self) -> dict[str, tuple[list[dict[str, Any]], int]]:
-        return {table: (rows, len(rows)) for table, rows in self._rows.items()}
+    def snapshot(self) -> "_Snapshot":
+        return {
+            table: [(batch, len(batch.rows)) for batch in batches] for table, batches in self._batches.items()
+        }
 
-    def restore(self, snapshot: dict[str, tuple[list[dict[str, Any]], int]]) -> None:
+    def restore(self, snapshot: "_Snapshot") -> None:
         """Forget what a function added that has failed; what it had written early is undone and waits again."""
-        self._rows = {}
-        for table, (rows, length) in snapshot.items():
-            del rows[length:]
-            self._rows[table] = rows
+        self._batches = {}
+        for table, batches in snapshot.items():
+            for batch, length in batches:
+                del batch.rows[length:]
+            self._batches[table] = [batch for batch, _ in batches]
 
     def write_before(self, statement: str) -> None:
         """Write what belongs to the tables that a statement names."""
-        for table in [name for name, rows in self._rows.items() if rows and name in statement]:
+        for table in [name for name, batches in self._batches.items() if batches and name in statement]:
             self._write(table)
 
     def write(self) -> None:
         """Write everything."""
-        for table in list(self._rows):
+        for table in list(self._batches):
             self._write(table)
 
     def _write(self, table: str) -> None:
         # A new list: a snapshot may have to bring the old one back.
-        rows, self._rows[table] = self._rows[table], []
-        if rows:
-            self._connection.execute_many(self._statements[table], rows)
+        batches, self._batches[table] = self._batches[table], []
+        for batch in batches:
+            self._connection.execute_many(batch.statement, batch.rows)
+
+
+class _Batch:
+    """Rows for one statement."""
+
+    __slots__ = ("rows", "statement")
+
+    def __init__(self, statement: str) -> None:
+        self.statement = statement
+        self.rows: list[dict[str, Any]] = []
+
+
+_Snapshot = dict[str, list[tuple[_Batch, int]]]

@@ -35,7 +35,7 @@ def append(
     """
     last, head = tx.numbers.take("audit")
     seq, previous = last + 1, head or GENESIS
-    row = tx.append(
+    row = tx.later(
         "audit",
         _INSERT,
         {

@@ -69,14 +69,15 @@ class Tx:
         self._connection.execute_many(sql, [redact.values(row) for row in params])
 
     def insert(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Insert a row, given by its columns; the row as it is stored."""
+        """Insert a row, given by its columns; the row as it is stored. `None` is left to the table."""
         self.changed = True
         clean = redact.values(row)
-        self._connection.execute(_insertion(table, tuple(row)), clean)
+        given = {name: value for name, value in clean.items() if value is not None}
+        self._connection.execute(_insertion(table, tuple(given)), given)
         return clean
 
-    def append(self, table: str, sql: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Add a row to a table that only grows, at the latest before the commit; the row as it will be stored."""
+    def later(self, table: str, sql: str, row: dict[str, Any]) -> dict[str, Any]:
+        """Run a statement on `table`, at the latest before the commit; the values as they will be stored."""
         self.changed = True
         clean = redact.values(row)
         self._appended.add(table, sql, clean)

@@ -27,14 +27,16 @@ def finish(
     verdict: str | None = None,
     actor: str = "engine",
     progress: Progress | None = None,
+    tied: Ties | None = None,
 ) -> Task:
     """Bring a task to its end: result, event, audit row and outbox lines in one commit; whoever waits is woken.
 
+    `task`, and `tied` where it is known, are as this transaction has read them.
     A task that succeeds while children it has to wait for are active stays `waiting` for them.
     """
     if task.status is Status.RUNNING:
         end_execution(tx, task, to, error)
-    tied = ties(tx, task.task_id)
+    tied = tied or ties(tx, task.task_id)
     if to is Status.SUCCEEDED and tied.children:
         return _drain(tx, task, result, progress)
     if to is Status.CANCELLED and tied.children:

@@ -58,7 +58,7 @@ def append(
         "session": session,
         "data": _encode(data).decode(),
     }
-    tx.append("events", _INSERT, row)
+    tx.later("events", _INSERT, row)
     tx.wake("events")
     return seq
 

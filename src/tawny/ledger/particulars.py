@@ -51,9 +51,10 @@ def set_progress(tx: Tx, task: Task, progress: Progress, eta: Instant | None) ->
     )
 
 
-def set_crashes(tx: Tx, task_id: str, crashes: int) -> None:
-    """How many processes in a row have died in this task with no step finished in between."""
-    tx.execute("UPDATE tasks SET crashes = :crashes WHERE task_id = :id", crashes=crashes, id=task_id)
+def set_crashes(tx: Tx, task: Task, crashes: int) -> Task:
+    """How many processes in a row have died in this task with no step finished in between; the task with that."""
+    tx.execute("UPDATE tasks SET crashes = :crashes WHERE task_id = :id", crashes=crashes, id=task.task_id)
+    return msgspec.structs.replace(task, crashes=crashes)
 
 
 def audit_effect(tx: Tx, task: Task, key: str, effect: str, status: str) -> None:

@@ -51,8 +51,9 @@ def _claim_class(
     if not queues:
         return []
     running, here = _running_by_owner(tx, worker, detached=detached)
-    claimed: list[Task] = []
-    while len(claimed) < free and queues:
+    chosen: dict[str, int] = {}
+    lanes: set[str] = set()
+    while len(chosen) < free and queues:
         # The owner with the fewest running comes first; between equals, the longest waiting task.
         owner = min(
             queues, key=lambda name: (running[name], queues[name][0]["queue_rank"] if queues[name] else 0)
@@ -61,12 +62,14 @@ def _claim_class(
             del queues[owner]
             continue
         row = queues[owner].pop(0)
-        if not _may_start(tx, row, slots):
+        if row["lane"] in lanes or not _may_start(tx, row, slots):
             continue
-        claimed.append(start(tx, row["task_id"], row["attempt"], worker=worker, lease_until=lease_until))
+        if row["lane"] is not None:
+            lanes.add(row["lane"])
+        chosen[row["task_id"]] = row["attempt"]
         running[owner] += 1
         here[owner] += 1
-    return claimed
+    return start(tx, list(chosen.items()), worker=worker, lease_until=lease_until) if chosen else []
 
 
 def _owners(tx: Tx, *, detached: bool) -> list[str]:

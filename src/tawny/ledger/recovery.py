@@ -72,7 +72,7 @@ def release(tx: Tx, task: Task, outcome: Recovered, *, known: set[str], resumabl
         outcome.backing_gone.append(task.task_id)
         return
     crashes = task.crashes + 1
-    set_crashes(tx, task.task_id, crashes)
+    task = set_crashes(tx, task, crashes)
     end_execution(tx, task, "crashed")
     if task.intent == "cancel":
         finish(tx, task, Status.CANCELLED, error=Failure("cancelled", "cancelled on request"))

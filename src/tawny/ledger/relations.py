@@ -3,15 +3,16 @@
 import msgspec
 
 from tawny.domain.tasks import Task
-from tawny.ledger.database import Tx
-from tawny.ledger.tasks import ACTIVE, from_row
+from tawny.ledger.database import Row, Tx
+from tawny.ledger.tasks import ACTIVE, COLUMNS, from_row
 
 _TIES = (
-    f"SELECT EXISTS (SELECT 1 FROM tasks WHERE parent_id = :id AND awaited = 1 AND status IN {ACTIVE}) AS children,"
+    f"EXISTS (SELECT 1 FROM tasks WHERE parent_id = :id AND awaited = 1 AND status IN {ACTIVE}) AS children,"
     " EXISTS (SELECT 1 FROM dependencies WHERE after_id = :id) AS followers,"
     f" EXISTS (SELECT 1 FROM tasks WHERE merged_into = :id AND status IN {ACTIVE}) AS merged,"
     " EXISTS (SELECT 1 FROM approvals WHERE task_id = :id AND status = 'pending') AS questions"
 )
+_BOTH = f"SELECT {COLUMNS}, {_TIES} FROM tasks WHERE task_id = :id"
 
 
 class Ties(msgspec.Struct, frozen=True):
@@ -25,8 +26,18 @@ class Ties(msgspec.Struct, frozen=True):
 
 def ties(tx: Tx, task_id: str) -> Ties:
     """What hangs on a task, in one look: most tasks have none of it."""
-    row = tx.one(_TIES, id=task_id)
+    row = tx.one(f"SELECT {_TIES}", id=task_id)
     assert row is not None
+    return _ties(row)
+
+
+def with_ties(tx: Tx, task_id: str) -> tuple[Task, Ties] | None:
+    """A task and what hangs on it, in one look; `None` where there is no such task."""
+    row = tx.one(_BOTH, id=task_id)
+    return None if row is None else (from_row(row), _ties(row))
+
+
+def _ties(row: Row) -> Ties:
     return Ties(bool(row["children"]), bool(row["followers"]), bool(row["merged"]), bool(row["questions"]))
 
 

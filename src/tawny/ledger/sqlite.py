@@ -11,6 +11,7 @@ from tawny.files import sync_folder
 from tawny.ledger.database import Row
 
 _BUSY_MS = 10_000
+_STATEMENTS = 512
 _CHUNK = 1024 * 1024
 
 
@@ -27,7 +28,7 @@ class SqliteConnection:
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=_BUSY_MS / 1000,
-                cached_statements=512,
+                cached_statements=_STATEMENTS,
             )
             if read_only:
                 self._raw.execute("PRAGMA query_only = ON")
@@ -35,11 +36,14 @@ class SqliteConnection:
                 self._raw.execute("PRAGMA journal_mode = WAL")
                 self._raw.execute("PRAGMA synchronous = FULL")
                 self._raw.execute("PRAGMA foreign_keys = ON")
+                # What a savepoint keeps for its rollback: a file of it would cost two calls a page.
+                self._raw.execute("PRAGMA temp_store = MEMORY")
             # In KiB. The writer's pages are what every statement touches; readers look up a few rows.
             self._raw.execute(f"PRAGMA cache_size = {-2000 if read_only else -8000}")
         except sqlite3.Error as error:
             raise translate(error, path) from error
         self._path = path
+        self._names: dict[str, tuple[str, ...]] = {}
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
         try:
@@ -53,7 +57,11 @@ class SqliteConnection:
             rows = cursor.fetchall()
             if not rows:
                 return rows
-            names = [column[0] for column in cursor.description]
+            names = self._names.get(sql)
+            if names is None or len(names) != len(rows[0]):
+                names = self._names[sql] = tuple(column[0] for column in cursor.description)
+                if len(self._names) > _STATEMENTS:
+                    self._names.clear()
             return [dict(zip(names, row, strict=True)) for row in rows]
         except sqlite3.DatabaseError as error:
             raise translate(error, self._path) from error

@@ -9,15 +9,11 @@ import msgspec
 from tawny.clock import Instant, iso
 from tawny.domain.tasks import Json
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import to_json
+from tawny.ledger.tasks import SIXTEEN, in_sixteens, to_json
 
 UNDONE = ".compensate"
 """What the key of a step ends with that undoes another."""
-_MANY = 16
-_OF_TASKS = (
-    f"SELECT * FROM steps WHERE task_id IN ({', '.join(f':id{n}' for n in range(_MANY))})"
-    " ORDER BY task_id, ordinal, started_at"
-)
+_OF_TASKS = f"SELECT * FROM steps WHERE task_id IN ({SIXTEEN}) ORDER BY task_id, ordinal, started_at"
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -83,10 +79,8 @@ def of_task(tx: Tx, task_id: str) -> list[Step]:
 def of_tasks(tx: Tx, task_ids: Sequence[str]) -> dict[str, list[Step]]:
     """All steps of several tasks, by task id; each in the order in which they were begun."""
     found: dict[str, list[Step]] = {task_id: [] for task_id in task_ids}
-    for start in range(0, len(task_ids), _MANY):
-        # Always as many parameters, so that there is one statement, whatever their number.
-        part = [*task_ids[start : start + _MANY], *[""] * _MANY][:_MANY]
-        for row in tx.all(_OF_TASKS, **{f"id{n}": task_id for n, task_id in enumerate(part)}):
+    for names in in_sixteens(task_ids):
+        for row in tx.all(_OF_TASKS, **names):
             found[row["task_id"]].append(_step(row))
     return found
 

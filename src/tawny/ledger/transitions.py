@@ -3,6 +3,7 @@
 The end of a task is in `endings.py`, what does not touch its status in `particulars.py`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from tawny.clock import Instant
@@ -12,12 +13,27 @@ from tawny.errors import Conflict, Fenced
 from tawny.ids import new_id
 from tawny.ledger import audit, events, outbox, steps
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
+from tawny.ledger.tasks import ACTIVE, changed, from_row, get, several, to_json
 
 # How long it ran is told by the run itself; of a run whose process is gone only the wall clock is left.
 _RELEASE = (
     ", ran_for = ran_for + COALESCE(:ran, CASE WHEN run_started_at < :now THEN :now - run_started_at ELSE 0 END),"
     " run_started_at = NULL, lease_owner = NULL, lease_until = NULL"
+)
+
+_START = (
+    "UPDATE tasks SET status = 'running', attempt = attempt + 1, execution_id = :execution_id,"
+    " lease_owner = :worker, lease_until = :lease_until, run_started_at = :now, updated_at = :now,"
+    " started_at = COALESCE(started_at, :now), next_attempt_at = NULL"
+    " WHERE task_id = :task_id AND status = 'queued' AND attempt = :fence"
+)
+_BEGIN_EXECUTION = (
+    "INSERT INTO executions (execution_id, task_id, attempt, worker, started_at)"
+    " VALUES (:execution_id, :task_id, :attempt, :worker, :now)"
+)
+_END_EXECUTION = (
+    "UPDATE executions SET ended_at = :now, outcome = :outcome, error = :error"
+    " WHERE execution_id = :execution_id AND ended_at IS NULL"
 )
 
 
@@ -26,6 +42,9 @@ def advance(
 ) -> Task:
     """Move a task on: compare-and-set on (status, attempt), with its event; the task as it stands then.
 
+    `task` is as this transaction has read it, and nothing of it was changed since: to have the UPDATE return the
+    row would cost more than the UPDATE.
+
     Raises:
         Conflict: the table of transitions does not allow it.
         Fenced: the task has moved on meanwhile.
@@ -33,12 +52,13 @@ def advance(
     if not may_become(task.status, to):
         raise Conflict(f"{task.task_id} is {task.status} and cannot become {to}")
     assignments = "".join(f", {name} = :{name}" for name in columns)
+    ran: int | None = 0
     if task.status is Status.RUNNING:
         assignments += _RELEASE
-        columns["ran"] = tx.ran[1] if tx.ran is not None and tx.ran[0] == task.task_id else None
-    rows = tx.all(
+        columns["ran"] = ran = tx.ran[1] if tx.ran is not None and tx.ran[0] == task.task_id else None
+    moved = tx.execute(
         f"UPDATE tasks SET status = :to, updated_at = :now{assignments}"
-        " WHERE task_id = :task_id AND status = :before AND attempt = :fence RETURNING *",
+        " WHERE task_id = :task_id AND status = :before AND attempt = :fence",
         to=to,
         now=tx.now,
         task_id=task.task_id,
@@ -46,9 +66,10 @@ def advance(
         fence=task.attempt,
         **columns,
     )
-    if not rows:
+    if not moved:
         raise Fenced(f"{task.task_id} is no longer {task.status} in attempt {task.attempt}")
-    after = from_row(rows[0])
+    # How long a run was whose process is gone, the row alone says.
+    after = get(tx, task.task_id) if ran is None else changed(task, to, ran=ran, columns=columns)
     record(tx, after, event, data)
     return after
 
@@ -72,47 +93,62 @@ def record(tx: Tx, task: Task, event: str, data: dict[str, Any] | None = None) -
         outbox.announce(tx, task, f"task.{event}", task_document(task))
 
 
-def start(tx: Tx, task_id: str, attempt: int, *, worker: str, lease_until: Instant) -> Task:
-    """Claim a queued task for a worker: the attempt grows, the lease begins."""
-    execution_id = new_id("exec", tx.now)
-    rows = tx.all(
-        "UPDATE tasks SET status = 'running', attempt = attempt + 1, execution_id = :execution_id,"
-        " lease_owner = :worker, lease_until = :lease_until, run_started_at = :now, updated_at = :now,"
-        " started_at = COALESCE(started_at, :now), next_attempt_at = NULL"
-        " WHERE task_id = :task_id AND status = 'queued' AND attempt = :fence RETURNING *",
-        execution_id=execution_id,
-        worker=worker,
-        lease_until=lease_until,
-        now=tx.now,
-        task_id=task_id,
-        fence=attempt,
+def start(tx: Tx, chosen: Sequence[tuple[str, int]], *, worker: str, lease_until: Instant) -> list[Task]:
+    """Claim queued tasks, by id and attempt, for a worker: their attempts grow, the lease begins.
+
+    Raises:
+        Fenced: one of them has moved on meanwhile.
+    """
+    executions = {task_id: new_id("exec", tx.now) for task_id, _ in chosen}
+    tx.execute_many(
+        _START,
+        [
+            {
+                "execution_id": executions[task_id],
+                "worker": worker,
+                "lease_until": lease_until,
+                "now": tx.now,
+                "task_id": task_id,
+                "fence": attempt,
+            }
+            for task_id, attempt in chosen
+        ],
     )
-    if not rows:
+    found = several(tx, list(executions))
+    return [_started(tx, task_id, found, executions[task_id], worker) for task_id, _ in chosen]
+
+
+def _started(tx: Tx, task_id: str, found: dict[str, Task], execution_id: str, worker: str) -> Task:
+    task = found.get(task_id)
+    if task is None or task.execution_id != execution_id:
         raise Fenced(f"{task_id} is no longer queued")
-    claimed = from_row(rows[0])
-    tx.execute(
-        "INSERT INTO executions (execution_id, task_id, attempt, worker, started_at)"
-        " VALUES (:execution_id, :task_id, :attempt, :worker, :now)",
-        execution_id=execution_id,
-        task_id=task_id,
-        attempt=claimed.attempt,
-        worker=worker,
-        now=tx.now,
+    tx.later(
+        "executions",
+        _BEGIN_EXECUTION,
+        {
+            "execution_id": execution_id,
+            "task_id": task_id,
+            "attempt": task.attempt,
+            "worker": worker,
+            "now": tx.now,
+        },
     )
-    record(tx, claimed, "started", {"execution_id": execution_id})
-    audit.append(tx, "task.run", actor="engine", task_id=task_id, detail={"attempt": claimed.attempt})
-    return claimed
+    record(tx, task, "started", {"execution_id": execution_id})
+    audit.append(tx, "task.run", actor="engine", task_id=task_id, detail={"attempt": task.attempt})
+    return task
 
 
 def end_execution(tx: Tx, task: Task, outcome: str, error: Failure | None = None) -> None:
     """Close the running execution's record."""
-    tx.execute(
-        "UPDATE executions SET ended_at = :now, outcome = :outcome, error = :error"
-        " WHERE execution_id = :execution_id AND ended_at IS NULL",
-        now=tx.now,
-        outcome=outcome,
-        error=None if error is None else to_json(error),
-        execution_id=task.execution_id,
+    tx.later(
+        "executions",
+        _END_EXECUTION,
+        {
+            "now": tx.now,
+            "outcome": outcome,
+            "error": None if error is None else to_json(error),
+            "execution_id": task.execution_id,
+        },
     )
 
 

@@ -201,10 +201,23 @@ class Door:
         arguments: Arguments,
         *,
         outcome: str,
+    ) -> None:
+        """Record a call that nothing came of."""
+        await self._ledger.write(self.note(context, tool, operation, decision, arguments, outcome=outcome))
+
+    def note(
+        self,
+        context: Context,
+        tool: str,
+        operation: Operation,
+        decision: Decision,
+        arguments: Arguments,
+        *,
+        outcome: str,
         seconds: float = 0.0,
         tell: str = "",
-    ) -> None:
-        """The audit row of a call, and, where the owner is to be told of it, the message."""
+    ) -> Callable[[Tx], None]:
+        """What writes the audit row of a call, and, where the owner is to be told of it, the message."""
         task = context.task
         detail: dict[str, Any] = {
             "tool": tool,
@@ -232,7 +245,7 @@ class Door:
             if tell:
                 tell_owner(tx, context, tool, operation, key=tell)
 
-        await self._ledger.write(write)
+        return write
 
     @property
     def redact(self) -> Callable[[str], str]:
@@ -306,8 +319,6 @@ class Calls:
                 await door.bind(answer, operation)
             else:
                 hold_to(answer, tool.name, operation, arguments)
-        if decision.verdict is Verdict.DENY:
-            await door.record(context, tool.name, operation, decision, arguments, outcome="refused")
         return await self._run(tool, params, arguments, operation, decision, key=f"call:{call_id}")
 
     async def _final(self, call_id: str, arguments: Arguments) -> Arguments:
@@ -332,9 +343,29 @@ class Calls:
         effect = tool.effect if isinstance(tool.effect, Effect) else tool.effect(params)
         call = CallContext(context, key.removeprefix("call:"), self._session, context.task.origin)
         denied = decision.verdict is Verdict.DENY
+        notes: list[Callable[[Tx], None]] = []
+
+        def note(outcome: str, *, seconds: float = 0.0, tell: str = "") -> None:
+            notes.append(
+                door.note(
+                    context,
+                    tool.name,
+                    operation,
+                    decision,
+                    arguments,
+                    outcome=outcome,
+                    seconds=seconds,
+                    tell=tell,
+                )
+            )
+
+        def write(tx: Tx) -> None:
+            for written in notes:
+                written(tx)
 
         async def act() -> Json:
             if denied:
+                note("refused")
                 return failure(Refused(f"{tool.name}: {decision.reason}"))
             elapsed = stopwatch()
             try:
@@ -342,35 +373,21 @@ class Calls:
             except Uncertain:
                 raise  # nobody can know whether it happened: the step stays open until a person has said
             except TawnyError as error:
-                kept = failure(error, door.redact)
-                await door.record(
-                    context, tool.name, operation, decision, arguments, outcome=error.code, seconds=elapsed()
-                )
-                return kept
+                note(error.code, seconds=elapsed())
+                return failure(error, door.redact)
             except Exception as error:  # noqa: BLE001 - a tool is a stranger's code; its failure is a result
-                kept = failure(PermanentError(f"{tool.name}: {type(error).__name__}: {error}"), door.redact)
-                await door.record(
-                    context, tool.name, operation, decision, arguments, outcome="error", seconds=elapsed()
-                )
-                return kept
+                note("error", seconds=elapsed())
+                return failure(PermanentError(f"{tool.name}: {type(error).__name__}: {error}"), door.redact)
             found = clean(found, door.redact)
             self._note_origin(tool, params, found)
             context.spend(Usage(tool_calls=1))
-            tell = key if decision.verdict is Verdict.NOTIFY else ""
-            await door.record(
-                context,
-                tool.name,
-                operation,
-                decision,
-                arguments,
-                outcome="done",
-                seconds=elapsed(),
-                tell=tell,
-            )
+            note("done", seconds=elapsed(), tell=key if decision.verdict is Verdict.NOTIFY else "")
             return {"value": await self._fit(found, key)}
 
         kept_effect = Effect.PURE if denied else effect
-        return opened(await context.step(key, act, input=arguments, effect=kept_effect, name=tool.name))
+        # The row of the call and the record of its step are one commit: there is no moment with one of them.
+        record = await context.step(key, act, input=arguments, effect=kept_effect, name=tool.name, also=write)
+        return opened(record)
 
     async def _fit(self, found: Json, key: str) -> Json:
         if size(found) <= self._most:
