@@ -126,9 +126,8 @@ class Simulation:
         self.effects[task_id, key] = self.effects.get((task_id, key), 0) + 1
         if self.chance.random() < 0.2:
             return self.crash()
-        return self.write(
-            lambda tx: steps.end(tx, task_id, key, status="succeeded", started_at=tx.now, **mark)
-        )
+        self.write(lambda tx: steps.end(tx, task_id, key, status="succeeded", started_at=tx.now, **mark))
+        return None
 
     def finish(self) -> None:
         task_id = self.any_running()

@@ -11,7 +11,8 @@ from tawny.errors import Conflict, NotFound
 from tawny.ids import new_id, secret_token
 from tawny.ledger import audit, events, revisions
 from tawny.ledger.database import Row, Tx
-from tawny.ledger.standing import TOPIC, Timing
+from tawny.ledger.standing import TOPIC as TOPIC
+from tawny.ledger.standing import Timing
 from tawny.ledger.tasks import MAX_LIMIT, Page, to_json
 
 SOURCES_TOPIC = "sources"
