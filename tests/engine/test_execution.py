@@ -670,6 +670,31 @@ async def test_a_child_with_the_key_of_one_who_waits_for_it_is_refused(engine, w
     assert "waits for this child" in ended.error.message
 
 
+async def test_a_task_that_nobody_follows_costs_no_read_and_no_look_for_more(engine: Engine):
+    """Who follows the log gets what was committed here from memory; a free place alone is no reason to claim."""
+    ledger = engine.ledger
+    await engine.play((await engine.submit("simulate", params={"steps": 0})).task_id)
+    claims: list[int] = []
+    write = ledger.write
+
+    async def noted(fn, *, urgent=False):
+        if fn.__name__ == "claim":
+            claims.append(1)
+        return await write(fn, urgent=urgent)
+
+    ledger.write = noted
+    ended = ledger.bell.subscribe("ended")
+    reads = ledger.reads
+    for _ in range(5):
+        await engine.submit("simulate", params={"steps": 0})
+        await asyncio.wait_for(ended.wait(), 30)
+        ended.clear()
+    # Whoever was woken by the last one has had its turn.
+    for _ in range(3):
+        await write(lambda tx: tx.value("SELECT 1"))
+    assert (ledger.reads - reads, len(claims)) == (0, 5)
+
+
 async def test_a_resting_engine_commits_nothing(engine):
     await (await _finished(engine)).settle()
     before = engine.ledger.commits

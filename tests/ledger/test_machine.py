@@ -309,6 +309,7 @@ class Simulation:
             previous = row["hash"]
 
 
+@pytest.mark.timeout(SEEDS)  # seconds
 @pytest.mark.parametrize("block", range(8))
 def test_whatever_happens_in_whatever_order_the_table_holds(tmp_path, block):
     for seed in range(block * SEEDS // 8, (block + 1) * SEEDS // 8):

@@ -48,10 +48,13 @@ class Follower:
         """Handle what is new; whether there was a full page of it."""
         if self._seq is None:
             self._seq = self._kept = await self._ledger.read(_cursor)
-        seq = self._seq
-        page, due, replies = await self._ledger.read(lambda tx: self._look(tx, seq))
+        page = await self._ledger.tail.after(self._seq)
         if not page:
             return False
+        due: list[Event] = []
+        replies: list[Reply] = []
+        if concerning := [event for event in page if self._concerns(event)]:
+            due, replies = await self._ledger.read(lambda tx: self._look(tx, concerning))
         last = page[-1].seq
         if due or last - self._kept >= _KEEP_EVERY:
 
@@ -67,22 +70,20 @@ class Follower:
             self._live.answered(reply)
         return len(page) >= events.PAGE
 
-    def _look(self, tx: Tx, seq: int) -> tuple[list[Event], list[Event], list[Reply]]:
-        """What is new, what of it has to be written about, and the replies that stand already.
+    def _look(self, tx: Tx, concerning: list[Event]) -> tuple[list[Event], list[Reply]]:
+        """What of it has to be written about, and the replies that stand already.
 
         An ordinary turn has said its answer itself: to follow it costs no commit.
         """
-        page = events.after(tx, seq)
         due: list[Event] = []
         replies: list[Reply] = []
-        for event in page:
-            if event.task_id is None or not self._concerns(event):
-                continue
+        for event in concerning:
+            assert event.task_id is not None
             if event.type != "task.progress" and (reply := _answered(tx, get(tx, event.task_id))):
                 replies.append(reply)
             else:
                 due.append(event)
-        return page, due, replies
+        return due, replies
 
     def _concerns(self, event: Event) -> bool:
         """Cheap look at an event: only what belongs to a session and has ended, or is due to report."""

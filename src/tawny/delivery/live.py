@@ -40,7 +40,7 @@ class Live:
         seq = await self._ledger.read(events.last_seq)
         while True:
             await wait_for(self._bell, self._clock, min(self._due.values(), default=None))
-            while batch := await self._ledger.read(lambda tx, seq=seq: events.after(tx, seq)):
+            while batch := await self._ledger.tail.after(seq):
                 seq = batch[-1].seq
                 await self._take(batch)
                 if len(batch) < events.PAGE:

@@ -88,6 +88,9 @@ class LocalDispatcher:
         self._order = itertools.count()
         self._alarm = asyncio.Event()
         self._queue = ledger.bell.subscribe("queue")
+        self._moved = ledger.bell.subscribe("queue", "ended")
+        """Something may start, or a place has become free for what was left."""
+        self._left = True
         self._intents = ledger.bell.subscribe("intents")
         self._ended = asyncio.Event()
         self._draining = False
@@ -120,6 +123,7 @@ class LocalDispatcher:
         self.worker = worker
         self._draining = False
         self._queue.set()
+        self._moved.set()
 
     async def recover(self, gone: recovery.Gone | None = None) -> recovery.Recovered:
         """Release what the workers that are `gone` had claimed: all but this one, unless told."""
@@ -145,32 +149,38 @@ class LocalDispatcher:
         await self.open.wait()
         in_doubt = False
         while True:
-            self._queue.clear()
+            self._moved.clear()
+            claimed: list[tuple[Task, dict[str, steps.Step]]] = []
             held_low = False
             try:
                 if in_doubt:
                     await self._disown()
                     in_doubt = False
-                claimed, held_low = await self._claim()
+                # A free place is no reason to look where nothing was left at the last look and nothing came since.
+                if self._left or self._queue.is_set():
+                    claimed, held_low = await self._claim()
             except StorageError as error:
                 in_doubt = True  # the claim may be committed all the same
                 _log.warning("claiming waits for the disk", error=error.message)
-                await wait_steady(self._queue, self._clock, self._clock.steady() + SECOND)
+                self._left = True
+                await wait_steady(self._moved, self._clock, self._clock.steady() + SECOND)
                 continue
             for task, journal in claimed:
                 self._start(group, task, journal)
-            if not claimed:
+            if not claimed or not self._left:
                 if not self._running:
                     self.idle.set()
                 # Low work waits for a quiet machine; only while some waits do we look at the machine again.
                 due = self._clock.steady() + _LOOK_AGAIN_WHEN_BUSY if held_low else None
-                await wait_steady(self._queue, self._clock, due)
+                await wait_steady(self._moved, self._clock, due)
 
     async def _claim(self) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
         background = self.capacity.background - self._detached
         interactive = self.capacity.interactive - (len(self._running) - self._detached)
         if self._draining or (background <= 0 and interactive <= 0):
+            self._left = True
             return [], False
+        self._queue.clear()
         low = self._machine_is_idle()
         slots = queue.Slots(
             background=background,
@@ -186,10 +196,12 @@ class LocalDispatcher:
                 return [], False
             claimed = queue.claim(tx, slots, worker=self.worker, lease_until=tx.now + LEASE)
             known = steps.of_tasks(tx, [task.task_id for task in claimed])
-            return [(task, {step.key: step for step in known[task.task_id]}) for task in claimed], not low
+            started = [(task, {step.key: step for step in known[task.task_id]}) for task in claimed]
+            return started, queue.has_runnable(tx)
 
         self.idle.clear()
-        return await self._ledger.write(claim, urgent=True)
+        claimed, self._left = await self._ledger.write(claim, urgent=True)
+        return claimed, self._left and not low
 
     async def _disown(self) -> None:
         holding = {(task_id, execution.task.attempt) for task_id, execution in self._running.items()}
@@ -231,7 +243,7 @@ class LocalDispatcher:
                 del self._running[task.task_id]
                 self._detached -= task.detached
             self._ended.set()
-            self._queue.set()
+            self._moved.set()
 
     async def _take_intents(self) -> None:
         wanted = await self._ledger.read(lambda tx: queue.intents(tx, self.worker))

@@ -1,5 +1,7 @@
 """Brings events from outside to the automations and tasks that wait for them. One bad filter stops nothing else."""
 
+import asyncio
+
 import msgspec
 
 from tawny.clock import SECOND, Clock, format_duration
@@ -34,11 +36,16 @@ class Matcher:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        changed = self._ledger.bell.subscribe(inbox.TOPIC, "ended")
-        await rounds(self._clock, changed, self._pass, name="matcher")
+        bell = self._ledger.bell
+        changed = bell.subscribe(inbox.TOPIC, automations.SOURCES_TOPIC)
+        await rounds(self._clock, changed, lambda: self._pass(changed), name="matcher")
 
-    async def _pass(self) -> None:
-        is_followed, has_new = await self._ledger.read(lambda tx: (_is_followed(tx), inbox.has_new(tx)))
+    async def _pass(self, changed: asyncio.Event) -> None:
+        is_wanted, is_followed, has_new = await self._ledger.read(
+            lambda tx: (_is_wanted(tx), _is_followed(tx), inbox.has_new(tx))
+        )
+        # While nobody follows tasks, their ends are no reason to look.
+        self._ledger.bell.heed(changed, "ended", wanted=is_wanted)
         if is_followed:
             await self._ledger.write(take_endings)
             has_new = await self._ledger.read(inbox.has_new)
@@ -143,6 +150,7 @@ def wait_for_event(tx: Tx, task: Task, key: str, source: str, filter: str) -> No
         expressions.compile(filter)
     if source == "task":
         follow_tasks(tx)
+        tx.wake(inbox.TOPIC)
     inbox.wait(tx, task.task_id, key, source, filter)
 
 

@@ -8,7 +8,7 @@ from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso
 from tawny.domain.messages import Outgoing
 from tawny.engine import firing, settlement
 from tawny.errors import StorageError
-from tawny.ledger import automations, events, outbox, standing, starts
+from tawny.ledger import automations, endings, events, outbox, standing, starts
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outages import rounds
@@ -105,7 +105,7 @@ class Scheduler:
     # --- ended work
 
     async def _settle_loop(self) -> None:
-        ended = self._ledger.bell.subscribe("ended")
+        ended = self._ledger.bell.subscribe(endings.SETTLE_TOPIC)
         await rounds(self._clock, ended, self._settle_all, name="settlement")
 
     async def _settle_all(self) -> None:

@@ -121,9 +121,7 @@ class Feed:
             while True:
                 await bell.wait()
                 bell.clear()
-                while fresh := await self._ledger.read(
-                    lambda tx: events.after(tx, self.last_seq, limit=_PAGE)
-                ):
+                while fresh := await self._ledger.tail.after(self.last_seq, limit=_PAGE):
                     self._window.extend(frame(event) for event in fresh)
                     self.last_seq = fresh[-1].seq
                     self._announce()

@@ -10,131 +10,26 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from tawny.clock import Clock, Instant
+from tawny.clock import Clock
 from tawny.errors import StorageError, TawnyError
 from tawny.ledger.additions import Appended, Numbers
+from tawny.ledger.bell import EVERYTHING as EVERYTHING
+from tawny.ledger.bell import Bell as Bell
 from tawny.ledger.connection import Connection as Connection
 from tawny.ledger.connection import Row as Row
 from tawny.ledger.connection import Store as Store
-from tawny.log import Log, redact
+from tawny.ledger.tail import Tail
+from tawny.ledger.transaction import Tx as Tx
+from tawny.log import Log
 
 T = TypeVar("T")
 _GROUP = 200
 _PATIENCE = 1000
 """How long an answer waits for those that follow, in microseconds."""
-EVERYTHING = "*"
-"""Rings every topic: nobody knows what was missed."""
 _log = Log("ledger")
-
-
-class Tx:
-    """One transaction: SQL with `:name` parameters, the time it happens at, and wake-ups for after the commit.
-
-    No known secret gets into the ledger: every value passes the redactor. So do those that are asked for, as what is
-    looked up was stored clean.
-    """
-
-    __slots__ = ("_appended", "_connection", "changed", "dialect", "now", "numbers", "ran", "topics")
-
-    def __init__(
-        self,
-        connection: Connection,
-        now: Instant,
-        numbers: Numbers | None = None,
-        appended: Appended | None = None,
-    ) -> None:
-        self._connection = connection
-        self._appended = appended or Appended(connection)
-        self.numbers = numbers or Numbers(connection)
-        self.now = now
-        self.dialect = connection.dialect
-        self.topics: set[str] = set()
-        self.changed = False
-        self.ran: tuple[str, int] | None = None
-        """The task whose own run writes this, and how long it has run by the steady clock."""
-
-    def execute(self, sql: str, **params: Any) -> int:
-        """Run a statement; the number of rows it changed."""
-        self.changed = True
-        self._appended.write_before(sql)
-        return self._connection.execute(sql, redact.values(params))
-
-    def execute_many(self, sql: str, params: Iterable[dict[str, Any]]) -> None:
-        self.changed = True
-        self._appended.write_before(sql)
-        self._connection.execute_many(sql, [redact.values(row) for row in params])
-
-    def insert(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Insert a row, given by its columns; the row as it is stored. `None` is left to the table."""
-        self.changed = True
-        clean = redact.values(row)
-        given = {name: value for name, value in clean.items() if value is not None}
-        self._connection.execute(_insertion(table, tuple(given)), given)
-        return clean
-
-    def later(self, table: str, sql: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Run a statement on `table`, at the latest before the commit; the values as they will be stored."""
-        self.changed = True
-        clean = redact.values(row)
-        self._appended.add(table, sql, clean)
-        return clean
-
-    def all(self, sql: str, **params: Any) -> Sequence[Row]:
-        self.changed = self.changed or not sql.startswith("SELECT")
-        self._appended.write_before(sql)
-        return self._connection.fetch(sql, redact.values(params))
-
-    def one(self, sql: str, **params: Any) -> Row | None:
-        rows = self.all(sql, **params)
-        return rows[0] if rows else None
-
-    def value(self, sql: str, **params: Any) -> Any:
-        """The first column of the first row, `None` where there is none."""
-        rows = self.all(sql, **params)
-        return next(iter(rows[0].values())) if rows else None
-
-    def wake(self, topic: str) -> None:
-        """Ring `topic` once this transaction is committed. Ring only for what changed."""
-        self.topics.add(topic)
-
-    def write_out(self) -> None:
-        """Write what has gathered; the commit comes next."""
-        self._appended.write()
-        self.numbers.write_back()
-
-
-@lru_cache(64)
-def _insertion(table: str, columns: tuple[str, ...]) -> str:
-    values = ", ".join(f":{name}" for name in columns)
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})"
-
-
-class Bell:
-    """Wakes whoever waits for a topic. One asyncio loop; `ring` is called on it."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-
-    def subscribe(self, *topics: str) -> asyncio.Event:
-        """An event that is set whenever one of the topics rings; clear it before looking."""
-        event = asyncio.Event()
-        for topic in topics:
-            self._waiting.setdefault(topic, set()).add(event)
-        return event
-
-    def unsubscribe(self, event: asyncio.Event) -> None:
-        for waiting in self._waiting.values():
-            waiting.discard(event)
-
-    def ring(self, topics: Iterable[str]) -> None:
-        for topic in topics:
-            for known in list(self._waiting) if topic == EVERYTHING else [topic]:
-                for event in self._waiting.get(known, ()):
-                    event.set()
 
 
 class _Job:
@@ -152,6 +47,16 @@ class _Job:
         return self._future
 
 
+class _Outcome:
+    """What a group of transactions has come to: whom to wake, and the events it has added."""
+
+    __slots__ = ("told", "topics")
+
+    def __init__(self) -> None:
+        self.topics: set[str] = set()
+        self.told: list[dict[str, Any]] = []
+
+
 _BELL = _Job(lambda _: None, None)
 """Wakes the writer for what lies in the urgent lane."""
 
@@ -167,6 +72,7 @@ class Ledger:
         self.clock = clock
         self._probe = probe or _ignore
         self.bell = Bell()
+        self.tail = Tail(self.read, self.bell.subscribe("events"))
         self.commits = 0
         self.reads = 0
         self.unanswered = 0
@@ -277,7 +183,7 @@ class Ledger:
                     job = self._asked.get_nowait()
                 except queue.Empty:
                     break
-            self._loop.call_soon_threadsafe(self._settle, answered, ())
+            self._loop.call_soon_threadsafe(self._settle, answered, _Outcome())
             if job is None:
                 break
         if connection is not None:
@@ -305,12 +211,12 @@ class Ledger:
             if group:
                 try:
                     connection = connection or self.store.connect()
-                    topics = self._commit(connection, group)
+                    outcome = self._commit(connection, group)
                 except Exception as error:  # noqa: BLE001 - a writer that died unheard would leave everybody waiting
-                    connection, topics = _give_up(connection), set[str]()
+                    connection, outcome = _give_up(connection), _Outcome()
                     _refuse(group, error)
                 assert self._loop is not None
-                self._loop.call_soon_threadsafe(self._settle, group, topics)
+                self._loop.call_soon_threadsafe(self._settle, group, outcome)
             if stop:
                 break
         if connection is not None:
@@ -337,8 +243,8 @@ class Ledger:
             except queue.Empty:
                 return group, False
 
-    def _commit(self, connection: Connection, group: list[_Job]) -> set[str]:
-        topics: set[str] = set()
+    def _commit(self, connection: Connection, group: list[_Job]) -> "_Outcome":
+        outcome = _Outcome()
         changed = False
         now = self.clock.now()
         try:
@@ -361,17 +267,18 @@ class Ledger:
                     appended.restore(added)
                     if len(group) == 1:
                         connection.rollback()
-                        return topics
+                        return outcome
                 else:
-                    topics |= tx.topics
+                    outcome.topics |= tx.topics
+                    outcome.told += tx.told
                     changed = changed or tx.changed
             if not changed and not numbers.are_changed:
                 # A look that found nothing to do: the disk has no part in it.
                 connection.rollback()
-                return topics
+                return outcome
             appended.write()
             numbers.write_back()
-            connection.announce(topics)
+            connection.announce(outcome.topics)
             self._probe("before")
             connection.commit()
             self._probe("after")
@@ -381,16 +288,16 @@ class Ledger:
             _log.error("commit failed", error=str(error), jobs=len(group))
             for job in group:
                 job.error = StorageError(error.message, hint=error.hint, code=error.code)
-            return set()
+            return _Outcome()
         except Exception as error:  # noqa: BLE001 - the writer outlives whatever the database says to the last lines
             connection.rollback()
             _log.error("commit failed", exc=error, jobs=len(group))
             for job in group:
                 job.error = error
-            return set()
-        return topics
+            return _Outcome()
+        return outcome
 
-    def _settle(self, group: list[_Job], topics: Iterable[str]) -> None:
+    def _settle(self, group: list[_Job], outcome: "_Outcome") -> None:
         self.unanswered -= len(group)
         for job in group:
             if isinstance(job.error, StorageError) and job.error.code == "damaged":
@@ -402,7 +309,10 @@ class Ledger:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
-        self.bell.ring(topics)
+        was_sure = self.tail.is_sure
+        self.bell.ring(outcome.topics)
+        if outcome.told and was_sure:
+            self.tail.add(outcome.told)
 
 
 def _refuse(group: list[_Job], error: Exception) -> None:

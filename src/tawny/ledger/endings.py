@@ -16,6 +16,9 @@ from tawny.ledger.withdrawals import withdraw
 
 _NEEDS_A_PERSON = frozenset({Status.FAILED, Status.TIMED_OUT, Status.LOST})
 
+SETTLE_TOPIC = "settle"
+"""Rings when a run of an automation has ended, or its verifier."""
+
 
 def finish(
     tx: Tx,
@@ -72,7 +75,8 @@ def finish(
     )
     _tell(tx, after)
     _tell_tied(tx, after, tied)
-    tx.wake("queue")
+    if task.automation_id is not None or task.parent_id is not None:
+        tx.wake(SETTLE_TOPIC)
     tx.wake("ended")
     return after
 

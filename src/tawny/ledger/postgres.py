@@ -52,6 +52,7 @@ class PostgresConnection:
         self._url = url
         self._read_only = read_only
         self.pid = 0
+        self._has_savepoint = False
         self._raw = self._open()
 
     def _open(self) -> "psycopg.Connection[dict[str, Any]]":
@@ -68,7 +69,10 @@ class PostgresConnection:
 
     def _run(self, sql: str, params: Mapping[str, Any] | None) -> "psycopg.Cursor[dict[str, Any]]":
         try:
-            return self._raw.execute(cast("Any", translate(sql)), params or {})
+            if params is None:
+                # As it stands; so it may be several orders in one.
+                return self._raw.execute(cast("Any", sql))
+            return self._raw.execute(cast("Any", translate(sql)), params)
         except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted) as error:
             raise StorageError(
                 f"the database is damaged: {error}".strip(),
@@ -94,6 +98,7 @@ class PostgresConnection:
     def begin(self) -> None:
         """Begin a transaction. A database that is away for a moment is waited for: nothing has happened yet."""
         deadline = time.monotonic() + PATIENCE
+        self._has_savepoint = False
         while True:
             try:
                 if self._raw.closed or self._raw.broken:
@@ -127,15 +132,15 @@ class PostgresConnection:
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        self.execute("SAVEPOINT one")
+        # Each order is a way there and back: the last one's release goes along with the next, or with the commit.
+        self.execute("RELEASE SAVEPOINT one; SAVEPOINT one" if self._has_savepoint else "SAVEPOINT one")
+        self._has_savepoint = True
         try:
             yield
         except BaseException:
             if not (self._raw.closed or self._raw.broken):
                 self.execute("ROLLBACK TO SAVEPOINT one")
-                self.execute("RELEASE SAVEPOINT one")
             raise
-        self.execute("RELEASE SAVEPOINT one")
 
     @property
     def is_closed(self) -> bool:
