@@ -202,7 +202,7 @@ def over_http(folder: Path, url: str, count: int = 1500) -> dict[str, float]:
     body = json.dumps({"kind": "simulate", "params": {"steps": 0}})
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     times = []
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), _cpu(process.pid)
     for _ in range(count):
         one = time.perf_counter()
         connection.request("POST", "/v1/tasks", body, headers)
@@ -215,6 +215,7 @@ def over_http(folder: Path, url: str, count: int = 1500) -> dict[str, float]:
     while json.load(urllib.request.urlopen(request))["counts"].get("succeeded", 0) < count:
         time.sleep(0.05)
     ended = time.perf_counter() - begun
+    spent = _cpu(process.pid) - spent
     process.terminate()
     process.wait()
     times.sort()
@@ -224,6 +225,7 @@ def over_http(folder: Path, url: str, count: int = 1500) -> dict[str, float]:
         "post_p99_ms": times[int(len(times) * 0.99)],
         "posts_per_second": count / elapsed,
         "done_per_second": count / ended,
+        "gateway_cpu_us_per_task": spent / count * 1e6,
     }
 
 

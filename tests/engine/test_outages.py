@@ -18,7 +18,7 @@ from tawny.domain.tasks import Status
 from tawny.engine import automations as orders
 from tawny.engine.watches import Watches
 from tawny.errors import StorageError
-from tawny.ledger import automations, events, inbox
+from tawny.ledger import automations, endings, events, inbox
 from tawny.ledger.database import EVERYTHING
 from tawny.sources.listening.host import Desk, Event, Listening
 from tawny.testing import FakeClock
@@ -109,7 +109,16 @@ async def test_every_loop_outlives_an_outage_and_does_what_came_due_meanwhile(ho
     assert again <= {"Live", "gateway-feed", "gateway-keyring", "gateway-push", "gateway-config"}
 
 
-TOPICS = ("queue", "timers", "approvals", "ended", "intents", "outbox", automations.TOPIC, inbox.TOPIC)
+TOPICS = (
+    "queue",
+    "timers",
+    "approvals",
+    endings.SETTLE_TOPIC,
+    "intents",
+    "outbox",
+    automations.TOPIC,
+    inbox.TOPIC,
+)
 TOPICS += (automations.SOURCES_TOPIC, "events", "credentials", "push")
 
 

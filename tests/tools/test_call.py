@@ -194,9 +194,10 @@ async def test_the_audit_row_of_a_call_is_in_the_commit_of_its_record(runs):
         assert await runs.run(*[("notes", {"text": str(n)}) for n in range(calls)]) == [OK] * calls
         return ledger.commits - before
 
-    alone = await commits(1)
-    assert await commits(4) == alone + 3
-    assert await commits(1) == alone
+    await commits(1)
+    alone = min([await commits(1) for _ in range(3)])
+    # One a call, and one perhaps that was shared by chance in the shorter run; two a call would be ten.
+    assert alone + 4 <= min([await commits(6) for _ in range(3)]) <= alone + 6
 
 
 async def test_what_a_given_up_run_has_done_is_in_the_audit_trail_all_the_same(runs, world):

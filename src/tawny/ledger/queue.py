@@ -194,7 +194,8 @@ def position(tx: Tx, task: Task) -> int:
     return int(
         tx.value(
             "SELECT COUNT(*) AS n FROM tasks AS other, tasks AS own WHERE own.task_id = :task_id"
-            " AND other.status = 'queued' AND other.runnable = 1 AND other.owner = own.owner"
+            " AND other.status = 'queued' AND other.runnable = 1 AND other.detached = own.detached"
+            " AND other.owner = own.owner"
             " AND other.queue_rank < own.queue_rank",
             task_id=task.task_id,
         )
