@@ -12,7 +12,7 @@ from tawny.config import Approvals, Home
 from tawny.domain.messages import Inbound
 from tawny.domain.sessions import COMMANDS
 from tawny.domain.tasks import Status
-from tawny.ledger import approvals, events, sessions
+from tawny.ledger import approvals, events, inputs, sessions
 from tawny.testing import Say, ScriptedModel, Use
 
 
@@ -150,7 +150,7 @@ async def test_a_message_during_a_turn_steers_it(chat: OpenChat) -> None:
         if reply.text == "heard: True":
             folded = await app.until(late.run_id, Status.SUCCEEDED)
             assert folded.merged_into == reply.run_id
-        kept = await app.ledger.read(lambda tx: sessions.queued(tx, "main"))
+        kept = await app.ledger.read(lambda tx: inputs.queued(tx, "main"))
         assert kept == []
 
 
@@ -181,7 +181,7 @@ async def test_when_too_many_wait_the_newest_is_told_so(chat: OpenChat) -> None:
         crowd = [await app.say(f"m{n}", wait=None) for n in range(6)]
         dropped = [one for one in crowd if one.status == "dropped"]
         assert all("Say it again later" in one.text for one in dropped)
-        queued = await app.ledger.read(lambda tx: sessions.queued(tx, "main"))
+        queued = await app.ledger.read(lambda tx: inputs.queued(tx, "main"))
         assert len(queued) <= 3
 
 

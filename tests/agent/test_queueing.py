@@ -7,7 +7,7 @@ import msgspec
 
 from agent.conftest import Chat, OpenChat
 from tawny.domain.tasks import Status
-from tawny.ledger import sessions
+from tawny.ledger import inputs, sessions
 from tawny.testing import ScriptedModel
 from tawny.testing import Use as Call
 from tawny.tools.registry import READ, Operation, Tool, ToolContext
@@ -67,7 +67,7 @@ async def test_collect_makes_one_turn_of_what_came_meanwhile(chat: OpenChat) -> 
         assert len(script.asked) == 3
         folded = [(await talk.until(one.run_id, Status.SUCCEEDED)).merged_into for one in late]
         assert folded == [None, late[0].run_id, late[0].run_id]
-        assert await talk.read(lambda tx: sessions.queued(tx, "main")) == []
+        assert await talk.read(lambda tx: inputs.queued(tx, "main")) == []
 
 
 async def test_followup_gives_each_a_turn_of_its_own_in_order(chat: OpenChat) -> None:

@@ -3,7 +3,7 @@
 from tawny.clock import iso
 from tawny.domain.origin import inherit
 from tawny.domain.tasks import Json, Notify, Priority, Retry, Submission
-from tawny.ledger import events, inbox, sessions
+from tawny.ledger import events, inbox, inputs
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.submission import submit
 from tawny.sandbox.commands import Outcome
@@ -42,7 +42,7 @@ def _tell(tx: Tx, process: Process, outcome: Outcome) -> None:
     events.append(tx, "system.process_ended", data, task_id=note.task_id, session=note.session)
     if note.session is None:
         return
-    kept = sessions.receive(
+    kept = inputs.receive(
         tx, note.session, source="process", event_id=process.id, text=_words(process, status)
     )
     if kept is None:
@@ -62,7 +62,7 @@ def _tell(tx: Tx, process: Process, outcome: Outcome) -> None:
             origin=inherit(note.origin, note.params, by="event", via="process"),
         ),
     )
-    sessions.start_turn(tx, kept.input_id, task.task_id)
+    inputs.start_turn(tx, kept.input_id, task.task_id)
 
 
 def _words(process: Process, status: str) -> str:

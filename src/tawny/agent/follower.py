@@ -11,7 +11,7 @@ from tawny.domain.notify import CHAT, announcement
 from tawny.domain.sessions import LOCAL
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Notify, Task
-from tawny.ledger import events, outbox, sessions
+from tawny.ledger import events, inputs, outbox, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.events import Event
 from tawny.ledger.outages import rounds
@@ -160,7 +160,7 @@ def _tell_result(tx: Tx, task: Task, event: str) -> None:
 
 def _answered(tx: Tx, task: Task) -> Reply | None:
     """The reply of a chat turn that has said its last word."""
-    if task.detached or task.session is None or (kept := sessions.input_of(tx, task.task_id)) is None:
+    if task.detached or task.session is None or (kept := inputs.of_task(tx, task.task_id)) is None:
         return None
     if kept.status in ("answered", "dropped"):
         said = kept.reply
@@ -175,7 +175,7 @@ def _answer_unanswered(tx: Tx, task: Task) -> Reply | None:
     """A chat turn that ended without a word (cancelled, out of time, lost) gets one."""
     if (reply := _answered(tx, task)) is not None:
         return reply
-    kept = sessions.input_of(tx, task.task_id)
+    kept = inputs.of_task(tx, task.task_id)
     if kept is None or task.session is None:
         return None
     said = task.error.message if task.error else f"This was {task.status}."
@@ -184,7 +184,7 @@ def _answer_unanswered(tx: Tx, task: Task) -> Reply | None:
         sessions.Entry(role="assistant", text=said, message=sessions.assistant_message(said)),
     ]
     sessions.append(tx, task.session, task.task_id, pair)
-    sessions.answer(tx, task.task_id, said)
+    inputs.answer(tx, task.task_id, said)
     sessions.say(tx, task.session, said, run_id=task.task_id)
     if target := _outside(task):
         outbox.put(

@@ -7,7 +7,7 @@ import msgspec
 from pydantic_ai.messages import ModelMessage
 
 from tawny.agent import transcript
-from tawny.ledger import sessions
+from tawny.ledger import inputs, sessions
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Entry, Note, Session
 
@@ -102,6 +102,6 @@ class Histories:
 
 def _attached(tx: Tx, run_id: str) -> list[str]:
     """The files that came with a turn's message, by their paths in the home."""
-    kept = sessions.input_of(tx, run_id)
+    kept = inputs.of_task(tx, run_id)
     files: Any = (kept.detail.get("attachments") if kept is not None else None) or []
     return [str(one["path"]) for one in files if one.get("path")]

@@ -14,9 +14,10 @@ from tawny.domain.origin import merge, remembered
 from tawny.domain.sessions import LOCAL, Queueing, agent_of, parse_command, parse_tap, session_key
 from tawny.domain.tasks import Json, Notify, Origin, Priority, Retry, Status, Submission, Task
 from tawny.engine import commands as orders
-from tawny.ledger import approvals, outbox, sessions, turns
+from tawny.ledger import approvals, inputs, outbox, sessions, turns
 from tawny.ledger.database import Ledger, Tx
-from tawny.ledger.sessions import Entry, Input, Session
+from tawny.ledger.inputs import Input
+from tawny.ledger.sessions import Entry, Session
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
 
@@ -121,11 +122,11 @@ class Inbox:
         )
         text = inbound.text or inbound.action
         detail = {"sender": inbound.sender, "attachments": msgspec.to_builtins(inbound.attachments)}
-        kept = sessions.receive(
+        kept = inputs.receive(
             tx, key, source=inbound.channel, event_id=inbound.event_id, text=text, detail=detail
         )
         if kept is None:
-            before = sessions.seen(tx, inbound.channel, inbound.event_id)
+            before = inputs.seen(tx, inbound.channel, inbound.event_id)
             assert before is not None
             return Received(session=before.session, status="seen", run_id=before.task_id, text=before.reply)
         command = parse_tap(inbound.action) or parse_command(text)
@@ -147,7 +148,7 @@ class Inbox:
         elif len(waiting) >= queueing.cap:
             if queueing.drop == "new":
                 said = f"{len(waiting)} messages wait already, so this one was dropped. Say it again later."
-                sessions.settle_input(tx, kept.input_id, "dropped")
+                inputs.settle(tx, kept.input_id, "dropped")
                 return self._settle(tx, session, kept, inbound, said, status="dropped")
             _drop_oldest(tx, session, waiting[0], queueing)
             waiting = waiting[1:]
@@ -156,7 +157,7 @@ class Inbox:
             turns.add_words(tx, waiting[-1], message)
             task = self._submit(tx, session, kept, inbound, message)
             turns.fold(tx, task.task_id, into=waiting[-1].task_id)
-            sessions.take(tx, [kept.input_id], waiting[-1].task_id)
+            inputs.take(tx, [kept.input_id], waiting[-1].task_id)
         else:
             held = queueing.debounce if queueing.mode == "collect" and lane else 0
             task = self._submit(tx, session, kept, inbound, message, held=held)
@@ -186,14 +187,14 @@ class Inbox:
                 origin=_origin(tx, session, inbound, message),
             ),
         )
-        sessions.start_turn(tx, kept.input_id, task.task_id)
+        inputs.start_turn(tx, kept.input_id, task.task_id)
         return task
 
     def _settle(
         self, tx: Tx, session: Session, kept: Input, inbound: Inbound, said: str, *, status: str = "answered"
     ) -> Received:
         """Answer on the spot."""
-        sessions.settle_input(tx, kept.input_id, status, reply=said)
+        inputs.settle(tx, kept.input_id, status, reply=said)
         sessions.say(tx, session.session, said, run_id=kept.input_id)
         if target := reply_target(inbound):
             outbox.put(
@@ -236,7 +237,7 @@ def pending_text(task: Task, approval_id: str = "") -> str:
 def _reply(tx: Tx, run_id: str, session: str) -> Reply | None:
     """The reply of a run that has ended or answered."""
     task = get(tx, run_id)
-    kept = sessions.input_of(tx, run_id)
+    kept = inputs.of_task(tx, run_id)
     if kept is not None and kept.status == "answered":
         return Reply(run_id=run_id, session=session, status=task.status, text=kept.reply)
     if not task.status.is_terminal:
@@ -280,13 +281,13 @@ def _interrupt(tx: Tx, session: Session, lane: list[Task]) -> None:
             Entry(role="assistant", text=note, message=sessions.assistant_message(note)),
         ]
         sessions.append(tx, session.session, task.task_id, pair)
-        sessions.answer(tx, task.task_id, note)
+        inputs.answer(tx, task.task_id, note)
 
 
 def _drop_oldest(tx: Tx, session: Session, task: Task, queueing: Queueing) -> None:
     orders.cancel(tx, task.task_id, by="queue", reason="too many messages wait")
-    kept = sessions.input_of(tx, task.task_id)
+    kept = inputs.of_task(tx, task.task_id)
     if kept is not None:
-        sessions.settle_input(tx, kept.input_id, "dropped")
+        inputs.settle(tx, kept.input_id, "dropped")
         if queueing.drop == "summarize":
             sessions.note(tx, session.session, f"A message was dropped as too many waited: {kept.text[:200]}")

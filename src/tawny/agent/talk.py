@@ -12,7 +12,7 @@ from tawny.domain.origin import to_remember
 from tawny.domain.sessions import LOCAL
 from tawny.domain.tasks import Delivery, Json, Notify
 from tawny.engine.kinds import Context
-from tawny.ledger import outbox, sessions, transitions, turns
+from tawny.ledger import inputs, outbox, sessions, transitions, turns
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Entry, Session
 from tawny.ledger.tasks import get, to_json
@@ -154,7 +154,7 @@ class Talk:
         key = self.session.session
         if not sessions.append(tx, key, self._run_id, entries) or not self._request.chat:
             return
-        sessions.answer(tx, self._run_id, said)
+        inputs.answer(tx, self._run_id, said)
         sessions.say(tx, key, said, run_id=self._run_id, task_ids=task_ids)
         target = self._ctx.task.origin.reply_to
         if target and target.partition(":")[0] not in LOCAL:
@@ -189,11 +189,11 @@ class Talk:
 
 def _take_queued(tx: Tx, session: str, run_id: str) -> list[str]:
     """Take up what waits: the inputs' own turns are folded into this run."""
-    waiting = [one for one in sessions.queued(tx, session) if one.task_id not in (None, run_id)]
+    waiting = [one for one in inputs.queued(tx, session) if one.task_id not in (None, run_id)]
     taken: list[str] = []
     for one in waiting:
         assert one.task_id is not None
         if turns.fold(tx, one.task_id, into=run_id):
             taken.append(one.input_id)
-    sessions.take(tx, taken, run_id)
+    inputs.take(tx, taken, run_id)
     return [one.text for one in waiting if one.input_id in taken]

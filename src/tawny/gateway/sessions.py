@@ -11,7 +11,7 @@ from tawny.gateway.errors import HttpError
 from tawny.gateway.operation import Call, Nothing, Operation, Outcome
 from tawny.gateway.principal import READ, WRITE
 from tawny.ids import new_id
-from tawny.ledger import sessions
+from tawny.ledger import inputs, sessions
 from tawny.ledger.database import Tx
 
 HOLD = 60.0
@@ -81,7 +81,7 @@ def transcript(tx: Tx, call: Call[Transcript, Nothing]) -> dict[str, Any]:
     items = [entry.document() for entry in found]
     if after is None:
         # What was just said stands there at once; it enters the transcript with its answer.
-        waiting = sessions.unanswered(tx, call.path["key"])
+        waiting = inputs.unanswered(tx, call.path["key"])
         items += [{**entry.document(), "message_id": entry.run_id} for entry in waiting]
     return {
         "items": items,
