@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import CONFIG, Engine
+from tests.damage import Remote
 from tests.tools.conftest import Runs, Script, World
 
 from tawny.agent.endings import Endings
@@ -19,6 +20,7 @@ from tawny.domain.tasks import Status
 from tawny.engine import commands as engine_commands
 from tawny.engine.kinds import Kind
 from tawny.ledger import events, steps
+from tawny.ledger.database import Ledger
 from tawny.sandbox.processes import Processes
 from tawny.sandbox.workshop import Workshop
 from tawny.skills.grants import Grants
@@ -258,6 +260,26 @@ async def test_the_end_in_the_background_is_told_once_as_event_and_turn(shop: Sh
     ]
     assert len(queued) <= 1
     watching.cancel()
+
+
+async def test_the_end_is_told_when_the_disk_is_back(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    disk = Remote(shop.home.database)
+    async with Ledger(disk, SystemClock()) as ledger:
+        watching = asyncio.ensure_future(Endings(ledger, shop.processes).run())
+        started = await shop.call("exec", command="cat", background=True)
+        process = shop.processes.find("main", started["sessionId"])
+        disk.is_away = True
+        await shop.call("process", action="write", sessionId=process.id, eof=True)
+        async with asyncio.timeout(40):
+            while "the end of a process was not told" not in caplog.text:
+                await asyncio.sleep(0.02)
+            assert not process.is_marked("told")
+            disk.is_away = False
+            while not process.is_marked("told"):
+                await asyncio.sleep(0.02)
+        watching.cancel()
+    log = await shop.app.ledger.read(lambda tx: events.after(tx, 0, limit=5000))
+    assert [event.type for event in log].count("system.process_ended") == 1
 
 
 async def test_a_polled_end_is_not_told_again(shop: Shop) -> None:
