@@ -1,6 +1,7 @@
 """Commands under their supervisors: they outlive the gateway, end when they must, and their record is never false."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -87,7 +88,7 @@ def _cmdlines() -> bytes:
 
 
 async def test_a_timeout_ends_everything(commands: Commands, shell: Shell) -> None:
-    limits = Limits(seconds=0.3)
+    limits = Limits(seconds=2)
     outcome, output = await commands.run("a", shell("echo begun; sleep 60", limits=limits))
     assert (outcome.state, outcome.clean) == ("timed_out", True)
     assert outcome.exit_code != 0
@@ -333,7 +334,7 @@ async def test_the_limits_of_each_process_hold_where_there_are_no_groups(tmp_pat
 
 def test_no_groups_are_left_behind(commands: Commands, shell: Shell) -> None:
     asyncio.run(commands.run("groups-gone", shell("true")))
-    assert list(Path("/sys/fs/cgroup").glob("**/tawny-groups-gone")) == []
+    assert list(Path("/sys/fs/cgroup").glob("**/tawny-groups-gone-*")) == []
 
 
 async def test_no_process_is_left_behind(commands: Commands, shell: Shell) -> None:
@@ -398,3 +399,50 @@ async def test_a_start_that_is_cancelled_is_over_when_it_says_so(tmp_path: Path,
     command = commands.find("a")
     assert command.is_alive
     assert (await command.kill(at_once=True)).state == "killed"
+
+
+async def test_two_homes_with_a_command_of_one_name_do_not_end_each_others(
+    tmp_path: Path, shell: Shell, workspace: Path
+) -> None:
+    """They share the machine's control groups: what ends with one of them must be its own."""
+    long = await Commands(tmp_path / "one", Bubblewrap()).start("same", shell("sleep 1; echo whole"))
+    await until(lambda: long.was_started)
+    for _ in range(3):
+        outcome, _ = await Commands(tmp_path / "other", Bubblewrap()).run("same", shell("true"))
+        assert outcome.succeeded
+    outcome = await long.wait()
+    assert (outcome.state, outcome.exit_code, long.read().data) == ("exited", 0, b"whole\n")
+
+
+async def test_what_has_been_waited_for_can_be_removed(commands: Commands, shell: Shell) -> None:
+    """Its supervisor writes the record, and ends a little later: that too is waited for."""
+    command = await commands.start("a", shell("true"))
+    lock = os.open(command.folder / "lock", os.O_RDWR)
+    await until(lambda: (command.folder / "exit.json").exists() and not command.is_alive)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = asyncio.ensure_future(command.wait())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    os.close(lock)
+    assert (await waiting).succeeded
+    command.remove()
+
+
+async def test_a_run_that_is_cancelled_while_it_starts_leaves_nothing(tmp_path: Path, shell: Shell) -> None:
+    wrapping, go = threading.Event(), threading.Event()
+
+    class Slow(NoSandbox):
+        def wrap(self, order: Order) -> Wrapped:
+            wrapping.set()
+            assert go.wait(60)
+            return super().wrap(order)
+
+    commands = Commands(tmp_path / "run", Slow())
+    running = asyncio.ensure_future(commands.run("a", shell("sleep 60")))
+    await until(wrapping.is_set)
+    running.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert commands.all() == []

@@ -7,6 +7,7 @@ something that can be tried again after a crash: `start` on a folder that exists
 
 import asyncio
 import fcntl
+import hashlib
 import marshal
 import os
 import shutil
@@ -102,8 +103,8 @@ class Command:
             return Outcome("unknown", message="its supervisor died, so nobody knows how it ended")
 
     async def wait(self) -> Outcome:
-        """Until it has ended: no polling, the kernel tells."""
-        while (outcome := self.outcome()) is None:
+        """Until it has ended and its supervisor with it, so that it can be removed: no polling, the kernel tells."""
+        while (outcome := self.outcome()) is None or self.is_alive:
             process = await self.supervisor()
             if process is not None and hasattr(os, "pidfd_open"):
                 await _until_gone(process)
@@ -283,6 +284,7 @@ class Commands:
         self.sandbox = sandbox
         self._holder = holder
         self._launcher = Launcher()
+        self._mark = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]
         # Two starts of one id must not meet between making its folder and locking it.
         self._starting = [threading.Lock() for _ in range(16)]
 
@@ -324,11 +326,15 @@ class Commands:
 
         If the caller is cancelled, the command is ended too.
         """
-        command = await self.start(command_id, order)
+        command = Command(self._place(command_id))
         try:
+            await self.start(command_id, order)
             outcome = await command.wait()
         except asyncio.CancelledError:
-            await asyncio.shield(command.kill(at_once=True))
+            # It may have begun although its start has not come back to us.
+            if command.folder.is_dir():
+                await asyncio.shield(command.kill(at_once=True))
+                command.remove()
             raise
         names = ("stdout", "stderr") if order.split and not order.pty else ("output",)
         output = {name: command.read(name, limit=_SEGMENT * _KEEP).data for name in names}
@@ -377,7 +383,8 @@ class Commands:
             "cwd": wrapped.cwd,
             "blobs": wrapped.blobs,
             "network": network,
-            "cgroups": holder.groups(command_id, order.limits),
+            # Another home's command of the same name is not to be counted, or ended, with this one.
+            "cgroups": holder.groups(f"{command_id}-{self._mark}", order.limits),
             "rlimits": holder.rlimits(order.limits),
             "pty": order.pty,
             "take_terminal": order.pty and not wrapped.takes_terminal,
