@@ -138,3 +138,15 @@ async def test_the_reason_why_lanes_are_not_procrastinates_locks(rolls: list[Rol
 
     assert fetched is not None
     assert fetched.task_name == "second"
+
+
+async def test_the_reason_why_cancels_are_not_procrastinates(rolls: list[Roll], database: str) -> None:
+    """It says yes while the job runs on: nobody confirms the end. When this fails, see decision 0004."""
+    async with App(connector=PsycopgConnector(conninfo=database)).open_async() as app:
+        manager = app.job_manager
+        job = Job(queue="q", lock=None, queueing_lock=None, task_name="long")
+        job_id = (await manager.defer_job_async(job)).id
+        assert job_id is not None
+        await manager.fetch_job(["q"], await manager.register_worker())
+        assert await manager.cancel_job_by_id_async(job_id, abort=True)
+        assert (await manager.get_job_status_async(job_id)).value == "doing"
