@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
 import { catalogue } from "./dev/catalogue";
+import { shortNames } from "./dev/shortnames";
 
 const out = "../src/tawny/gateway/panel";
 
@@ -32,7 +33,8 @@ function serviceWorker(): Plugin {
 const gateway = process.env.TAWNY_URL ?? "http://127.0.0.1:8799";
 
 export default defineConfig({
-  esbuild: { jsx: "automatic", jsxImportSource: "preact", legalComments: "none" },
+  // Children as arguments instead of a property: the same elements in fewer bytes.
+  esbuild: { jsx: "transform", jsxFactory: "h", jsxFragment: "Fragment", jsxInject: 'import { Fragment, h } from "preact"', legalComments: "none" },
   build: {
     outDir: out,
     emptyOutDir: true,
@@ -42,14 +44,8 @@ export default defineConfig({
     reportCompressedSize: true,
     cssCodeSplit: false,
     minify: "terser",
-    terserOptions: { compress: { passes: 3 }, format: { comments: false } },
-    // Two files: what pages share is compressed once, and what is seldom opened does not hold up the first sight.
-    rollupOptions: {
-      output: {
-        manualChunks: (id) => (/src\/pages\/(later|audit|channels|devices|knowledge|metrics|sessions|settings)\.tsx?$|uqr|ui\/qr/.test(id) ? "later" : "core"),
-      },
-    },
+    terserOptions: { module: true, safari10: false, ecma: 2020, compress: { passes: 3, unsafe: true }, format: { comments: false } },
   },
-  plugins: [catalogue(), serviceWorker()],
+  plugins: [catalogue(), shortNames(), serviceWorker()],
   server: { port: 5173, proxy: { "/v1": { target: gateway, changeOrigin: true, headers: { origin: gateway } }, "/healthz": gateway } },
 });

@@ -14,6 +14,8 @@ async def pair(room: Room) -> tuple[str, str]:
     dialog = desk.get_by_role("dialog")
     await dialog.get_by_role("button", name="Make a code").click()
     await expect(dialog.get_by_role("img", name="QR code", exact=False)).to_be_visible()
+    drawn = "one => one.decode().then(() => one.naturalWidth === one.naturalHeight && one.naturalWidth > 20)"
+    assert await dialog.get_by_role("img", name="QR code", exact=False).evaluate(drawn)
     code = await dialog.locator(".pair-code").inner_text()
     return code, f"{room.address}/#pair={code}"
 

@@ -1,29 +1,49 @@
 /**
  * Texts by place instead of by name, for the built panel: names cost as many bytes as texts, three times over.
  *
- * `t("task.why")` becomes `t(7)`. Names stay where the code puts them together (`status.${one}`, `word("wait", …)`) or
- * holds them as data; those come first in the list. English is part of the program, every other language a file of lines.
+ * `t("task.why")` becomes `t(7)`, as does a name that a table holds (`label: "nav.chat"`). Names stay where the code puts
+ * them together (`status.${one}`, `word("wait", …)`); those come first, group by group. English is part of the program,
+ * every other language a file of lines.
  */
 
 import { readdirSync, readFileSync } from "node:fs";
 import type { Plugin } from "vite";
 import { en } from "../src/i18n/en";
 import { zh } from "../src/i18n/zh";
+import { zhServer } from "../src/i18n/zh-server";
 
-const CALL = /\bt\("([\w.]+)"/g;
+/** What `t` is given: one name, or one of two. */
+const CALL = /\bt\("[\w.]+"|\bt\([^()`,]+ \? "[\w.]+" : "[\w.]+"/g;
+const HELD = /\b(?:label|group): "[\w.]+"/g;
 const BUILT = /`([\w.]+)\.\$\{|\bword\("(\w+)"|\bgroup ?= ?"(\w+)"/g;
+const NAME = /"([\w.]+)"/g;
 
-export function arranged(sources: string[]): { order: string[]; named: number } {
+type Names = Record<string, string[]>;
+
+/** The order of the texts; the first ones keep their names, which stand by group. */
+export function arranged(sources: string[]): { order: string[]; named: Names } {
   const keys = Object.keys(en);
   const groups = new Set<string>();
-  const held = new Set<string>();
   for (const source of sources) {
-    for (const [, ...found] of source.matchAll(BUILT)) for (const one of found) if (one) groups.add(`${one}.`);
-    for (const [, literal] of source.replace(CALL, "").matchAll(/"([\w.]+)"/g)) held.add(literal!);
+    for (const [, ...found] of source.matchAll(BUILT)) for (const one of found) if (one) groups.add(one);
   }
-  const isNamed = (key: string) => held.has(key) || [...groups].some((group) => key.startsWith(group));
-  const named = keys.filter(isNamed);
-  return { order: [...named, ...keys.filter((key) => !isNamed(key))], named: named.length };
+  const named: Names = {};
+  for (const key of keys) {
+    const group = [...groups].find((one) => key.startsWith(`${one}.`));
+    if (group !== undefined) (named[group] ??= []).push(key.slice(group.length + 1));
+  }
+  const first = Object.entries(named).flatMap(([group, names]) => names.map((name) => `${group}.${name}`));
+  return { order: [...first, ...keys.filter((key) => !first.includes(key))], named };
+}
+
+/** The code with places for names; a name that is none is an error of the build. */
+export function placed(code: string, place: Map<string, number>, id: string): string {
+  return code.replace(CALL, (call) => call.replace(NAME, (whole, key: string, at: number) => {
+    // What stands before the question mark is compared, not shown.
+    if (call.includes(" ? ") && at < call.indexOf(" ? ")) return whole;
+    if (!place.has(key)) throw new Error(`${id}: there is no text ${key}`);
+    return String(place.get(key));
+  })).replace(HELD, (held) => held.replace(NAME, (whole, key: string) => String(place.get(key) ?? whole)));
 }
 
 function lines(texts: Record<string, string>, order: string[]): string {
@@ -43,17 +63,17 @@ export function catalogue(): Plugin {
     enforce: "pre",
     transform(code, id) {
       if (id.endsWith("/i18n/catalogue.ts")) {
-        const file = this.emitFile({ type: "asset", name: "zh.txt", source: lines(zh, order) });
+        const file = this.emitFile({ type: "asset", name: "zh.txt", source: [lines(zh, order), ...Object.entries(zhServer).map((entry) => entry.join("\t"))].join("\n") });
         return `
-          export const places = Object.fromEntries(${JSON.stringify(order.slice(0, named).join(" "))}.split(" ").map((name, place) => [name, place]));
+          export const places = Object.fromEntries(${JSON.stringify(Object.entries(named).map((one) => one.flat().join(" ")).join("|"))}.split("|").flatMap((line) => {
+            const [group, ...names] = line.split(" ");
+            return names.map((name) => group + "." + name);
+          }).map((name, place) => [name, place]));
           export const english = ${JSON.stringify(lines(en, order))}.split("\\n");
           export const others = { zh: async () => (await (await fetch(import.meta.ROLLUP_FILE_URL_${file})).text()).split("\\n") };`;
       }
       if (!id.includes("/web/src/") || id.includes("/i18n/")) return null;
-      return code.replace(CALL, (_, key: string) => {
-        if (!place.has(key)) throw new Error(`${id}: there is no text ${key}`);
-        return `t(${place.get(key)}`;
-      });
+      return placed(code, place, id);
     },
   };
 }

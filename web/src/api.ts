@@ -1,6 +1,7 @@
 /** The only door to the server: same origin, cookie, JSON, an idempotency key on every POST. */
 
 import { signal } from "@preact/signals";
+import type { Page } from "./types";
 
 /** Whether the server takes us for signed in; `null` until it has said so. */
 export const signedIn = signal<boolean | null>(null);
@@ -11,7 +12,6 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly hint: string,
-    readonly retryable: boolean,
     readonly body: unknown = null,
   ) {
     super(message);
@@ -54,7 +54,7 @@ async function request<T>(method: string, path: string, body?: unknown, key?: st
       redirect: "error",
     });
   } catch {
-    throw new ApiError(0, "offline", "", "", true);
+    throw new ApiError(0, "offline", "", "");
   }
   if (response.status === 401 && path !== "/v1/signin") signedIn.value = false;
   if (response.status === 204) return undefined as T;
@@ -72,7 +72,6 @@ async function request<T>(method: string, path: string, body?: unknown, key?: st
     String(error.code ?? response.status),
     String(error.message ?? response.statusText ?? response.status),
     String(error.hint ?? ""),
-    Boolean(error.retryable),
     document,
   );
 }
@@ -91,6 +90,9 @@ export async function optional<T, F>(answer: Promise<T>, fallback: F): Promise<T
     throw error;
   }
 }
+
+/** The entries of a listing's first page; none where the server has no such thing. */
+export const list = <T>(path: string, query?: Query): Promise<T[]> => optional(get<Page<T>>(path, query).then((page) => page.items), []);
 
 export async function signIn(token: string): Promise<void> {
   await post("/v1/signin", { token });

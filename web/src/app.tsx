@@ -13,22 +13,27 @@ import { pendingApprovals, unread } from "./store/lists";
 import { board, taskSignal } from "./store/tasks";
 import { Board } from "./pages/board";
 import ApprovalsPage from "./pages/approvals";
+import AuditPage from "./pages/audit";
 import AutomationsPage from "./pages/automations";
 import CalendarPage from "./pages/calendar";
+import ChannelsPage from "./pages/channels";
 import ChatPage from "./pages/chat";
+import DevicesPage from "./pages/devices";
 import InboxPage from "./pages/inbox";
+import KnowledgePage from "./pages/knowledge";
+import MetricsPage from "./pages/metrics";
+import SessionsPage from "./pages/sessions";
+import SettingsPage from "./pages/settings";
 import TaskPage from "./pages/task";
 import { SignIn } from "./pages/signin";
 import { Icon, Mark, type IconName } from "./ui/icon";
 import { NewTask, newTask } from "./ui/newtask";
-import { Button, Dialog, Empty, Loading, Page, Toasts } from "./ui/parts";
+import { Button, Dialog, Empty, Page, Toasts } from "./ui/parts";
 import { Preferences } from "./ui/preferences";
 
 type PageOf = ComponentType<{ id: string; rest: string[] }>;
 
-type Later = typeof import("./pages/later");
-
-interface Route { name: string; label: Key; icon: IconName; group?: Key; page?: PageOf; later?: keyof Later }
+interface Route { name: string; label: Key; icon: IconName; group?: Key; page: PageOf }
 
 const HomePage: PageOf = () => <Board />;
 
@@ -39,23 +44,15 @@ export const ROUTES: Route[] = [
   { name: "inbox", label: "nav.inbox", icon: "bell", page: InboxPage },
   { name: "automations", label: "nav.automations", icon: "repeat", page: AutomationsPage },
   { name: "calendar", label: "nav.calendar", icon: "calendar", page: CalendarPage },
-  { name: "metrics", label: "nav.metrics", icon: "chart", group: "nav.group.watch", later: "metrics" },
-  { name: "audit", label: "nav.audit", icon: "audit", group: "nav.group.watch", later: "audit" },
-  { name: "sessions", label: "nav.sessions", icon: "people", group: "nav.group.assistant", later: "sessions" },
-  { name: "knowledge", label: "nav.knowledge", icon: "book", group: "nav.group.assistant", later: "knowledge" },
-  { name: "channels", label: "nav.channels", icon: "send", group: "nav.group.setup", later: "channels" },
-  { name: "devices", label: "nav.devices", icon: "device", group: "nav.group.setup", later: "devices" },
-  { name: "settings", label: "nav.settings", icon: "settings", group: "nav.group.setup", later: "settings" },
+  { name: "metrics", label: "nav.metrics", icon: "chart", group: "nav.group.watch", page: MetricsPage },
+  { name: "audit", label: "nav.audit", icon: "audit", group: "nav.group.watch", page: AuditPage },
+  { name: "sessions", label: "nav.sessions", icon: "people", group: "nav.group.assistant", page: SessionsPage },
+  { name: "knowledge", label: "nav.knowledge", icon: "book", group: "nav.group.assistant", page: KnowledgePage },
+  { name: "channels", label: "nav.channels", icon: "send", group: "nav.group.setup", page: ChannelsPage },
+  { name: "devices", label: "nav.devices", icon: "device", group: "nav.group.setup", page: DevicesPage },
+  { name: "settings", label: "nav.settings", icon: "settings", group: "nav.group.setup", page: SettingsPage },
 ];
 const HIDDEN: Route[] = [{ name: "tasks", label: "nav.board", icon: "board", page: TaskPage }];
-const later = signal<Later | null>(null);
-
-/** The page of a route, once its code is here. */
-function pageOf(route: Route): PageOf | undefined {
-  if (!route.later) return route.page;
-  if (!later.value) import("./pages/later").then((found) => { later.value = found; }, () => setTimeout(() => location.reload(), 1500));
-  return later.value?.[route.later];
-}
 
 const TABS = ["", "approvals", "chat", "automations"];
 
@@ -74,6 +71,13 @@ function ConnectionDot() {
   return <span class={`connection c-${connection.value}`} role="status"><i aria-hidden="true" />{t(`live.${connection.value}`)}</span>;
 }
 
+function SignOut() {
+  return <Button kind="quiet" small icon="out" onClick={async () => {
+    stop();
+    await signOut();
+  }}>{t("nav.sign_out")}</Button>;
+}
+
 function Sidebar({ current }: { current: string }) {
   const groups = [undefined, ...new Set(ROUTES.map((route) => route.group).filter(Boolean))];
   return (
@@ -90,10 +94,7 @@ function Sidebar({ current }: { current: string }) {
       <footer>
         <ConnectionDot />
         <Preferences />
-        <Button kind="quiet" small icon="out" onClick={async () => {
-          stop();
-          await signOut();
-        }}>{t("nav.sign_out")}</Button>
+        <SignOut />
       </footer>
     </aside>
   );
@@ -104,7 +105,7 @@ function TabBar({ current, onMore }: { current: string; onMore: () => void }) {
   return (
     <nav class="tabbar" aria-label={t("nav")}>
       {shown.map((route) => <NavLink key={route.name} route={route} current={current} />)}
-      <button type="button" class="nav-link" onClick={onMore} aria-current={!TABS.includes(current) && current !== "tasks" ? "page" : undefined}><Icon name="menu" /><span>{t("nav.more")}</span>{unread.value.length > 0 && <span class="badge calm">{unread.value.length > 99 ? "99+" : unread.value.length}</span>}</button>
+      <button type="button" class="nav-link" onClick={onMore} aria-current={!TABS.includes(current) && current !== "tasks" ? "page" : undefined}><Icon name="list" /><span>{t("nav.more")}</span>{unread.value.length > 0 && <span class="badge calm">{unread.value.length > 99 ? "99+" : unread.value.length}</span>}</button>
     </nav>
   );
 }
@@ -116,10 +117,7 @@ function MoreSheet({ open, current, onClose }: { open: boolean; current: string;
         {ROUTES.filter((route) => !TABS.includes(route.name)).map((route) => <NavLink key={route.name} route={route} current={current} />)}
       </nav>
       <div class="more-foot"><ConnectionDot /><Preferences />
-        <Button kind="quiet" small icon="out" onClick={async () => {
-          stop();
-          await signOut();
-        }}>{t("nav.sign_out")}</Button>
+        <SignOut />
       </div>
     </Dialog>
   );
@@ -127,7 +125,7 @@ function MoreSheet({ open, current, onClose }: { open: boolean; current: string;
 
 function OfflineBanner() {
   if (connection.value !== "offline") return null;
-  const since = lostAt.value === null ? "" : relative(new Date(lostAt.value).toISOString(), Date.now() + (now.value ? 0 : 0));
+  const since = lostAt.value === null ? "" : relative(new Date(lostAt.value).toISOString(), now.value && Date.now());
   return (
     <div class="banner" role="alert">
       <Icon name="alert" size={18} />
@@ -195,7 +193,7 @@ export function App({ problem }: { problem: string | null }) {
   }, [name, id]);
   if (signedIn.value === false) return <><SignIn problem={problem} /><Toasts /></>;
   const route = [...ROUTES, ...HIDDEN].find((one) => one.name === name);
-  const Chosen = route && pageOf(route);
+  const Chosen = route?.page;
   return (
     <div class="app">
       <a class="skip" href="#main" onClick={(event) => {
@@ -206,7 +204,7 @@ export function App({ problem }: { problem: string | null }) {
       <div class="content">
         <OfflineBanner />
         <main id="main" ref={main} data-page={name || "board"}>
-          {Chosen ? <Chosen key={`${name}/${id}`} id={id} rest={rest} /> : route ? <Loading /> : <Page title="404"><Empty icon="search" title={t("error.missing")} action={<a class="button plain" href="#/">{t("nav.board")}</a>} /></Page>}
+          {Chosen ? <Chosen key={`${name}/${id}`} id={id} rest={rest} /> : <Page title="404"><Empty icon="search" title={t("error.missing")} action={<a class="button plain" href="#/">{t("nav.board")}</a>} /></Page>}
         </main>
       </div>
       <TabBar current={name} onMore={() => setMore(true)} />

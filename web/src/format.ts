@@ -39,34 +39,34 @@ export function relative(time: string | null | undefined, now: number): string {
   return format.format(Math.round(seconds / 31_536_000), "year");
 }
 
-export function clock(time: string | null | undefined, seconds = false): string {
-  if (!time) return "";
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return time;
-  return intl(`clock${seconds}`, () => new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hourCycle: "h23" })).format(date);
+const CLOCK: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+
+function dated(name: string, date: Date, options: Intl.DateTimeFormatOptions): string {
+  return intl(name, () => new Intl.DateTimeFormat(language.value, options)).format(date);
 }
+
+/** What is no time stays as it is. */
+function parsed(time: string | null | undefined, say: (date: Date) => string): string {
+  const date = new Date(time ?? "");
+  return Number.isNaN(date.getTime()) ? (time ?? "") : say(date);
+}
+
+export const clock = (time: string | null | undefined): string => parsed(time, (date) => dated("clock", date, CLOCK));
 
 /** Day and time, the day left out when it is today. */
 export function moment(time: string | null | undefined, now: number): string {
-  if (!time) return "";
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return time;
-  const today = new Date(now);
-  if (date.toDateString() === today.toDateString()) return clock(time);
-  const sameYear = date.getFullYear() === today.getFullYear();
-  return intl(`moment${sameYear}`, () => new Intl.DateTimeFormat(language.value, { weekday: "short", day: "numeric", month: "short", year: sameYear ? undefined : "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" })).format(date);
+  return parsed(time, (date) => {
+    const today = new Date(now);
+    if (date.toDateString() === today.toDateString()) return clock(time);
+    const sameYear = date.getFullYear() === today.getFullYear();
+    return dated(`moment${sameYear}`, date, { weekday: "short", day: "numeric", month: "short", year: sameYear ? undefined : "numeric", ...CLOCK });
+  });
 }
 
-export function fullTime(time: string | null | undefined): string {
-  if (!time) return "";
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return time;
-  return intl("full", () => new Intl.DateTimeFormat(language.value, { dateStyle: "full", timeStyle: "long" })).format(date);
-}
+export const fullTime = (time: string | null | undefined): string => parsed(time, (date) => dated("full", date, { dateStyle: "full", timeStyle: "long" }));
 
-export function day(date: Date, style: "short" | "long" = "short"): string {
-  return intl(`day${style}`, () => new Intl.DateTimeFormat(language.value, style === "short" ? { weekday: "short", day: "numeric" } : { day: "numeric", month: "long", year: "numeric" })).format(date);
-}
+export const day = (date: Date): string => dated("day", date, { weekday: "short", day: "numeric" });
+export const longDay = (date: Date): string => dated("long", date, { dateStyle: "long" });
 
 export function number(value: number, digits = 0): string {
   return intl(`number${digits}`, () => new Intl.NumberFormat(language.value, { maximumFractionDigits: digits })).format(value);

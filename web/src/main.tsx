@@ -8,7 +8,12 @@ import { start, watchPage } from "./store/live";
 import { connectTasks } from "./store/tasks";
 import { deviceName } from "./store/device";
 import { startLanguage } from "./ui/preferences";
-import "./styles/index.css";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/parts.css";
+import "./styles/shell.css";
+import "./styles/task.css";
+import "./styles/pages.css";
 
 // First of all: the secret leaves the address bar and the history before anything can read it from there.
 const secret = takeSecret();

@@ -2,8 +2,11 @@ import { describe, expect, it } from "vitest";
 import { duration, revealed } from "../src/format";
 import { en } from "../src/i18n/en";
 import { zh } from "../src/i18n/zh";
-import { language, setLanguage, t } from "../src/i18n";
+import { about, language, setLanguage, t, word } from "../src/i18n";
+import { zhServer } from "../src/i18n/zh-server";
 import { parse, takeSecret } from "../src/router";
+
+const SAME = ["origin.http", "origin.mcp", "source.mqtt", "source.webhook"];
 
 describe("catalogues", () => {
   it("say the same things in every language", () => {
@@ -12,6 +15,19 @@ describe("catalogues", () => {
   it("fill in the same values", () => {
     const holes = (text: string) => [...new Set(text.match(/\{\w+\}/g))].sort();
     for (const key of Object.keys(en) as (keyof typeof en)[]) expect(holes(zh[key]), key).toEqual(holes(en[key]));
+  });
+  it("say everything in both languages", () => {
+    const names = /^(?:[\s\d{}\w.:/|–…·,“”"'()<>+-]*)$/;
+    const same = Object.keys(en).filter((key) => zh[key as keyof typeof zh] === en[key as keyof typeof en] && names.test(en[key as keyof typeof en]));
+    // Names of things are the same everywhere.
+    expect(same.sort()).toEqual(SAME);
+    for (const [key, text] of Object.entries(zhServer)) expect(text, key).toMatch(/\p{Script=Han}/u);
+  });
+  it("have the server's words where its own are English", async () => {
+    await setLanguage("zh");
+    expect([word("section", "gateway"), about("kind.remind", "Says a text at its time."), word("field", "no_such")]).toEqual(["网关", "到时间说出一段文字。", "no such"]);
+    await setLanguage("en");
+    expect([word("section", "gateway"), about("kind.remind", "Says it.")]).toEqual(["gateway", "Says it."]);
   });
   it("choose between one and many", () => {
     expect([t("column.count", { n: 1 }), t("column.count", { n: 2 })]).toEqual(["1 entry", "2 entries"]);

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import gc
 import signal
-from importlib.util import find_spec
 
 from tawny import config, log
 from tawny.cli import gateway_service, ledger
@@ -154,12 +153,10 @@ def _pair(args: argparse.Namespace, home: Home) -> int:
 
 
 def _qr(url: str) -> str:
-    """The address as a QR code for the terminal, empty where segno is not installed."""
-    if find_spec("segno") is None:
-        return ""
+    """The address as a QR code for the terminal."""
     import io  # noqa: PLC0415
 
-    import segno  # noqa: PLC0415 - an extra
+    import segno  # noqa: PLC0415
 
     out = io.StringIO()
     segno.make(url, error="m").terminal(out, compact=True)

@@ -72,10 +72,11 @@ class NewPairing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PairingCode(msgspec.Struct):
-    """Type the code, or open the address (as a QR code) on the new device; once, within ten minutes."""
+    """Type the code, or open the address on the new device; once, within ten minutes. `qr` is that as an image."""
 
     code: str
     url: str
+    qr: str
     expires_at: Time
 
 
@@ -157,7 +158,15 @@ def offer(tx: Tx, call: Call[Nothing, NewPairing]) -> dict[str, Any]:
         granted_by=None if asking.is_owner else asking.credential_id,
         actor=asking.actor,
     )
-    return {"code": code, "url": f"{call.site.public_address}/#pair={code}", "expires_at": iso(expires_at)}
+    url = f"{call.site.public_address}/#pair={code}"
+    return {"code": code, "url": url, "qr": _image(url), "expires_at": iso(expires_at)}
+
+
+def _image(address: str) -> str:
+    import segno  # noqa: PLC0415 - only where a device is let in
+
+    code = segno.make(address, error="m", micro=False)
+    return code.svg_data_uri(border=4, light="white", omitsize=True, svgclass=None, lineclass=None)
 
 
 def _granted(wanted: frozenset[str], own: frozenset[str]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 /** What the panel says, in the reader's language. English is built in; other catalogues load when chosen. */
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { english, others, places } from "./catalogue";
 import type { Key } from "./en";
 
@@ -8,6 +8,8 @@ export const LANGUAGES: Record<string, string> = { en: "English", zh: "中文" }
 
 export const language = signal("en");
 const texts = signal(english);
+/** What the server calls by an English name, by `group.name`. */
+const serverTexts = computed(() => Object.fromEntries(texts.value.slice(english.length).map((line) => line.split("\t"))) as Record<string, string>);
 
 /** The text of a name (of its place, in built code). `{name}` is replaced by a parameter; `one|many` chooses by the parameter `n`. */
 export function t(key: Key | number, values?: Record<string, string | number>): string {
@@ -20,12 +22,15 @@ export function t(key: Key | number, values?: Record<string, string | number>): 
   return values ? text.replace(/\{(\w+)\}/g, (whole, name: string) => (name in values ? String(values[name]) : whole)) : text;
 }
 
-/** A word of the wire (a status, a kind of wait) in the reader's language, or as it is where we have none. */
+/** A word of the wire (a status, a setting) in the reader's language, or as it is where we have none. */
 export function word(group: string, value: string | null | undefined): string {
   if (!value) return "";
   const key = `${group}.${value}`;
-  return key in places ? t(key as Key) : value.replace(/_/g, " ");
+  return key in places ? t(key as Key) : (serverTexts.value[key] ?? value.replace(/_/g, " "));
 }
+
+/** What the server says of a thing, in the reader's language where we have it. */
+export const about = (name: string, text: string | undefined): string | undefined => serverTexts.value[`about.${name}`] ?? text;
 
 export async function setLanguage(name: string): Promise<void> {
   const load = others[name];

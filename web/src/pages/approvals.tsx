@@ -1,11 +1,11 @@
 /** Everything that waits for a person's yes, and what was answered before. */
 
-import { del, get, optional } from "../api";
+import { del, get, list, optional } from "../api";
 import { t, word } from "../i18n";
 import { place, setQuery } from "../router";
 import { approvals, pendingApprovals, putApproval } from "../store/lists";
 import { loaded } from "../store/live";
-import type { Approval, Page as PageOf } from "../types";
+import type { Approval } from "../types";
 import { ApprovalCard } from "../ui/approval";
 import { asText, Button, Empty, Loading, Page, Plain, Problem, tell, Tabs, useLoad, When } from "../ui/parts";
 
@@ -13,12 +13,12 @@ interface Grant { grant_id: string; tool: string; operation: string; arguments: 
 
 /** Standing grants: what needs no question any more, to be taken back. */
 function Grants() {
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Grant>>("/v1/grants"), { items: [], next_cursor: null } as PageOf<Grant>), `${loaded.value}${approvals.value.length}`);
+  const { data, error, reload } = useLoad(() => list<Grant>("/v1/grants"), `${loaded.value}${approvals.value.length}`);
   if (error) return <Problem error={error} retry={reload} />;
   if (!data) return <Loading />;
-  if (!data.items.length) return <Empty icon="repeat" title={t("grants.none")}>{t("grants.none_hint")}</Empty>;
+  if (!data.length) return <Empty icon="repeat" title={t("grants.none")}>{t("grants.none_hint")}</Empty>;
   return (
-    <ul class="list">{data.items.map((one) => (
+    <ul class="list">{data.map((one) => (
       <li key={one.grant_id}>
         <div class="grow"><span class="title">{word("tool", one.tool)}</span><span class="mono hint"><Plain text={asText(one.arguments)} /></span>
           <span class="hint">{one.granted_by} · <When time={one.created_at} />{one.expires_at && <> · {t("grants.until")} <When time={one.expires_at} as="moment" /></>}</span></div>

@@ -57,7 +57,7 @@ export default function Audit() {
     const change = (event: { currentTarget: HTMLInputElement }) => setQuery({ [name]: event.currentTarget.value });
     const value = filter[name];
     return (
-      <label class="filter"><span>{t(`audit.${name}`)}</span>
+      <label class="filter"><span>{t(`audit.by.${name}`)}</span>
         {isDay ? <input type="date" value={value} onInput={change} /> : <input value={value} placeholder={name === "action" ? "task.run" : name === "actor" ? "owner" : ""} onInput={change} />}
       </label>
     );
@@ -81,7 +81,7 @@ export default function Audit() {
       ) : (
         <>
           <div class="table-wrap" tabIndex={0} role="region" aria-label={t("nav.audit")}><table class="audit">
-            <thead><tr><th scope="col" class="number">#</th><th scope="col">{t("audit.time")}</th><th scope="col">{t("audit.actor")}</th><th scope="col">{t("audit.action")}</th><th scope="col">{t("task")}</th><th scope="col">{t("audit.detail")}</th></tr></thead>
+            <thead><tr>{["#", t("audit.time"), t("audit.by.actor"), t("audit.by.action"), t("task"), t("audit.detail")].map((text, n) => <th scope="col" class={n ? "" : "number"}>{text}</th>)}</tr></thead>
             <tbody>{rows.map((row) => (
               <tr key={row.seq}>
                 <td class="number faint">{row.seq}</td><td class="nowrap">{moment(row.time, now.value)}</td><td title={row.actor}>{short(row.actor)}</td><td class="mono">{row.action}</td><td class="nowrap">{row.task_id && <TaskLink id={row.task_id} />}</td>

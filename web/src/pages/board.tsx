@@ -10,6 +10,7 @@ import { loaded, now } from "../store/live";
 import { board, COLUMNS, command, commandsFor, doneCursor, moreDone, type Column } from "../store/tasks";
 import type { Approval, Automation, Task } from "../types";
 import { ApprovalCard } from "../ui/approval";
+import { PlainChoice } from "../ui/fields";
 import { Icon, type IconName } from "../ui/icon";
 import { Button, complain, Empty, Loading, Page } from "../ui/parts";
 import { remembered, store } from "../ui/preferences";
@@ -92,6 +93,8 @@ function Bulk({ tasks }: { tasks: Task[] }) {
   );
 }
 
+const STATUSES = ["running", "waiting", "queued", "paused", "succeeded", "failed", "timed_out", "cancelled", "lost"] as const;
+
 export function Board() {
   const query = place.value.query;
   const filter = filterIn(query);
@@ -117,33 +120,14 @@ export function Board() {
           <label class="search"><Icon name="search" size={16} /><span class="visually-hidden">{t("filter.text")}</span>
             <input type="search" placeholder={t("filter.text")} value={filter.text} onInput={(event) => setQuery({ q: event.currentTarget.value })} />
           </label>
-          <label><span class="visually-hidden">{t("filter.status")}</span>
-            <select value={filter.status} onChange={(event) => setQuery({ status: event.currentTarget.value })}>
-              <option value="">{t("filter.any_status")}</option>
-              {(["running", "waiting", "queued", "paused", "succeeded", "failed", "timed_out", "cancelled", "lost"] as const).map((one) => <option key={one} value={one}>{t(`status.${one}`)}</option>)}
-            </select>
-          </label>
-          {kinds.length > 1 && (
-            <label><span class="visually-hidden">{t("filter.kind")}</span>
-              <select value={filter.kind} onChange={(event) => setQuery({ kind: event.currentTarget.value })}>
-                <option value="">{t("filter.any_kind")}</option>
-                {kinds.map((one) => <option key={one} value={one}>{word("kind", one)}</option>)}
-              </select>
-            </label>
-          )}
-          {runtimes.length > 1 && (
-            <label><span class="visually-hidden">{t("filter.runtime")}</span>
-              <select value={filter.runtime} onChange={(event) => setQuery({ runtime: event.currentTarget.value })}>
-                <option value="">{t("filter.any_runtime")}</option>
-                {runtimes.map((one) => <option key={one} value={one}>{word("runtime", one)}</option>)}
-              </select>
-            </label>
-          )}
+          <PlainChoice label={t("filter.status")} none={t("filter.any_status")} value={filter.status} options={STATUSES} text={(one) => t(`status.${one}`)} onChoose={(status) => setQuery({ status })} />
+          {kinds.length > 1 && <PlainChoice label={t("filter.kind")} none={t("filter.any_kind")} value={filter.kind} options={kinds} text={(one) => word("kind", one)} onChoose={(kind) => setQuery({ kind })} />}
+          {runtimes.length > 1 && <PlainChoice label={t("filter.runtime")} none={t("filter.any_runtime")} value={filter.runtime} options={runtimes} text={(one) => word("runtime", one)} onChoose={(runtime) => setQuery({ runtime })} />}
           {isFiltered && <Button kind="quiet" small icon="close" onClick={() => setQuery({ q: null, status: null, kind: null, runtime: null })}>{t("filter.clear")}</Button>}
           {isFiltered && <Bulk tasks={shown} />}
           <span class="push switch-view">
             {(["board", "list"] as const).map((one) => (
-              <Button key={one} small kind="quiet" icon={one} label={t(`view.${one}`)} pressed={view === one} onClick={() => {
+              <Button small kind="quiet" icon={one} label={t(`view.${one}`)} pressed={view === one} onClick={() => {
                 store("view", one);
                 setQuery({ view: one });
               }} />

@@ -2,7 +2,7 @@
 
 import { get } from "../api";
 import { t, word } from "../i18n";
-import { clock, day } from "../format";
+import { clock, day, longDay } from "../format";
 import { place, setQuery, to } from "../router";
 import { automations } from "../store/lists";
 import { loaded, now, serverStatus } from "../store/live";
@@ -89,7 +89,7 @@ export default function Calendar() {
     </>}>
       {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : (
         <>
-          <p class="hint calendar-range">{day(days[0]!, "long")} – {day(days[6]!, "long")}{zone && differs ? ` · ${t("calendar.zone", { own, zone })}` : ""}</p>
+          <p class="hint calendar-range">{longDay(days[0]!)} – {longDay(days[6]!)}{zone && differs ? ` · ${t("calendar.zone", { own, zone })}` : ""}</p>
           <ol class="week">
             {days.map((date) => {
               const slots = data.items.filter((one) => new Date(one.slot).toDateString() === date.toDateString());

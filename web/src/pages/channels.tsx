@@ -1,9 +1,9 @@
 /** Where results and questions reach the person. */
 
-import { get, optional, post } from "../api";
+import { list, post } from "../api";
 import { t } from "../i18n";
 import { loaded } from "../store/live";
-import type { Page as PageOf } from "../types";
+
 import { Icon } from "../ui/icon";
 import { Button, Chip, Empty, Loading, Page, Plain, Problem, StatusChip, tell, useLoad, When } from "../ui/parts";
 
@@ -19,13 +19,13 @@ smtp = "smtp://127.0.0.1:2525"
 to = "me@example.org"`;
 
 export default function Channels() {
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Channel>>("/v1/channels"), { items: [], next_cursor: null } as PageOf<Channel>), loaded.value);
+  const { data, error, reload } = useLoad(() => list<Channel>("/v1/channels"), loaded.value);
   return (
     <Page title={t("nav.channels")} lead={t("channels.lead")}>
-      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.items.length ? (
+      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.length ? (
         <Empty icon="send" title={t("channels.none")}>{t("channels.none_hint")}</Empty>
       ) : (
-        <ul class="list">{data.items.map((one) => (
+        <ul class="list">{data.map((one) => (
           <li key={one.name} data-channel={one.name}>
             <span class="automation-icon"><Icon name="send" /></span>
             <div class="grow">
@@ -41,7 +41,7 @@ export default function Channels() {
           </li>
         ))}</ul>
       )}
-      <details class="card" open={data?.items.length === 0}><summary>{t("channels.add")}</summary><p class="hint">{t("channels.add_hint")}</p><pre class="plain" tabIndex={0}>{EXAMPLE}</pre></details>
+      <details class="card" open={data?.length === 0}><summary>{t("channels.add")}</summary><p class="hint">{t("channels.add_hint")}</p><pre class="plain" tabIndex={0}>{EXAMPLE}</pre></details>
     </Page>
   );
 }

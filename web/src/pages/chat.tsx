@@ -1,15 +1,15 @@
 /** Talk to the assistant; what it starts in the background moves along inside the conversation. */
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get, optional } from "../api";
+import { list } from "../api";
 import { t } from "../i18n";
-import { clock, day } from "../format";
+import { clock, longDay } from "../format";
 import { to } from "../router";
 import { Conversation, type Message } from "../store/chat";
 import { loaded, now, onEvent, onSnapshot } from "../store/live";
 import { pendingApprovals } from "../store/lists";
 import { refresh, taskSignal } from "../store/tasks";
-import type { Page as PageOf } from "../types";
+
 import { ApprovalCard } from "../ui/approval";
 import { Icon, Mark } from "../ui/icon";
 import { Markdown } from "../ui/markdown";
@@ -64,7 +64,7 @@ function Talk({ messages }: { messages: Message[] }) {
     const date = new Date(one.time);
     if (date.toDateString() !== lastDay) {
       lastDay = date.toDateString();
-      if (lastDay !== new Date(now.peek()).toDateString() || n > 0) out.push(<p class="day-line" key={`day-${lastDay}`}>{day(date, "long")}</p>);
+      if (lastDay !== new Date(now.peek()).toDateString() || n > 0) out.push(<p class="day-line" key={`day-${lastDay}`}>{longDay(date)}</p>);
     }
     if (one.role === "tool") {
       let end = n;
@@ -82,12 +82,12 @@ function Talk({ messages }: { messages: Message[] }) {
 }
 
 function Sessions({ current }: { current: string }) {
-  const { data, reload } = useLoad(() => optional(get<PageOf<Session>>("/v1/sessions", { limit: 100 }), { items: [], next_cursor: null }), loaded.value);
+  const { data, reload } = useLoad(() => list<Session>("/v1/sessions", { limit: 100 }), loaded.value);
   useEffect(() => onEvent((event) => {
-    if (event.type === "message.received" && !data?.items.some((one) => one.key === (event.data.session ?? event.session))) void reload();
+    if (event.type === "message.received" && !data?.some((one) => one.key === (event.data.session ?? event.session))) void reload();
   }), [data]);
-  const list = data?.items ?? [];
-  const all = list.some((one) => one.key === current) ? list : [{ key: current }, ...list];
+  const known = data ?? [];
+  const all = known.some((one) => one.key === current) ? known : [{ key: current }, ...known];
   const fresh = () => `chat-${new Date(now.peek()).toISOString().slice(0, 16).replace(/[-:T]/g, "")}`;
   return (
     <aside class="chat-sessions" aria-label={t("nav.sessions")}>
@@ -143,7 +143,7 @@ function Composer({ conversation }: { conversation: Conversation }) {
   );
 }
 
-const IDEAS = ["chat.idea_1", "chat.idea_2", "chat.idea_3"] as const;
+const IDEAS = ["1", "2", "3"] as const;
 
 function Room({ session }: { session: string }) {
   const conversation = useMemo(() => new Conversation(session), [session]);
@@ -178,7 +178,7 @@ function Room({ session }: { session: string }) {
     <div class="chat-room">
       <div class="talk">
         {!conversation.loaded.value ? <Loading /> : messages.length === 0 && (
-          <Empty icon="chat" title={t("chat.none")} action={IDEAS.map((key) => <Button key={key} onClick={() => conversation.say(t(key))}>{t(key)}</Button>)}>{t("chat.none_hint")}</Empty>
+          <Empty icon="chat" title={t("chat.none")} action={IDEAS.map((key) => <Button key={key} onClick={() => conversation.say(t(`chat.idea.${key}`))}>{t(`chat.idea.${key}`)}</Button>)}>{t("chat.none_hint")}</Empty>
         )}
         <Talk messages={messages} />
         <div aria-live="polite" aria-atomic="false" class="talk">

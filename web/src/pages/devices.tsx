@@ -1,7 +1,7 @@
 /** Who may come in: devices, pairing by QR code, tokens for programs, notifications on this one. */
 
 import { useEffect, useState } from "preact/hooks";
-import { del, get, optional, post } from "../api";
+import { del, get, list, optional, post } from "../api";
 import { t, word } from "../i18n";
 import { duration } from "../format";
 import { loaded, now } from "../store/live";
@@ -9,26 +9,19 @@ import { deviceName, installPrompt } from "../store/device";
 import { pushState, switchOff, switchOn, type PushState } from "../store/push";
 import type { Page as PageOf } from "../types";
 import { Icon } from "../ui/icon";
-import { qrImage } from "../ui/qr";
-import { Button, Chip, complain, Dialog, Field, Loading, Page, Problem, tell, useLoad, When } from "../ui/parts";
+import { TextField } from "../ui/fields";
+import { Button, Card, Chip, complain, Dialog, Loading, Page, Problem, tell, useLoad, When } from "../ui/parts";
 
 interface Device { device_id: string; name: string; kind?: string; role?: string; scopes?: string[]; created_at?: string; last_seen?: string | null; current?: boolean; revoked?: boolean }
 interface Token { token_id?: string; id?: string; name: string; scopes?: string[]; created_at?: string; last_used?: string | null }
-interface Pairing { code: string; url?: string; expires_at?: string }
+interface Pairing { code: string; url: string; qr: string; expires_at: string }
 
 const SCOPES = ["read", "write", "approvals", "admin", "pairing"] as const;
-const none = { items: [], next_cursor: null };
-
-/** The QR code as an image: its SVG stands in a data address, so nothing of it becomes markup of the page. */
-function Code({ text }: { text: string }) {
-  const source = qrImage(text);
-  return source ? <img class="qr" alt={t("devices.qr")} width={220} height={220} src={source} /> : null;
-}
 
 function ScopeChoice({ chosen, onChange }: { chosen: string[]; onChange: (scopes: string[]) => void }) {
   return (
     <fieldset class="scopes"><legend class="legend">{t("devices.may")}</legend>
-      {SCOPES.map((one) => <label class="check" key={one}><input type="checkbox" checked={chosen.includes(one)} onChange={(event) => onChange(event.currentTarget.checked ? [...chosen, one] : chosen.filter((other) => other !== one))} /> {t(`scope.${one}`)}</label>)}
+      {SCOPES.map((one) => <label class="check"><input type="checkbox" checked={chosen.includes(one)} onChange={(event) => onChange(event.currentTarget.checked ? [...chosen, one] : chosen.filter((other) => other !== one))} /> {t(`scope.${one}`)}</label>)}
     </fieldset>
   );
 }
@@ -39,9 +32,8 @@ function PairDialog({ open, onClose }: { open: boolean; onClose: () => void }) {
   useEffect(() => {
     if (!open) setPairing(null);
   }, [open]);
-  const left = pairing?.expires_at ? (Date.parse(pairing.expires_at) - now.value) / 1000 : null;
+  const left = pairing ? (Date.parse(pairing.expires_at) - now.value) / 1000 : 0;
   const local = /^(localhost|127\.|\[::1\])/.test(location.hostname);
-  const address = pairing ? (pairing.url ?? `${location.origin}/#pair=${pairing.code}`) : "";
   return (
     <Dialog title={t("devices.pair")} open={open} onClose={onClose}>
       {!pairing ? (
@@ -51,10 +43,10 @@ function PairDialog({ open, onClose }: { open: boolean; onClose: () => void }) {
         </div>
       ) : (
         <div class="stack pairing">
-          <Code text={address} />
+          <img class="qr" alt={t("devices.qr")} width={220} height={220} src={pairing.qr} />
           <p>{t("devices.scan")}</p>
           <p class="pair-code mono">{pairing.code}</p>
-          {left !== null && <p class="hint" role="timer">{left > 0 ? t("approval.expires", { time: duration(Math.round(left)) }) : t("devices.code_over")}</p>}
+          <p class="hint" role="timer">{left > 0 ? t("approval.expires", { time: duration(Math.round(left)) }) : t("devices.code_over")}</p>
           {local && <p class="notice need"><Icon name="alert" /><span>{t("devices.local")}</span></p>}
         </div>
       )}
@@ -69,8 +61,7 @@ function Notifications() {
   }, []);
   const prompt = installPrompt.value;
   return (
-    <section class="card stack">
-      <h2>{t("push")}</h2>
+    <Card class="stack" title={t("push")}>
       <p>{t("push.lead")}</p>
       {state === "on" ? (
         <div class="row"><Chip tone="good">{t("push.on")}</Chip>
@@ -84,9 +75,9 @@ function Notifications() {
           complain(error);
           return "off" as const;
         }))}>{t("push.switch_on")}</Button></div>
-      ) : state && <p class="notice need"><Icon name="bell" /><span>{t(`push.${state}`)}</span></p>}
+      ) : state && <p class="notice need"><Icon name="bell" /><span>{t(`push.no.${state}`)}</span></p>}
       {prompt && <div class="row"><Button icon="download" onClick={() => prompt.prompt()}>{t("push.install")}</Button><span class="hint">{t("push.install_hint")}</span></div>}
-    </section>
+    </Card>
   );
 }
 
@@ -118,7 +109,7 @@ function Tokens() {
       }}>
         {made ? <div class="stack"><p>{t("tokens.once")}</p><pre class="plain" tabIndex={0}>{made}</pre><div class="row end"><Button icon="copy" onClick={() => navigator.clipboard.writeText(made).then(() => tell(t("told.copied")))}>{t("copy")}</Button></div></div> : (
           <form class="stack" onSubmit={(event) => event.preventDefault()}>
-            <Field label={t("form.name")}>{(id) => <input id={id} required value={name} onInput={(event) => setName(event.currentTarget.value)} />}</Field>
+            <TextField label={t("form.name")} required value={name} onText={setName} />
             <ScopeChoice chosen={scopes} onChange={setScopes} />
             <div class="row end"><Button kind="primary" type="submit" disabled={!name} onClick={async () => {
               setMade((await post<{ token: string }>("/v1/tokens", { name, scopes })).token);
@@ -133,9 +124,9 @@ function Tokens() {
 }
 
 export default function Devices() {
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Device>>("/v1/devices"), none as PageOf<Device>), loaded.value);
+  const { data, error, reload } = useLoad(() => list<Device>("/v1/devices"), loaded.value);
   const [pairing, setPairing] = useState(false);
-  const devices = (data?.items ?? []).filter((one) => !one.revoked);
+  const devices = (data ?? []).filter((one) => !one.revoked);
   return (
     <Page title={t("nav.devices")} lead={t("devices.lead")} actions={<Button kind="primary" icon="plus" onClick={() => setPairing(true)}>{t("devices.pair")}</Button>}>
       {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : devices.length > 0 && (

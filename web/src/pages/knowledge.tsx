@@ -1,19 +1,17 @@
 /** What the assistant remembers, and what it has learnt to do. */
 
 import { useEffect, useState } from "preact/hooks";
-import { get, optional } from "../api";
+import { list } from "../api";
 import { t } from "../i18n";
 import { place, setQuery } from "../router";
 import { loaded } from "../store/live";
-import type { Page as PageOf } from "../types";
+
 import { Icon } from "../ui/icon";
 import { Markdown } from "../ui/markdown";
 import { Chip, Empty, Loading, Page, Problem, Tabs, useLoad, When } from "../ui/parts";
 
 interface Note { id?: string; file?: string; path?: string; line?: number; text: string; time?: string }
 interface Skill { name: string; description?: string; path?: string; enabled?: boolean; source?: string; version?: string }
-
-const none = { items: [], next_cursor: null };
 
 function Memory() {
   const text = place.value.query.get("q") ?? "";
@@ -22,14 +20,14 @@ function Memory() {
     const timer = setTimeout(() => setAsked(text), 200);
     return () => clearTimeout(timer);
   }, [text]);
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Note>>("/v1/memory", { q: asked }), none as PageOf<Note>), `${asked}:${loaded.value}`);
+  const { data, error, reload } = useLoad(() => list<Note>("/v1/memory", { q: asked }), `${asked}:${loaded.value}`);
   return (
     <>
       <div class="filters" role="search"><label class="search"><Icon name="search" size={16} /><span class="visually-hidden">{t("memory.search")}</span><input type="search" value={text} placeholder={t("memory.search")} onInput={(event) => setQuery({ q: event.currentTarget.value })} /></label></div>
-      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.items.length ? (
+      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.length ? (
         asked ? <p class="hint">{t("memory.not_found")}</p> : <Empty icon="book" title={t("memory.none")}>{t("memory.none_hint")}</Empty>
       ) : (
-        <ul class="list">{data.items.map((one, place) => (
+        <ul class="list">{data.map((one, place) => (
           <li key={one.id ?? place}><div class="grow"><Markdown text={one.text} /><span class="hint mono">{one.file ?? one.path}{one.line ? `:${one.line}` : ""}</span></div><span class="hint"><When time={one.time} /></span></li>
         ))}</ul>
       )}
@@ -38,12 +36,12 @@ function Memory() {
 }
 
 function Skills() {
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Skill>>("/v1/skills"), none as PageOf<Skill>), loaded.value);
+  const { data, error, reload } = useLoad(() => list<Skill>("/v1/skills"), loaded.value);
   if (error) return <Problem error={error} retry={reload} />;
   if (!data) return <Loading />;
-  if (!data.items.length) return <Empty icon="spark" title={t("skills.none")}>{t("skills.none_hint")} <code>workspace/skills/NAME/SKILL.md</code></Empty>;
+  if (!data.length) return <Empty icon="spark" title={t("skills.none")}>{t("skills.none_hint")} <code>workspace/skills/NAME/SKILL.md</code></Empty>;
   return (
-    <ul class="list">{data.items.map((one) => (
+    <ul class="list">{data.map((one) => (
       <li key={one.name}><span class="automation-icon"><Icon name="spark" /></span>
         <div class="grow"><span class="title">{one.name}</span><span>{one.description}</span><span class="hint mono">{one.path}</span></div>
         {one.enabled === false && <Chip>{t("status.disabled")}</Chip>}</li>

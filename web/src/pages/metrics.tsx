@@ -8,7 +8,7 @@ import { place, setQuery, to } from "../router";
 import { loaded, now } from "../store/live";
 import type { Status } from "../types";
 import { kindTitle } from "../ui/newtask";
-import { Empty, Loading, Page, Problem, Tabs, useLoad } from "../ui/parts";
+import { Card, Empty, Loading, Page, Problem, Tabs, useLoad } from "../ui/parts";
 
 interface Quantiles { p50?: number | null; p95?: number | null }
 interface Bucket { time: string; succeeded?: number; failed?: number; cost?: number | null }
@@ -17,6 +17,11 @@ interface Stats {
   counts?: Partial<Record<Status, number>>; success_rate?: number | null; queue_wait?: Quantiles; run_time?: Quantiles; cost?: number | null; tokens?: { input?: number; output?: number };
   series?: Bucket[]; by_kind?: Group[]; by_automation?: Group[];
 }
+
+type Known = number | null | undefined;
+const known = (value: Known, say: (value: number) => string): string => (value === null || value === undefined ? "–" : say(value));
+const seconds = (value: Known): string => known(value, duration);
+const share = (value: Known): string => known(value, percent);
 
 function Figure({ label, value, note }: { label: string; value: string; note?: string }) {
   return <div class="figure-card"><h2>{label}</h2><p class="figure-value">{value}</p>{note && <p class="hint">{note}</p>}</div>;
@@ -55,11 +60,10 @@ function Table({ title, groups, name }: { title: string; groups: Group[]; name: 
     <section>
       <h2 class="section">{title}</h2>
       <div class="table-wrap" tabIndex={0} role="region" aria-label={title}><table>
-        <thead><tr><th scope="col">{t("metrics.name")}</th><th scope="col" class="number">{t("metrics.count")}</th><th scope="col" class="number">{t("metrics.success")}</th><th scope="col" class="number">{t("metrics.typical")}</th><th scope="col" class="number">{t("usage.cost")}</th></tr></thead>
+        <thead><tr>{[t("metrics.name"), t("metrics.count"), t("metrics.success"), t("metrics.typical"), t("usage.cost")].map((text, n) => <th scope="col" class={n ? "number" : ""}>{text}</th>)}</tr></thead>
         <tbody>{groups.map((one) => (
           <tr key={one.kind ?? one.automation_id}>
-            <td>{name(one)}</td><td class="number">{number(one.count)}</td><td class="number">{one.success_rate === null || one.success_rate === undefined ? "–" : percent(one.success_rate)}</td>
-            <td class="number">{one.p50 === null || one.p50 === undefined ? "–" : duration(one.p50)}</td><td class="number">{money(one.cost ?? 0)}</td>
+            <td>{name(one)}</td>{[number(one.count), share(one.success_rate), seconds(one.p50), money(one.cost ?? 0)].map((text) => <td class="number">{text}</td>)}
           </tr>
         ))}</tbody>
       </table></div>
@@ -75,7 +79,6 @@ export default function Metrics() {
   const counts = data?.counts ?? {};
   const ended = (["succeeded", "failed", "timed_out", "cancelled", "lost"] as const).reduce((sum, one) => sum + (counts[one] ?? 0), 0);
   const rate = data?.success_rate ?? (ended - (counts.cancelled ?? 0) > 0 ? (counts.succeeded ?? 0) / (ended - (counts.cancelled ?? 0)) : null);
-  const seconds = (value: number | null | undefined) => (value === null || value === undefined ? "–" : duration(value));
   return (
     <Page wide title={t("nav.metrics")} lead={t("metrics.lead")}>
       <Tabs label={t("metrics.window")} chosen={window} onChoose={(one) => setQuery({ window: one === "24h" ? null : one })} tabs={WINDOWS.map((id) => ({ id, label: t(`window.${id}` as "window.24h") }))} />
@@ -84,12 +87,12 @@ export default function Metrics() {
       ) : (
         <>
           <div class="figures">
-            <Figure label={t("metrics.success")} value={rate === null ? "–" : percent(rate)} note={t("metrics.ended", { n: ended })} />
+            <Figure label={t("metrics.success")} value={share(rate)} note={t("metrics.ended", { n: ended })} />
             <Figure label={t("metrics.wait")} value={seconds(data.queue_wait?.p50)} note={t("metrics.p95", { time: seconds(data.queue_wait?.p95) })} />
             <Figure label={t("metrics.time")} value={seconds(data.run_time?.p50)} note={t("metrics.p95", { time: seconds(data.run_time?.p95) })} />
             <Figure label={t("usage.cost")} value={money(data.cost ?? 0)} note={data.tokens ? t("usage.tokens_of", { input: compact(data.tokens.input ?? 0), output: compact(data.tokens.output ?? 0) }) : undefined} />
           </div>
-          {data.series && data.series.length > 1 && <section class="card"><h2>{t("metrics.over_time")}</h2><Bars series={data.series} window={window} /></section>}
+          {data.series && data.series.length > 1 && <Card title={t("metrics.over_time")}><Bars series={data.series} window={window} /></Card>}
           <section>
             <h2 class="section">{t("metrics.outcomes")}</h2>
             <ul class="outcomes">{Object.entries(counts).filter(([, n]) => n).map(([status, n]) => <li key={status}><a href={to("", { status })}><strong>{number(n ?? 0)}</strong> {word("status", status)}</a></li>)}</ul>

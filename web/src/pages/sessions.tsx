@@ -1,19 +1,19 @@
 /** Every conversation, whichever channel it runs over. */
 
 import { useEffect } from "preact/hooks";
-import { get, optional, post } from "../api";
+import { list, post } from "../api";
 import { t } from "../i18n";
 import { compact, number } from "../format";
 import { to } from "../router";
 import { loaded, onEvent } from "../store/live";
-import type { Page as PageOf } from "../types";
+
 import { Icon } from "../ui/icon";
 import { Button, Chip, Empty, Loading, Page, Problem, tell, useLoad, When } from "../ui/parts";
 
 interface Session { key: string; title?: string; channel?: string | null; messages?: number; updated_at?: string; tokens?: number }
 
 export default function Sessions() {
-  const { data, error, reload } = useLoad(() => optional(get<PageOf<Session>>("/v1/sessions", { limit: 200 }), { items: [], next_cursor: null }), loaded.value);
+  const { data, error, reload } = useLoad(() => list<Session>("/v1/sessions", { limit: 200 }), loaded.value);
   useEffect(() => onEvent((event) => {
     if (event.type === "message.sent") void reload();
   }), []);
@@ -24,11 +24,11 @@ export default function Sessions() {
   };
   return (
     <Page title={t("nav.sessions")} lead={t("sessions.lead")}>
-      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.items.length ? (
+      {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.length ? (
         <Empty icon="people" title={t("sessions.none")} action={<a class="button primary" href="#/chat/main"><Icon name="chat" size={18} /><span>{t("board.new.chat")}</span></a>}>{t("sessions.none_hint")}</Empty>
       ) : (
         <ul class="list">
-          {data.items.map((one) => (
+          {data.map((one) => (
             <li key={one.key} class="automation-row">
               <div class="grow">
                 <span class="row"><a class="title list-link" href={to(`chat/${one.key}`)}>{one.title || (one.key === "main" ? t("chat.main") : one.key)}</a>{one.channel && <Chip>{one.channel}</Chip>}</span>

@@ -2,10 +2,10 @@
 
 import { useState } from "preact/hooks";
 import { ApiError, get, optional, patch } from "../api";
-import { t } from "../i18n";
+import { about, t, word } from "../i18n";
 import { loaded, serverStatus } from "../store/live";
 import { Icon } from "../ui/icon";
-import { Button, Chip, Empty, Loading, Page, Plain, Problem, sentence, tell, useLoad } from "../ui/parts";
+import { Button, Card, Chip, Empty, Loading, Page, Plain, Problem, sentence, tell, useLoad } from "../ui/parts";
 import { Preferences } from "../ui/preferences";
 import { resolve, SchemaForm, typeOf, type Schema } from "../ui/schema";
 
@@ -69,16 +69,13 @@ export default function Settings() {
   return (
     <Page title={t("nav.settings")} lead={t("settings.lead")}>
       {restart && <p class="notice need" role="status"><Icon name="alert" /><span>{t("settings.restart")} <code>tawny gateway restart</code></span></p>}
-      <section class="card stack">
-        <h2>{t("settings.device")}</h2>
-        <Preferences />
-      </section>
-      {status.problems?.length ? <section class="card"><h2>{t("settings.problems")}</h2><ul class="plain-list">{status.problems.map((one) => <li key={one.message}><span><Chip tone={one.severity === "error" ? "bad" : "need"}>{one.severity}</Chip> {one.message}</span>{one.hint && <span class="hint">{one.hint}</span>}</li>)}</ul></section> : null}
+      <Card class="stack" title={t("settings.device")}><Preferences /></Card>
+      {status.problems?.length ? <Card title={t("settings.problems")}><ul class="plain-list">{status.problems.map((one) => <li key={one.message}><span><Chip tone={one.severity === "error" ? "bad" : "need"}>{one.severity}</Chip> {one.message}</span>{one.hint && <span class="hint">{one.hint}</span>}</li>)}</ul></Card> : null}
       {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : !data.schema ? (
         <Empty icon="settings" title={t("settings.none")}>{t("settings.none_hint")} <code>tawny config set KEY VALUE</code></Empty>
       ) : <div class="accordion">{forms.map(([name, schema]) => (
-        <details key={name}><summary><span class="section-name">{name}</span><span class="hint section-keys">{Object.keys(schema.properties ?? {}).slice(0, 4).map((key) => key.replace(/_/g, " ")).join(", ")}</span>{isSet(values[name], top.properties?.[name]?.default) ? <Chip tone="good">{t("settings.set")}</Chip> : null}</summary>
-          {schema.description && <p class="hint">{schema.description}</p>}
+        <details key={name}><summary><span class="section-name">{word("section", name)}</span><span class="hint section-keys">{Object.keys(schema.properties ?? {}).slice(0, 4).map((key) => word("field", key)).join(", ")}</span>{isSet(values[name], top.properties?.[name]?.default) ? <Chip tone="good">{t("settings.set")}</Chip> : null}</summary>
+          <p class="hint">{about(name, schema.description)}</p>
           <Section key={JSON.stringify(values[name] ?? {})} name={name} schema={schema} root={root} values={(values[name] as Values | undefined) ?? {}} onSaved={(again) => {
             setRestart(restart || again);
             void reload();

@@ -5,7 +5,8 @@ import { ApiError, post, signedIn, signIn } from "../api";
 import { t } from "../i18n";
 import { deviceName } from "../store/device";
 import { start } from "../store/live";
-import { Button, Field, sentence } from "../ui/parts";
+import { Field } from "../ui/fields";
+import { Button, sentence } from "../ui/parts";
 import { Mark } from "../ui/icon";
 import { Preferences } from "../ui/preferences";
 

@@ -1,18 +1,19 @@
 /** One task: where it stands, what it made, and everything it did on the way. */
 
 import { useEffect, useMemo } from "preact/hooks";
-import { get, optional, patch } from "../api";
+import { get, list, optional, patch } from "../api";
 import { t, word } from "../i18n";
 import { bytes, compact, duration, money, number, shortId } from "../format";
 import { go } from "../router";
 import { loaded, now, onEvent } from "../store/live";
 import { approvals as allApprovals, automations, soon } from "../store/lists";
 import { put, taskSignal } from "../store/tasks";
-import { TERMINAL, type Artifact, type Delivery, type Execution, type LogLine, type Page as PageOf, type Step, type Target, type Task } from "../types";
+import { TERMINAL, type Artifact, type Delivery, type Execution, type LogLine, type Step, type Target, type Task } from "../types";
 import { ApprovalCard } from "../ui/approval";
 import { Icon } from "../ui/icon";
 import { Markdown } from "../ui/markdown";
-import { asText, Bar, Button, Chip, complain, Empty, Field, Loading, Page, Plain, Problem, StatusChip, tell, useLoad, When } from "../ui/parts";
+import { Choice, NOTIFY, PriorityField } from "../ui/fields";
+import { asText, Bar, Button, Card, Chip, complain, Empty, Fact, Loading, Page, Plain, Problem, StatusChip, tell, useLoad, When } from "../ui/parts";
 import { Commands, percentage, Reconcile, timeLeft, waitLine } from "../ui/task";
 import { TaskLink } from "../ui/tasklink";
 import { kindTitle } from "../ui/newtask";
@@ -20,13 +21,10 @@ import { Timeline } from "../ui/timeline";
 
 interface Details { steps: Step[]; executions: Execution[]; logs: LogLine[]; artifacts: Artifact[]; deliveries: Delivery[]; why: { text?: string; unblocks?: string } | null }
 
-const none = { items: [], next_cursor: null };
-const listOf = <T,>(path: string): Promise<T[]> => optional(get<PageOf<T>>(path), none as PageOf<T>).then((page) => page.items);
-
 async function readDetails(id: string): Promise<Details> {
   const base = `/v1/tasks/${encodeURIComponent(id)}`;
   const [steps, executions, logs, artifacts, deliveries, why] = await Promise.all([
-    listOf<Step>(`${base}/steps`), listOf<Execution>(`${base}/executions`), listOf<LogLine>(`${base}/logs`), listOf<Artifact>(`${base}/artifacts`), listOf<Delivery>(`${base}/deliveries`),
+    list<Step>(`${base}/steps`), list<Execution>(`${base}/executions`), list<LogLine>(`${base}/logs`), list<Artifact>(`${base}/artifacts`), list<Delivery>(`${base}/deliveries`),
     optional(get<{ text?: string; unblocks?: string }>(`${base}/why`), null),
   ]);
   return { steps, executions, logs, artifacts, deliveries, why };
@@ -49,43 +47,40 @@ function Result({ task }: { task: Task }) {
   const shown = text !== undefined && text !== stdout ? text : undefined;
   const others = Object.entries(rest).filter(([name, value]) => value !== null && value !== "" && name !== "format" && !(Array.isArray(value) && value.length === 0));
   return (
-    <section class="card" aria-labelledby="result">
-      <h2 id="result">{isWhole ? t("result") : t("result.partial")}{!isWhole && <Chip tone="need">{t("result.partial_hint")}</Chip>}</h2>
+    <Card title={isWhole ? t("result") : <>{t("result.partial")}<Chip tone="need">{t("result.partial_hint")}</Chip></>}>
       {shown !== undefined && <Markdown text={asText(shown)} />}
       {[["stdout", stdout], ["stderr", stderr]].map(([name, value]) => (value ? <div key={String(name)} class="output"><h3 class="legend">{String(name)}</h3><Plain block text={asText(value)} /></div> : null))}
       {others.length > 0 && (
         <dl class="facts result-facts">{others.map(([name, value]) => {
           const text = Array.isArray(value) && value.every((one) => typeof one === "string") ? value.join("\n") : asText(value);
-          return <div key={name}><dt>{name.replace(/_/g, " ")}</dt><dd>{text.length > 200 ? <details><summary>{bytes(text.length)}</summary><Plain block text={text} /></details> : <Plain text={text} />}</dd></div>;
+          return <Fact name={word("field", name)}>{text.length > 200 ? <details><summary>{bytes(text.length)}</summary><Plain block text={text} /></details> : <Plain text={text} />}</Fact>;
         })}</dl>
       )}
-    </section>
+    </Card>
   );
 }
 
 function Files({ artifacts }: { artifacts: Artifact[] }) {
   if (!artifacts.length) return null;
   return (
-    <section class="card" aria-labelledby="files">
-      <h2 id="files">{t("task.artifacts")}</h2>
+    <Card title={t("task.artifacts")}>
       <ul class="files">
         {artifacts.map((one) => (
           <li key={one.artifact_id}>
-            <Icon name="file" />
+            <Icon name="audit" />
             <a href={`/v1/artifacts/${encodeURIComponent(one.artifact_id)}`} download={one.name}>{one.name}</a>
             {one.partial && <Chip tone="need">{t("task.partial")}</Chip>}
             <span class="faint push">{bytes(one.size)}</span>
           </li>
         ))}
       </ul>
-    </section>
+    </Card>
   );
 }
 
 function Logs({ logs }: { logs: LogLine[] }) {
   return (
-    <section class="card" aria-labelledby="logs">
-      <h2 id="logs">{t("task.logs")}</h2>
+    <Card title={t("task.logs")}>
       {logs.length ? (
         <ol class="logs" tabIndex={0} aria-label={t("task.logs")}>
           {logs.slice(-300).map((line, place) => (
@@ -95,7 +90,7 @@ function Logs({ logs }: { logs: LogLine[] }) {
           ))}
         </ol>
       ) : <p class="hint">{t("task.no_logs")}</p>}
-    </section>
+    </Card>
   );
 }
 
@@ -112,8 +107,7 @@ function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }
     : (task.delivery?.targets ?? []).map((one) => (typeof one === "string" ? { target: one, status: "" } : one));
   if (!targets.length && (!task.delivery || task.delivery.status === "not_applicable")) return null;
   return (
-    <section class="card" aria-labelledby="delivery">
-      <h2 id="delivery">{t("task.delivery")} {task.delivery && task.delivery.status !== "not_applicable" && <StatusChip status={task.delivery.status} group="delivery" />}</h2>
+    <Card title={<>{t("task.delivery")} {task.delivery && task.delivery.status !== "not_applicable" && <StatusChip status={task.delivery.status} group="delivery" />}</>}>
       <ul class="plain-list">
         {targets.map((one, place) => (
           <li key={place}>
@@ -124,7 +118,7 @@ function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }
           </li>
         ))}
       </ul>
-    </section>
+    </Card>
   );
 }
 
@@ -142,46 +136,37 @@ function About({ task }: { task: Task }) {
   };
   const ended = TERMINAL.has(task.status);
   return (
-    <section class="card" aria-labelledby="about">
-      <h2 id="about">{t("task.about")}</h2>
+    <Card title={t("task.about")}>
       <dl class="facts">
-        <div><dt>{t("task.kind")}</dt><dd>{kindTitle(task.kind)}</dd></div>
-        <div><dt>{t("task.started_by")}</dt><dd>{automation ? <a href={`#/automations/${encodeURIComponent(automation.id)}`}>{automation.name}</a> : word("runtime", task.runtime)}</dd></div>
-        {task.session && <div><dt>{t("task.session")}</dt><dd><a href={`#/chat/${encodeURIComponent(task.session)}`}>{task.session}</a></dd></div>}
-        {task.parent_id && <div><dt>{t("task.parent")}</dt><dd><TaskLink id={task.parent_id} /></dd></div>}
-        <div><dt>{t("task.created")}</dt><dd><When time={task.created_at} as="moment" /></dd></div>
-        {task.started_at && <div><dt>{t("task.started")}</dt><dd><When time={task.started_at} as="moment" /></dd></div>}
-        {task.ended_at && <div><dt>{t("task.ended")}</dt><dd><When time={task.ended_at} as="moment" /></dd></div>}
-        {ran !== null && <div><dt>{t("task.took")}</dt><dd>{duration(ended ? ran : Math.round(ran))}</dd></div>}
-        <div><dt>{t("task.attempts")}</dt><dd>{number(task.attempt)}</dd></div>
-        {task.verdict ? <div><dt>{t("task.verdict")}</dt><dd>{typeof task.verdict === "string" ? word("verdict", task.verdict) : asText(task.verdict)}</dd></div> : null}
-        <div><dt>ID</dt><dd><button type="button" class="link mono" title={task.task_id} onClick={() => navigator.clipboard?.writeText(task.task_id).then(() => tell(t("told.copied")), complain)}>{shortId(task.task_id)}</button></dd></div>
+        <Fact name={t("task.kind")}>{kindTitle(task.kind)}</Fact>
+        <Fact name={t("task.started_by")}>{automation ? <a href={`#/automations/${encodeURIComponent(automation.id)}`}>{automation.name}</a> : word("runtime", task.runtime)}</Fact>
+        {task.session && <Fact name={t("task.session")}><a href={`#/chat/${encodeURIComponent(task.session)}`}>{task.session}</a></Fact>}
+        {task.parent_id && <Fact name={t("task.parent")}><TaskLink id={task.parent_id} /></Fact>}
+        <Fact name={t("task.created")}><When time={task.created_at} as="moment" /></Fact>
+        {task.started_at && <Fact name={t("task.started")}><When time={task.started_at} as="moment" /></Fact>}
+        {task.ended_at && <Fact name={t("task.ended")}><When time={task.ended_at} as="moment" /></Fact>}
+        {ran !== null && <Fact name={t("task.took")}>{duration(ended ? ran : Math.round(ran))}</Fact>}
+        <Fact name={t("task.attempts")}>{number(task.attempt)}</Fact>
+        {task.verdict ? <Fact name={t("task.verdict")}>{typeof task.verdict === "string" ? word("verdict", task.verdict) : asText(task.verdict)}</Fact> : null}
+        <Fact name="ID"><button type="button" class="link mono" title={task.task_id} onClick={() => navigator.clipboard?.writeText(task.task_id).then(() => tell(t("told.copied")), complain)}>{shortId(task.task_id)}</button></Fact>
       </dl>
       {usage && (usage.model_calls > 0 || usage.tool_calls > 0 || (usage.cost ?? 0) > 0 || usage.cpu_seconds > 0) && (
         <>
           <h3 class="legend">{t("usage")}</h3>
           <dl class="facts">
-            <div><dt>{t("usage.cost")}</dt><dd>{money(usage.cost)}</dd></div>
-            <div><dt>{t("usage.tokens")}</dt><dd>{t("usage.tokens_of", { input: compact(usage.input_tokens), output: compact(usage.output_tokens) })}</dd></div>
-            <div><dt>{t("usage.calls")}</dt><dd>{t("usage.calls_of", { models: usage.model_calls, tools: usage.tool_calls })}</dd></div>
-            {usage.cpu_seconds > 0 && <div><dt>{t("usage.cpu")}</dt><dd>{duration(usage.cpu_seconds)}</dd></div>}
+            <Fact name={t("usage.cost")}>{money(usage.cost)}</Fact>
+            <Fact name={t("usage.tokens")}>{t("usage.tokens_of", { input: compact(usage.input_tokens), output: compact(usage.output_tokens) })}</Fact>
+            <Fact name={t("usage.calls")}>{t("usage.calls_of", { models: usage.model_calls, tools: usage.tool_calls })}</Fact>
+            {usage.cpu_seconds > 0 && <Fact name={t("usage.cpu")}>{duration(usage.cpu_seconds)}</Fact>}
           </dl>
         </>
       )}
       <div class="pair">
-        <Field label={t("task.notify")}>{(id) => (
-          <select id={id} value={task.notify} onChange={(event) => change({ notify: event.currentTarget.value })}>
-            {(["silent", "done_only", "state_changes", "on_failure"] as const).map((one) => <option key={one} value={one}>{t(`notify.${one}`)}</option>)}
-          </select>
-        )}</Field>
-        {!ended && <Field label={t("task.priority")}>{(id) => (
-          <select id={id} value={task.priority} onChange={(event) => change({ priority: event.currentTarget.value })}>
-            {(["interactive", "high", "normal", "low", "idle"] as const).map((one) => <option key={one} value={one}>{t(`priority.${one}`)}</option>)}
-          </select>
-        )}</Field>}
+        <Choice label={t("task.notify")} value={task.notify} options={NOTIFY} text={(one) => t(`notify.${one}`)} onChoose={(notify) => change({ notify })} />
+        {!ended && <PriorityField value={task.priority} onChoose={(priority) => change({ priority })} />}
       </div>
       {task.params && Object.keys(task.params).length > 0 && <details><summary>{t("task.params")}</summary><Plain block text={JSON.stringify(task.params, null, 2)} /></details>}
-    </section>
+    </Card>
   );
 }
 

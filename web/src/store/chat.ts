@@ -1,8 +1,8 @@
 /** A conversation as it grows: what is stored, what is being said right now, what we have just sent. */
 
 import { signal, type Signal } from "@preact/signals";
-import { get, optional, post } from "../api";
-import type { Page, WireEvent } from "../types";
+import { list, post } from "../api";
+import type { WireEvent } from "../types";
 
 export interface Message {
   message_id: string;
@@ -32,8 +32,8 @@ export class Conversation {
   }
 
   async load(): Promise<void> {
-    const page = await optional(get<Page<Message>>(this.path, { limit: 200 }), { items: [], next_cursor: null });
-    const stored = [...page.items].sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : Number(a.message_id) - Number(b.message_id) || 0));
+    const found = await list<Message>(this.path, { limit: 200 });
+    const stored = found.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : Number(a.message_id) - Number(b.message_id) || 0));
     this.messages.value = [...stored, ...this.messages.value.filter((one) => (one.sending || one.failed) && !stored.some((other) => other.role === "user" && other.run_id && other.run_id === one.run_id))];
     const answered = new Set(stored.filter((one) => one.role === "assistant").map((one) => one.run_id));
     this.pending.value = this.pending.value.filter((run) => !answered.has(run));

@@ -1,8 +1,8 @@
 /** The short lists that every page may need: approvals and automations. */
 
 import { computed, signal } from "@preact/signals";
-import { get, optional } from "../api";
-import type { Approval, Automation, Page } from "../types";
+import { list } from "../api";
+import type { Approval, Automation } from "../types";
 import { onEvent, onSnapshot } from "./live";
 
 export const approvals = signal<Approval[]>([]);
@@ -15,17 +15,15 @@ export const inbox = signal<Kept[]>([]);
 export const unread = computed(() => inbox.value.filter((one) => !one.read_at));
 
 export async function loadInbox(): Promise<void> {
-  inbox.value = (await optional(get<Page<Kept>>("/v1/inbox", { limit: 100 }), none as Page<Kept>)).items;
+  inbox.value = await list<Kept>("/v1/inbox", { limit: 100 });
 }
 
-const none = { items: [], next_cursor: null };
-
 export async function loadApprovals(): Promise<void> {
-  approvals.value = (await optional(get<Page<Approval>>("/v1/approvals", { limit: 200 }), none)).items;
+  approvals.value = await list<Approval>("/v1/approvals", { limit: 200 });
 }
 
 export async function loadAutomations(): Promise<void> {
-  automations.value = (await optional(get<Page<Automation>>("/v1/automations", { limit: 500 }), none)).items.map(withId);
+  automations.value = (await list<Automation>("/v1/automations", { limit: 500 })).map(withId);
 }
 
 /** The document may call its id `task_id` or `automation_id`. */

@@ -76,11 +76,14 @@ export function forget(): void {
   arrangement.value += 1;
 }
 
-const STATUS_AFTER: Record<string, Status> = {
-  "task.queued": "queued", "task.started": "running", "task.waiting": "waiting", "task.paused": "paused",
-  "task.resumed": "queued", "task.retry_scheduled": "queued", "task.succeeded": "succeeded", "task.failed": "failed",
-  "task.timed_out": "timed_out", "task.cancelled": "cancelled", "task.lost": "lost",
-};
+/** The status after an event; most events are called after it. */
+const STATUS_AFTER: Record<string, Status> = { started: "running", resumed: "queued", retry_scheduled: "queued" };
+const OPEN = ["queued", "waiting", "paused"];
+
+function statusAfter(type: string): Status | undefined {
+  const name = type.slice(5);
+  return STATUS_AFTER[name] ?? (OPEN.includes(name) || TERMINAL.has(name as Status) ? (name as Status) : undefined);
+}
 
 function progressIn(data: Record<string, unknown>): Partial<Progress> {
   const inner = data.progress;
@@ -109,7 +112,7 @@ export function applyEvent(event: WireEvent): void {
     return;
   }
   if (event.type === "task.step_finished" && present) return;
-  const status = STATUS_AFTER[event.type];
+  const status = statusAfter(event.type);
   if (present && status && !TERMINAL.has(present.peek().status)) {
     const task = present.peek();
     const ended = TERMINAL.has(status) ? { ended_at: event.time, estimated_completion: null, waiting_for: null } : {};

@@ -8,7 +8,7 @@ import { loadApprovals, putApproval } from "../store/lists";
 import { refresh } from "../store/tasks";
 import type { Approval } from "../types";
 import { duration } from "../format";
-import { asText, Button, Chip, Plain, tell, When } from "./parts";
+import { asText, Button, Chip, Fact, Plain, tell, When } from "./parts";
 import { Icon } from "./icon";
 import { TaskLink } from "./tasklink";
 
@@ -25,7 +25,7 @@ export async function answer(approval: Approval, verb: "approve" | "deny", body:
     const outcome = (error.body as { approval?: Approval }).approval;
     if (outcome) putApproval({ ...approval, ...outcome });
     else await loadApprovals();
-    tell(outcome ? t("told.answered_before", { outcome: word("approval", outcome.status), by: outcome.answered_by ?? "?" }) : error.message);
+    tell(outcome ? t("told.answered_before", { outcome: word("answer", outcome.status), by: outcome.answered_by ?? "?" }) : error.message);
   }
   if (approval.task_id) refresh(approval.task_id);
 }
@@ -105,12 +105,13 @@ export function ApprovalCard({ approval, brief }: { approval: Approval; brief?: 
   const changed = editing && JSON.stringify(values) !== JSON.stringify(approval.arguments);
   const edited = (): Answer => (changed ? { arguments: values } : {});
   const level = approval.level === null || approval.level === undefined || approval.level === "" ? null : String(approval.level);
+  const Heading = brief ? "h3" : "h2";
   return (
     <div class={`approval a-${approval.status}${brief ? " brief" : ""}`} data-approval={approval.approval_id} data-status={approval.status} role="group" aria-label={t("approval.of", { tool: approval.tool })}>
       <header>
         <span class="approval-icon"><Icon name="hand" size={18} /></span>
         <div>
-          <h3>{word("tool", approval.tool)}{approval.operation && approval.operation !== approval.tool && !approval.tool.endsWith(approval.operation) ? <span class="faint"> · {approval.operation.replace(/_/g, " ")}</span> : null}</h3>
+          <Heading>{word("tool", approval.tool)}{approval.operation && approval.operation !== approval.tool && !approval.tool.endsWith(approval.operation) ? <span class="faint"> · {approval.operation.replace(/_/g, " ")}</span> : null}</Heading>
           {approval.reason && <p class="hint"><Plain text={approval.reason} /></p>}
         </div>
         {level && <Chip tone={`level-${level}`} title={t("approval.level_hint")}>{/^\d+$/.test(level) ? t("approval.level", { n: level }) : word("level", level)}</Chip>}
@@ -119,10 +120,10 @@ export function ApprovalCard({ approval, brief }: { approval: Approval; brief?: 
       {!brief && (
         <dl class="facts">
           {approval.origin ? <div><dt>{t("approval.origin")}</dt><dd class={isUntrusted(approval.origin) ? "warn" : ""}><Plain text={originText(approval.origin)} /></dd></div> : null}
-          {approval.read?.length ? <div><dt>{t("approval.read")}</dt><dd><ul>{approval.read.map((one) => <li key={asText(one)}><Plain text={typeof one === "object" && one && "what" in one ? String((one as { what: unknown }).what) : asText(one)} /></li>)}</ul></dd></div> : null}
-          {approval.task_id && <div><dt>{t("approval.task")}</dt><dd><TaskLink id={approval.task_id} /></dd></div>}
-          <div><dt>{t("approval.asked")}</dt><dd><When time={approval.created_at} /></dd></div>
-          {!pending && <div><dt>{word("approval", approval.status)}</dt><dd>{approval.answered_by ?? ""} <When time={approval.answered_at} />{approval.note ? <> – <Plain text={approval.note} /></> : null}</dd></div>}
+          {approval.read?.length ? <Fact name={t("approval.read")}><ul>{approval.read.map((one) => <li key={asText(one)}><Plain text={typeof one === "object" && one && "what" in one ? String((one as { what: unknown }).what) : asText(one)} /></li>)}</ul></Fact> : null}
+          {approval.task_id && <Fact name={t("approval.task")}><TaskLink id={approval.task_id} /></Fact>}
+          <Fact name={t("approval.asked")}><When time={approval.created_at} /></Fact>
+          {!pending && <Fact name={word("answer", approval.status)}>{approval.answered_by ?? ""} <When time={approval.answered_at} />{approval.note ? <> – <Plain text={approval.note} /></> : null}</Fact>}
         </dl>
       )}
       {pending && (denying ? (

@@ -1,16 +1,16 @@
 /** One automation: when it comes next, how it went before, what it would do. */
 
 import { useState } from "preact/hooks";
-import { del, get, optional, patch, post } from "../api";
+import { del, list, optional, patch, post } from "../api";
 import { t, word } from "../i18n";
 import { moment, relative } from "../format";
 import { go, to } from "../router";
 import { automations, loadAutomations } from "../store/lists";
 import { now } from "../store/live";
-import type { Automation, Occurrence, Page as PageOf } from "../types";
+import type { Automation, Occurrence } from "../types";
 import { actionText, editable, whenText } from "./automation";
 import { Icon } from "./icon";
-import { asText, Button, Dialog, Page, Plain, Problem, StatusChip, tell, useLoad } from "./parts";
+import { asText, Button, Dialog, Page, Plain, Problem, StatusChip, tell, useLoad, Card, Fact } from "./parts";
 import { TaskLink } from "./tasklink";
 
 interface Rehearsal { would?: string; task?: unknown; next?: string[]; problems?: unknown[] }
@@ -28,30 +28,33 @@ function policyText(name: string, value: unknown): string {
   return typeof value === "string" ? word(`policy.${name}`, value) : asText(value);
 }
 
+/** Times to come, each with how far it is. */
+export function Times({ times }: { times: string[] }) {
+  return <ol class="times">{times.map((time) => <li key={time}><span>{moment(time, now.value)}</span><span class="faint">{relative(time, now.value)}</span></li>)}</ol>;
+}
+
 function Upcoming({ automation }: { automation: Automation }) {
   const { data } = useLoad(() => nextTimes(automation).catch(() => null), JSON.stringify(automation.schedule ?? null));
   const times = automation.status !== "active" ? [] : (data?.items ?? (automation.next_run ? [automation.next_run] : []));
   return (
-    <section class="card" aria-labelledby="when">
-      <h2 id="when">{t("automation.when")}</h2>
+    <Card title={t("automation.when")}>
       <p class="strong">{whenText(automation)}</p>
       {automation.schedule?.timezone && <p class="hint">{automation.schedule.timezone}</p>}
       {times.length > 0 ? (
         <><h3 class="legend">{t("automation.next_times")}</h3>
-          <ol class="times">{times.map((time) => <li key={time}><span>{moment(time, now.value)}</span><span class="faint">{relative(time, now.value)}</span></li>)}</ol></>
+          <Times times={times} /></>
       ) : automation.status !== "active" ? <p class="hint">{t("automation.sleeps")}</p> : null}
-    </section>
+    </Card>
   );
 }
 
 function History({ automation }: { automation: Automation }) {
-  const { data, error } = useLoad(() => optional(get<PageOf<Occurrence>>(`${base(automation)}/runs`, { limit: 100 }), { items: [], next_cursor: null }), `${automation.id}:${automation.last_run}`);
+  const { data, error } = useLoad(() => list<Occurrence>(`${base(automation)}/runs`, { limit: 100 }), `${automation.id}:${automation.last_run}`);
   return (
-    <section class="card" aria-labelledby="runs">
-      <h2 id="runs">{t("automation.runs")}</h2>
-      {error ? <Problem error={error} /> : !data?.items.length ? <p class="hint">{t("automation.no_runs")}</p> : (
+    <Card title={t("automation.runs")}>
+      {error ? <Problem error={error} /> : !data?.length ? <p class="hint">{t("automation.no_runs")}</p> : (
         <ol class="runs">
-          {data.items.map((run) => (
+          {data.map((run) => (
             <li key={`${run.slot}${run.status}`}>
               <StatusChip status={run.status} group="slot" />
               <span>{moment(run.slot, now.value)}</span>
@@ -61,7 +64,7 @@ function History({ automation }: { automation: Automation }) {
           ))}
         </ol>
       )}
-    </section>
+    </Card>
   );
 }
 
@@ -74,7 +77,7 @@ export function Rehearse({ load, open, onClose }: { load: () => Promise<Rehearsa
         <div class="stack">
           {data.would && <p>{data.would}</p>}
           {data.problems?.length ? <ul class="notice bad">{data.problems.map((one) => <li key={asText(one)}>{asText(one)}</li>)}</ul> : <p class="notice good"><Icon name="check" /><span>{t("automation.no_problems")}</span></p>}
-          {data.next?.length ? <div><h3 class="legend">{t("automation.next_times")}</h3><ol class="times">{data.next.map((time) => <li key={time}>{moment(time, now.value)}</li>)}</ol></div> : null}
+          {data.next?.length ? <div><h3 class="legend">{t("automation.next_times")}</h3><Times times={data.next} /></div> : null}
           {data.task ? <details><summary>{t("automation.would_submit")}</summary><Plain block text={asText(data.task)} /></details> : null}
         </div>
       ) : <p class="hint">{t("loading")}</p>}
@@ -100,20 +103,18 @@ export function Details({ automation, onRun, onRunning }: DetailsProps) {
       <div class="task-page">
         <div class="cards">
           <History automation={automation} />
-          <section class="card" aria-labelledby="does">
-            <h2 id="does">{t("automation.does")}</h2>
+          <Card title={t("automation.does")}>
             <p class="strong">{actionText(automation)}</p>
-            {Object.keys(automation.action?.parameters ?? {}).length > 0 && <dl class="facts">{Object.entries(automation.action.parameters).map(([name, value]) => <div key={name}><dt>{name.replace(/_/g, " ")}</dt><dd><Plain text={typeof value === "boolean" ? t(value ? "yes" : "no") : asText(value)} /></dd></div>)}</dl>}
-          </section>
+            {Object.keys(automation.action?.parameters ?? {}).length > 0 && <dl class="facts">{Object.entries(automation.action.parameters).map(([name, value]) => <Fact name={word("field", name)}><Plain text={typeof value === "boolean" ? t(value ? "yes" : "no") : asText(value)} /></Fact>)}</dl>}
+          </Card>
           <details class="card"><summary>{t("automation.document")}</summary><Plain block text={JSON.stringify(document, null, 2)} /></details>
         </div>
         <div class="cards side">
           <Upcoming automation={automation} />
-          <section class="card" aria-labelledby="tells">
-            <h2 id="tells">{t("automation.tells")}</h2>
+          <Card title={t("automation.tells")}>
             <p>{automation.delivery?.channels?.length ? automation.delivery.channels.join(", ") : t("automation.tells_nobody")}</p>
-            {policy.length > 0 && <><h3 class="legend">{t("automation.policy")}</h3><dl class="facts">{policy.map(([name, value]) => <div key={name}><dt>{word("policy", name)}</dt><dd>{policyText(name, value)}</dd></div>)}</dl></>}
-          </section>
+            {policy.length > 0 && <><h3 class="legend">{t("automation.policy")}</h3><dl class="facts">{policy.map(([name, value]) => <Fact name={word("policy", name)}>{policyText(name, value)}</Fact>)}</dl></>}
+          </Card>
           <section class="row">
             <Button kind="quiet" icon="eye" onClick={() => setRehearsing(true)}>{t("automation.dry_run")}</Button>
             <Button kind="quiet" icon={off ? "play" : "stop"} onClick={async () => {

@@ -1,18 +1,18 @@
 /** An automation as a form and as its document; what is changed in one is changed in the other. */
 
 import { useEffect, useState } from "preact/hooks";
-import { get, optional, patch, post } from "../api";
+import { list, patch, post } from "../api";
 import { t, word, type Words } from "../i18n";
-import { moment, relative } from "../format";
 import { go, to } from "../router";
 import { loadAutomations, withId } from "../store/lists";
 import { now, serverStatus } from "../store/live";
-import type { Automation, Page as PageOf, Schedule } from "../types";
-import { nextTimes, Rehearse } from "./automationdetails";
+import type { Automation, Schedule } from "../types";
+import { nextTimes, Rehearse, Times } from "./automationdetails";
 import { editable, scheduleText, whenText, type Draft } from "./automation";
-import { BUILT_IN, defaults, kindTitle, loadKinds, tidy, type Kind } from "./newtask";
-import { Button, Field, Page, sentence, Tabs, tell } from "./parts";
-import { SchemaForm } from "./schema";
+import { Choice, Field, NOTIFY, TextField } from "./fields";
+import { BUILT_IN, KindField, loadKinds, tidy, type Kind } from "./newtask";
+import { Button, Card, Page, sentence, Tabs, tell } from "./parts";
+import { Json, SchemaForm } from "./schema";
 
 /** The parts that a type of automation has, the others taken away, so that switching to and fro leaves no remains. */
 export function asType(draft: Draft, type: Automation["type"], timezone: string | undefined): Draft {
@@ -67,7 +67,7 @@ function ScheduleFields({ schedule, onChange }: { schedule: Schedule; onChange: 
         <div class="notice need" role="group" aria-label={t("form.guess")}>
           <span>
             {t("form.guess")} <strong>{scheduleText(guess.schedule)}</strong>
-            <ol class="times">{guess.items.slice(0, 3).map((time) => <li key={time}><span>{moment(time, now.value)}</span></li>)}</ol>
+            <Times times={guess.items.slice(0, 3)} />
           </span>
           <Button small kind="primary" onClick={() => {
             onChange(guess.schedule);
@@ -81,48 +81,40 @@ function ScheduleFields({ schedule, onChange }: { schedule: Schedule; onChange: 
         tabs={kinds.map((id) => ({ id, label: t(`schedule.${id}`) }))} />
       {schedule.type === "cron" && (
         <>
-          <div class="row">{QUICK.map((one) => <Button small key={one.key} pressed={schedule.expression === one.expression} onClick={() => onChange({ ...schedule, expression: one.expression })}>{t(`quick.${one.key}`)}</Button>)}</div>
+          <div class="row">{QUICK.map((one) => <Button small pressed={schedule.expression === one.expression} onClick={() => onChange({ ...schedule, expression: one.expression })}>{t(`quick.${one.key}`)}</Button>)}</div>
           <div class="pair">
-            <Field label={t("form.cron")} hint={t("form.cron_hint")}>{(id) => <input id={id} class="mono" spellcheck={false} value={schedule.expression ?? ""} onInput={(event) => onChange({ ...schedule, expression: event.currentTarget.value })} />}</Field>
-            <Field label={t("form.timezone")}>{(id) => <input id={id} list="zones" value={schedule.timezone ?? ""} placeholder={zone} onInput={(event) => onChange({ ...schedule, timezone: event.currentTarget.value || undefined })} />}</Field>
+            <TextField label={t("form.cron")} hint={t("form.cron_hint")} code value={schedule.expression ?? ""} onText={(text) => onChange({ ...schedule, expression: text })} />
+            <TextField label={t("form.timezone")} list="zones" value={schedule.timezone ?? ""} placeholder={zone} onText={(text) => onChange({ ...schedule, timezone: text || undefined })} />
           </div>
         </>
       )}
-      {schedule.type === "every" && <Field label={t("form.interval")} hint={t("form.duration_hint")}>{(id) => <input id={id} value={schedule.interval ?? ""} onInput={(event) => onChange({ ...schedule, interval: event.currentTarget.value })} />}</Field>}
-      {schedule.type === "at" && <Field label={t("form.at")} hint={t("form.at_hint")}>{(id) => <input id={id} value={schedule.time ?? ""} placeholder={new Date(now.value + 3_600_000).toISOString().slice(0, 16)} onInput={(event) => onChange({ ...schedule, time: event.currentTarget.value })} />}</Field>}
+      {schedule.type === "every" && <TextField label={t("form.interval")} hint={t("form.duration_hint")} value={schedule.interval ?? ""} onText={(text) => onChange({ ...schedule, interval: text })} />}
+      {schedule.type === "at" && <TextField label={t("form.at")} hint={t("form.at_hint")} value={schedule.time ?? ""} placeholder={new Date(now.value + 3_600_000).toISOString().slice(0, 16)} onText={(text) => onChange({ ...schedule, time: text })} />}
       {schedule.type === "rrule" && (
         <div class="pair">
-          <Field label="RRULE">{(id) => <input id={id} class="mono" spellcheck={false} value={schedule.expression ?? ""} onInput={(event) => onChange({ ...schedule, expression: event.currentTarget.value })} />}</Field>
-          <Field label={t("form.start")}>{(id) => <input id={id} value={schedule.start ?? ""} onInput={(event) => onChange({ ...schedule, start: event.currentTarget.value })} />}</Field>
+          <TextField label="RRULE" code value={schedule.expression ?? ""} onText={(text) => onChange({ ...schedule, expression: text })} />
+          <TextField label={t("form.start")} value={schedule.start ?? ""} onText={(text) => onChange({ ...schedule, start: text })} />
         </div>
       )}
-      <datalist id="zones">{(Intl.supportedValuesOf?.("timeZone") ?? []).map((one) => <option key={one} value={one} />)}</datalist>
+      <datalist id="zones">{(Intl.supportedValuesOf?.("timeZone") ?? []).map((one) => <option value={one} />)}</datalist>
     </div>
   );
 }
 
 function WatchFields({ watch, onChange }: { watch: NonNullable<Automation["watch"]>; onChange: (watch: NonNullable<Automation["watch"]>) => void }) {
-  const [text, setText] = useState(JSON.stringify(watch.probe, null, 2));
-  const [bad, setBad] = useState(false);
   return (
     <div class="stack">
-      <Field label={t("form.probe")} error={bad ? t("form.not_json") : null} hint={t("form.probe_hint")}>{(id) => <textarea id={id} class="mono" rows={5} spellcheck={false} value={text} onInput={(event) => {
-        setText(event.currentTarget.value);
-        try {
-          onChange({ ...watch, probe: JSON.parse(event.currentTarget.value) });
-          setBad(false);
-        } catch {
-          setBad(true);
-        }
-      }} />}</Field>
+      <Field label={t("form.probe")} hint={t("form.probe_hint")}>{(id) => <Json id={id} value={watch.probe} onChange={(probe) => onChange({ ...watch, probe: (probe ?? {}) as typeof watch.probe })} />}</Field>
       <div class="pair">
-        <Field label={t("form.every")} hint={t("form.duration_hint")}>{(id) => <input id={id} value={watch.every} onInput={(event) => onChange({ ...watch, every: event.currentTarget.value })} />}</Field>
-        <Field label={t("form.condition")} hint={t("form.condition_hint")}>{(id) => <input id={id} class="mono" value={watch.condition} onInput={(event) => onChange({ ...watch, condition: event.currentTarget.value })} />}</Field>
-        <Field label={t("form.rearm")}>{(id) => <select id={id} value={watch.rearm ?? "edge"} onChange={(event) => onChange({ ...watch, rearm: event.currentTarget.value })}>{(["edge", "always", "once"] as const).map((one) => <option key={one} value={one}>{t(`rearm.${one}`)}</option>)}</select>}</Field>
+        <TextField label={t("form.every")} hint={t("form.duration_hint")} value={watch.every} onText={(text) => onChange({ ...watch, every: text })} />
+        <TextField label={t("form.condition")} hint={t("form.condition_hint")} code value={watch.condition} onText={(text) => onChange({ ...watch, condition: text })} />
+        <Choice label={t("form.rearm")} value={watch.rearm ?? "edge"} options={REARM} text={(one) => t(`rearm.${one}`)} onChoose={(rearm) => onChange({ ...watch, rearm })} />
       </div>
     </div>
   );
 }
+
+const REARM = ["edge", "always", "once"] as const;
 
 interface PolicyProps { policy: Record<string, unknown>; onChange: (policy: Record<string, unknown>) => void }
 
@@ -134,22 +126,17 @@ function PolicyFields({ policy, onChange }: PolicyProps) {
     onChange(next);
   };
   const choice = (name: "misfire" | "overlap" | "notify", options: readonly string[]) => (
-    <Field label={t(`policy.${name}`)}>{(id) => (
-      <select id={id} value={String(policy[name] ?? "")} onChange={(event) => set(name, event.currentTarget.value)}>
-        <option value="">{t("form.usual")}</option>
-        {options.map((one) => <option key={one} value={one}>{word(name === "notify" ? "notify" : `policy.${name}`, one)}</option>)}
-      </select>
-    )}</Field>
+    <Choice label={t(`policy.${name}`)} value={String(policy[name] ?? "")} none={t("form.usual")} options={options} text={(one) => word(name === "notify" ? "notify" : `policy.${name}`, one)} onChoose={(one) => set(name, one)} />
   );
   const retry = policy.retry as { max?: number } | undefined;
   return (
     <div class="pair">
       {choice("misfire", ["run_once", "run_all", "skip"])}
       {choice("overlap", ["skip", "queue", "parallel", "replace"])}
-      {choice("notify", ["silent", "done_only", "state_changes", "on_failure"])}
-      <Field label={t("policy.timeout")} hint={t("form.duration_hint")}>{(id) => <input id={id} value={String(policy.timeout ?? "")} onInput={(event) => set("timeout", event.currentTarget.value)} />}</Field>
+      {choice("notify", NOTIFY)}
+      <TextField label={t("policy.timeout")} hint={t("form.duration_hint")} value={String(policy.timeout ?? "")} onText={(text) => set("timeout", text)} />
       <Field label={t("policy.retry")}>{(id) => <input id={id} type="number" min={0} max={20} value={retry?.max ?? ""} placeholder="3" onInput={(event) => set("retry", event.currentTarget.value === "" ? undefined : { ...retry, max: event.currentTarget.valueAsNumber })} />}</Field>
-      <Field label={t("policy.misfire_window")} hint={t("form.duration_hint")}>{(id) => <input id={id} value={String(policy.misfire_window ?? "")} onInput={(event) => set("misfire_window", event.currentTarget.value)} />}</Field>
+      <TextField label={t("policy.misfire_window")} hint={t("form.duration_hint")} value={String(policy.misfire_window ?? "")} onText={(text) => set("misfire_window", text)} />
     </div>
   );
 }
@@ -184,7 +171,7 @@ function Preview({ draft }: { draft: Draft }) {
         <>
           {shown.text && shown.text !== whenText(draft) && <p class="hint">{shown.text}</p>}
           <h3 class="legend">{t("automation.next_times")}</h3>
-          <ol class="times">{shown.items.map((time) => <li key={time}><span>{moment(time, now.value)}</span><span class="faint">{relative(time, now.value)}</span></li>)}</ol>
+          <Times times={shown.items} />
           {!shown.items.length && <p class="hint">{t("automation.never")}</p>}
         </>
       ) : <p class="hint">{draft.type === "event" ? t("automation.waits_for_event") : draft.type === "continuous" ? t("automation.looks") : ""}</p>}
@@ -206,7 +193,7 @@ export function Editor({ given, start }: { given: Automation | null; start?: Par
   const [rehearsing, setRehearsing] = useState(false);
   useEffect(() => {
     loadKinds().then(setKinds, () => {});
-    optional(get<PageOf<{ name: string }>>("/v1/channels"), { items: [], next_cursor: null }).then((page) => setChannels(page.items.map((one) => one.name)), () => {});
+    list<{ name: string }>("/v1/channels").then((found) => setChannels(found.map((one) => one.name)), () => {});
   }, []);
   const change = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
   const kind = kinds.find((one) => one.kind === draft.action.type);
@@ -250,41 +237,34 @@ export function Editor({ given, start }: { given: Automation | null; start?: Par
           ) : (
             <>
               <section class="card stack">
-                <Field label={t("form.name")}>{(id) => <input id={id} required value={draft.name ?? ""} placeholder={t("idea.brief")} onInput={(event) => change({ name: event.currentTarget.value })} />}</Field>
+                <TextField label={t("form.name")} required value={draft.name ?? ""} placeholder={t("idea.brief")} onText={(text) => change({ name: text })} />
               </section>
-              <section class="card stack">
-                <h2>{t("automation.when")}</h2>
+              <Card class="stack" title={t("automation.when")}>
                 <Tabs label={t("automation.when")} chosen={draft.type ?? "scheduled"} onChoose={(type) => setDraft(asType(draft, type as Automation["type"], zone))}
                   tabs={(["scheduled", "delayed", "event", "continuous"] as const).map((id) => ({ id, label: t(`type.${id}`) }))} />
                 {draft.type === "scheduled" && draft.schedule && <ScheduleFields schedule={draft.schedule} onChange={(schedule) => change({ schedule })} />}
-                {draft.type === "delayed" && <Field label={t("form.delay")} hint={t("form.duration_hint")}>{(id) => <input id={id} value={draft.schedule?.delay ?? ""} onInput={(event) => change({ schedule: { type: "after", delay: event.currentTarget.value } })} />}</Field>}
+                {draft.type === "delayed" && <TextField label={t("form.delay")} hint={t("form.duration_hint")} value={draft.schedule?.delay ?? ""} onText={(text) => change({ schedule: { type: "after", delay: text } })} />}
                 {draft.type === "event" && (
                   <div class="pair">
                     <Field label={t("form.source")}>{(id) => <><input id={id} list="sources" value={draft.on?.source ?? ""} onInput={(event) => change({ on: { ...draft.on, source: event.currentTarget.value } })} />
-                      <datalist id="sources">{["email", "webhook", "file", "rss", "mqtt", "calendar", "task", "process"].map((one) => <option key={one} value={one} />)}</datalist></>}</Field>
-                    <Field label={t("form.filter")} hint={t("form.filter_hint")}>{(id) => <input id={id} class="mono" value={draft.on?.filter ?? ""} onInput={(event) => change({ on: { source: draft.on?.source ?? "email", filter: event.currentTarget.value } })} />}</Field>
+                      <datalist id="sources">{["email", "webhook", "file", "rss", "mqtt", "calendar", "task", "process"].map((one) => <option value={one} />)}</datalist></>}</Field>
+                    <TextField label={t("form.filter")} hint={t("form.filter_hint")} code value={draft.on?.filter ?? ""} onText={(text) => change({ on: { source: draft.on?.source ?? "email", filter: text } })} />
                   </div>
                 )}
                 {draft.type === "continuous" && draft.watch && <WatchFields watch={draft.watch} onChange={(watch) => change({ watch })} />}
-              </section>
-              <section class="card stack">
-                <h2>{t("automation.does")}</h2>
-                <Field label={t("task.kind")} hint={kind?.description}>{(id) => (
-                  <select id={id} value={draft.action.type} onChange={(event) => change({ action: { type: event.currentTarget.value, parameters: defaults(kinds.find((one) => one.kind === event.currentTarget.value)?.schema) } })}>
-                    {[...new Set([draft.action.type, ...kinds.map((one) => one.kind)])].map((one) => <option key={one} value={one}>{kindTitle(kinds.find((other) => other.kind === one) ?? one)}</option>)}
-                  </select>
-                )}</Field>
+              </Card>
+              <Card class="stack" title={t("automation.does")}>
+                <KindField kinds={kinds} kind={draft.action.type} onChoose={(type, parameters) => change({ action: { type, parameters } })} />
                 <SchemaForm key={draft.action.type} schema={kind?.schema} values={draft.action.parameters ?? {}} onChange={(parameters) => change({ action: { ...draft.action, parameters } })} />
-              </section>
-              <section class="card stack">
-                <h2>{t("automation.tells")}</h2>
+              </Card>
+              <Card class="stack" title={t("automation.tells")}>
                 <div class="row checks">
                   {offered.map((name) => (
                     <label key={name} class="check"><input type="checkbox" checked={chosen.includes(name)} onChange={(event) => change({ delivery: { ...draft.delivery, channels: event.currentTarget.checked ? [...chosen, name] : chosen.filter((one) => one !== name) } })} /> {word("target", name)}</label>
                   ))}
                 </div>
                 <details class="more"><summary>{t("automation.policy")}</summary><PolicyFields policy={draft.policy ?? {}} onChange={(policy) => change({ policy })} /></details>
-              </section>
+              </Card>
             </>
           )}
           {error && <p class="notice bad" role="alert"><span>{error}</span></p>}

@@ -2,12 +2,13 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { get, optional, post, randomKey } from "../api";
-import { t } from "../i18n";
+import { list, post, randomKey } from "../api";
+import { about, t, word } from "../i18n";
 import { go } from "../router";
 import { put } from "../store/tasks";
-import type { Page, Task } from "../types";
-import { Button, Dialog, Field, sentence, tell } from "./parts";
+import type { Task } from "../types";
+import { Choice, PriorityField, TextField } from "./fields";
+import { Button, Dialog, sentence, tell } from "./parts";
 import { resolve, SchemaForm, type Schema } from "./schema";
 
 export interface Kind { kind: string; title?: string; description?: string; schema?: Schema }
@@ -33,7 +34,7 @@ export const BUILT_IN: Kind[] = [
 const INTERNAL: Record<string, string[]> = { agent_turn: ["input", "helper", "agent", "tools"] };
 
 export async function loadKinds(): Promise<Kind[]> {
-  const listed = (await optional(get<Page<Kind>>("/v1/kinds"), { items: [], next_cursor: null })).items;
+  const listed = await list<Kind>("/v1/kinds");
   const shown = listed.map((kind) => {
     const whole = resolve(kind.schema ?? {}, kind.schema ?? {});
     const properties = Object.entries(whole.properties ?? {}).filter(([name]) => !INTERNAL[kind.kind]?.includes(name));
@@ -43,7 +44,7 @@ export async function loadKinds(): Promise<Kind[]> {
 }
 
 /** The first values of what must be given; the rest is left to the server's own defaults. */
-export function defaults(schema: Schema | undefined): Record<string, unknown> {
+function defaults(schema: Schema | undefined): Record<string, unknown> {
   const whole = resolve(schema ?? {}, schema ?? {});
   const values: Record<string, unknown> = {};
   for (const name of whole.required ?? []) {
@@ -58,12 +59,17 @@ export function tidy(values: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Array.isArray(value) ? value.filter((one) => one !== "") : value]));
 }
 
-export function kindTitle(kind: Kind | string): string {
-  const name = typeof kind === "string" ? kind : kind.kind;
-  const given = typeof kind === "string" ? undefined : kind.title;
-  const key = `kind.${name}`;
-  const known = t(key as never);
-  return known !== key ? known : (given ?? name.replace(/_/g, " "));
+export const kindTitle = (kind: string): string => word("kind", kind);
+
+interface KindProps { kinds: Kind[]; kind: string; onChoose: (kind: string, parameters: Record<string, unknown>) => void }
+
+/** Which kind of task it is; another one starts with its own parameters. */
+export function KindField({ kinds, kind, onChoose }: KindProps) {
+  const known = (name: string) => kinds.find((one) => one.kind === name);
+  return (
+    <Choice label={t("task.kind")} hint={about(`kind.${kind}`, known(kind)?.description)} value={kind} options={[...new Set([kind, ...kinds.map((one) => one.kind)])]}
+      text={kindTitle} onChoose={(one) => onChoose(one, defaults(known(one)?.schema))} />
+  );
 }
 
 export function NewTask() {
@@ -106,28 +112,18 @@ export function NewTask() {
       open.value = false;
     }}>
       <form class="stack" onSubmit={(event) => event.preventDefault()}>
-        <Field label={t("task.kind")} hint={kind?.description}>
-          {(id) => (
-            <select id={id} value={chosen.value} onChange={(event) => {
-              chosen.value = event.currentTarget.value;
-              setValues(defaults(kinds.find((one) => one.kind === event.currentTarget.value)?.schema));
-            }}>
-              {kinds.map((one) => <option key={one.kind} value={one.kind}>{kindTitle(one)}</option>)}
-            </select>
-          )}
-        </Field>
+        <KindField kinds={kinds} kind={chosen.value} onChoose={(name, start) => {
+          chosen.value = name;
+          setValues(start);
+        }} />
         <SchemaForm schema={kind?.schema} values={values} onChange={setValues} />
         <details class="more">
           <summary>{t("task.more")}</summary>
           <div class="stack">
-            <Field label={t("task.title")}>{(id) => <input id={id} value={title} onInput={(event) => setTitle(event.currentTarget.value)} />}</Field>
+            <TextField label={t("task.title")} value={title} onText={setTitle} />
             <div class="pair">
-              <Field label={t("task.priority")}>{(id) => (
-                <select id={id} value={priority} onChange={(event) => setPriority(event.currentTarget.value)}>
-                  {(["interactive", "high", "normal", "low", "idle"] as const).map((one) => <option key={one} value={one}>{t(`priority.${one}`)}</option>)}
-                </select>
-              )}</Field>
-              <Field label={t("task.not_before")} hint={t("task.not_before_hint")}>{(id) => <input id={id} value={notBefore} placeholder="30m" onInput={(event) => setNotBefore(event.currentTarget.value)} />}</Field>
+              <PriorityField value={priority} onChoose={setPriority} />
+              <TextField label={t("task.not_before")} hint={t("task.not_before_hint")} value={notBefore} placeholder="30m" onText={setNotBefore} />
             </div>
           </div>
         </details>

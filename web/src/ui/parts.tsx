@@ -1,13 +1,14 @@
 /** The small parts every page is made of. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { ApiError } from "../api";
 import { t, word } from "../i18n";
 import { fullTime, moment, relative, revealed } from "../format";
 import { arrival } from "../router";
 import { now } from "../store/live";
+import { useId } from "./fields";
 import { Icon, type IconName } from "./icon";
 
 interface ButtonProps {
@@ -159,17 +160,16 @@ export function Dialog({ title, open, onClose, children, wide }: DialogProps) {
   );
 }
 
-interface FieldProps { label: string; hint?: ComponentChildren; error?: string | null; children: (id: string) => ComponentChildren; inline?: boolean }
-
-export function Field({ label, hint, error, children, inline }: FieldProps) {
+/** A part of a page under a heading of its own; `end` stands beside the heading. */
+export function Card({ title, end, children, class: more = "" }: { title: ComponentChildren; end?: ComponentChildren; children: ComponentChildren; class?: string }) {
   const id = useId();
-  return (
-    <div class={`field${inline ? " inline" : ""}`}>
-      <label for={id}>{label}</label>
-      {children(id)}
-      {error ? <p class="field-error" role="alert">{error}</p> : hint && <p class="hint">{hint}</p>}
-    </div>
-  );
+  const heading = <h2 id={id}>{title}</h2>;
+  return <section class={`card ${more}`} aria-labelledby={id}>{end ? <div class="row">{heading}{end}</div> : heading}{children}</section>;
+}
+
+/** A name and what stands for it, in a list of facts. */
+export function Fact({ name, children }: { name: ComponentChildren; children: ComponentChildren }) {
+  return <div><dt>{name}</dt><dd>{children}</dd></div>;
 }
 
 interface TabsProps { tabs: { id: string; label: string; count?: number }[]; chosen: string; onChoose: (id: string) => void; label: string }

@@ -2,8 +2,10 @@
 
 import { effect, signal } from "@preact/signals";
 import { LANGUAGES, language, preferredLanguage, setLanguage, t } from "../i18n";
+import { PlainChoice } from "./fields";
 
-export type Theme = "system" | "light" | "dark";
+const THEMES = ["system", "light", "dark"] as const;
+export type Theme = (typeof THEMES)[number];
 
 function stored(name: string): string | null {
   try {
@@ -34,22 +36,14 @@ export const startLanguage = (): Promise<void> => setLanguage(preferredLanguage(
 export function Preferences() {
   return (
     <div class="preferences row">
-      <label><span class="visually-hidden">{t("language")}</span>
-        <select value={language.value} onChange={(event) => {
-          store("language", event.currentTarget.value);
-          void setLanguage(event.currentTarget.value);
-        }}>
-          {Object.entries(LANGUAGES).map(([id, name]) => <option key={id} value={id} lang={id}>{name}</option>)}
-        </select>
-      </label>
-      <label><span class="visually-hidden">{t("theme")}</span>
-        <select value={theme.value} onChange={(event) => {
-          theme.value = event.currentTarget.value as Theme;
-          store("theme", theme.value);
-        }}>
-          {(["system", "light", "dark"] as const).map((one) => <option key={one} value={one}>{t(`theme.${one}`)}</option>)}
-        </select>
-      </label>
+      <PlainChoice label={t("language")} value={language.value} options={Object.keys(LANGUAGES)} text={(one) => LANGUAGES[one]!} onChoose={(one) => {
+        store("language", one);
+        void setLanguage(one);
+      }} />
+      <PlainChoice label={t("theme")} value={theme.value} options={THEMES} text={(one) => t(`theme.${one}`)} onChoose={(one) => {
+        theme.value = one;
+        store("theme", one);
+      }} />
     </div>
   );
 }

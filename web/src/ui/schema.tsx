@@ -1,8 +1,8 @@
 /** A form made from a JSON schema: what a kind of task takes, or a table of the settings. */
 
 import { useState } from "preact/hooks";
-import { t } from "../i18n";
-import { Field } from "./parts";
+import { about, t, word } from "../i18n";
+import { Field } from "./fields";
 
 export interface Schema {
   type?: string | string[];
@@ -44,7 +44,8 @@ export function typeOf(schema: Schema): string {
   return type ?? (schema.properties ? "object" : schema.enum ? "string" : "any");
 }
 
-function Json({ id, value, onChange }: { id: string; value: unknown; onChange: (value: unknown) => void }) {
+/** JSON to write; what is none is told and not taken. */
+export function Json({ id, value, onChange }: { id: string; value: unknown; onChange: (value: unknown) => void }) {
   const [text, setText] = useState(value === undefined ? "" : JSON.stringify(value, null, 2));
   const [bad, setBad] = useState(false);
   return (
@@ -75,7 +76,7 @@ function Input({ id, name, schema, value, required, onChange }: InputProps) {
     return (
       <select id={id} value={value === undefined ? "" : String(value)} onChange={(event) => onChange(schema.enum!.find((one) => String(one) === event.currentTarget.value))}>
         {!required && <option value="">{schema.default === undefined ? "–" : t("form.default", { value: String(schema.default) })}</option>}
-        {schema.enum.filter((one) => one !== null).map((one) => <option key={String(one)} value={String(one)}>{String(one)}</option>)}
+        {schema.enum.filter((one) => one !== null).map((one) => <option value={String(one)}>{String(one)}</option>)}
       </select>
     );
   }
@@ -124,7 +125,7 @@ export function SchemaForm({ schema, values, onChange }: FormProps) {
   const row = ([name, given]: [string, Schema]) => {
     const property = resolve(given, root);
     return (
-      <Field key={name} label={property.title ?? name.replace(/_/g, " ")} hint={property.description} inline={typeOf(property) === "boolean"}>
+      <Field key={name} label={word("field", name)} hint={about(`field.${name}`, property.description)} inline={typeOf(property) === "boolean"}>
         {(id) => <Input id={id} name={name} schema={property} value={values[name]} required={required.has(name)} onChange={(value) => set(name, value)} />}
       </Field>
     );

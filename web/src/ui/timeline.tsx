@@ -6,7 +6,7 @@ import { duration } from "../format";
 import { now } from "../store/live";
 import { TERMINAL, type Approval, type Execution, type Step, type Task } from "../types";
 import { Icon, type IconName } from "./icon";
-import { asText, Button, Plain, StatusChip, When } from "./parts";
+import { asText, Button, Plain, StatusChip, When, Card } from "./parts";
 
 export interface Span { id: string; kind: "step" | "model" | "tool" | "wait" | "approval"; name: string; status: string; start: number; end: number; open: boolean; attempts: number; result: unknown; error: unknown; effect: string }
 
@@ -84,11 +84,7 @@ export function Timeline({ task, steps, executions, approvals }: TimelineProps) 
   const failures = spans.filter((span) => span.status === "failed" || span.status === "uncertain").length;
   let left = limit;
   return (
-    <section class="card" aria-labelledby="timeline">
-      <div class="row">
-        <h2 id="timeline">{t("timeline")}</h2>
-        {failures > 0 && <span class="push"><Button small kind="quiet" pressed={failedOnly} onClick={() => setFailedOnly(!failedOnly)}>{t("timeline.failed_only", { n: failures })}</Button></span>}
-      </div>
+    <Card title={t("timeline")} end={failures > 0 && <span class="push"><Button small kind="quiet" pressed={failedOnly} onClick={() => setFailedOnly(!failedOnly)}>{t("timeline.failed_only", { n: failures })}</Button></span>}>
       {!attempts.length && <p class="hint">{task.started_at ? t("timeline.no_steps") : t("timeline.not_started")}</p>}
       {attempts.map((attempt, place) => {
         if (left <= 0) return null;
@@ -114,6 +110,6 @@ export function Timeline({ task, steps, executions, approvals }: TimelineProps) 
         );
       })}
       {shown.length > limit && <Button kind="quiet" onClick={() => setLimit(limit + 300)}>{t("more.n", { n: shown.length - limit })}</Button>}
-    </section>
+    </Card>
   );
 }
