@@ -321,7 +321,7 @@ async def test_disabled_after_ten_failures_with_notice(house: House) -> None:
 
 async def test_criteria_decide_the_verdict_apart_from_the_status(house: House) -> None:
     file = house.app.home.workspace / "report.txt"
-    document = every("1m", success={"file_fresh": {"path": "report.txt", "within": "100000d"}})
+    document = every("1m", success={"file_fresh": {"path": "report.txt", "within": "36500d"}})
     automation = await house.add(document)
     await house.pass_time("1m")
     file.write_text("done")
