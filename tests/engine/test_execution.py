@@ -99,6 +99,12 @@ def kinds(world: World) -> dict[str, Kind]:
         ended = await ctx.children("kids", wanted)
         return ", ".join(str((child.result or {})["text"]) for child in ended)
 
+    async def paced(ctx: Context, params: Nothing) -> str:
+        for n in range(1, 301):
+            await ctx.progress(n, params.n or None)
+            await ctx.clock.sleep_until(ctx.clock.now() + SECOND // 100)
+        return "paced"
+
     async def sharing(ctx: Context, params: Nothing) -> str:
         wanted = [Submission(kind="three_steps", dedupe_key="report")] * 2
         ended = await ctx.children("kids", wanted)
@@ -149,6 +155,7 @@ def kinds(world: World) -> dict[str, Kind]:
         "waiting_beside": waiting_beside,
         "parent": parent,
         "draining": draining,
+        "paced": paced,
         "sharing": sharing,
         "draining_shared": draining_shared,
         "failing_late": failing_late,
@@ -445,6 +452,18 @@ async def test_a_wait_leaves_memory_survives_restarts_and_fires_at_its_time(open
     assert told == ["queued", "started", "waiting", "resumed", "started", "succeeded"]
 
 
+async def test_a_wait_that_came_due_while_nothing_ran_fires_with_the_start(open_engine, world):
+    """The clock is not moved after the start: it is the start that fires it, not the next look."""
+    async with open_engine() as engine:
+        task = await engine.submit("sleeper")
+        await engine.until(task.task_id, Status.WAITING)
+    engine.clock.pass_to(engine.clock.now() + 2 * HOUR)
+    async with open_engine() as engine:
+        began = engine.clock.now()
+        ended = await engine.done(task.task_id)
+        assert (ended.status, engine.clock.now()) == (Status.SUCCEEDED, began)
+
+
 async def test_children_run_once_and_the_parent_gets_their_results(open_engine):
     async with open_engine() as engine:
         task = await engine.submit("parent")
@@ -539,6 +558,35 @@ async def test_percentage_never_falls_and_writes_are_coalesced(engine):
 
     assert ended.progress.percentage == 100
     assert (await types(engine, task.task_id)).count("progress") <= 2
+
+
+async def test_progress_is_written_four_times_a_second_at_most(engine):
+    task = await engine.submit("paced", params={"n": 300})
+    await engine.until(task.task_id, Status.RUNNING)
+    await engine.clock.advance("2s")
+    written = (await types(engine, task.task_id)).count("progress")
+    assert 6 <= written <= 9, "one at once, and eight in two seconds"
+    # What was said in between is not lost, only late.
+    assert (await engine.task(task.task_id)).progress.current >= 170
+
+
+async def test_nobody_guesses_when_it_will_be_done(engine):
+    """Without a total, and before anything can be told from the pace, there is no estimate."""
+    unknown = await engine.submit("paced", params={"n": 0})
+    known = await engine.submit("paced", params={"n": 300})
+    for task in (unknown, known):
+        await _until(engine, lambda t=task: _has_progress(engine, t.task_id))
+        assert (await engine.task(task.task_id)).estimated_completion is None
+    begun = engine.clock.now()
+    await engine.clock.advance("0.3s")
+    assert (await engine.task(known.task_id)).estimated_completion is None
+    await engine.clock.advance("1.2s")
+    estimate = (await engine.task(known.task_id)).estimated_completion
+    assert estimate is not None
+    assert abs(estimate - (begun + 3 * SECOND)) < SECOND
+    later = await engine.task(unknown.task_id)
+    assert (later.estimated_completion, later.progress.percentage) == (None, None)
+    assert later.progress.current > 100
 
 
 async def test_every_task_has_its_audit_rows_in_one_chain(engine):
@@ -720,6 +768,10 @@ async def _attempted(engine: Engine, task_id: str, world: World, *, runs: int):
 async def _step_done(engine: Engine, task_id: str, key: str) -> bool:
     step = await engine.ledger.read(lambda tx: steps.get(tx, task_id, key))
     return step is not None and step.status == "succeeded"
+
+
+async def _has_progress(engine: Engine, task_id: str) -> bool:
+    return (await engine.task(task_id)).progress.current > 0
 
 
 async def _waits_for(engine: Engine, task_id: str, kind: str) -> bool:

@@ -3,8 +3,10 @@
 import pytest
 
 from tawny.clock import DAY, HOUR, MINUTE
-from tawny.domain.tasks import Status, Submission
-from tawny.ledger import care, retention, stats
+from tawny.domain.approvals import Question
+from tawny.domain.messages import Outgoing
+from tawny.domain.tasks import Origin, Status, Submission
+from tawny.ledger import approvals, care, outbox, retention, stats
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -75,6 +77,61 @@ async def test_what_the_audit_calls_fixable_is_gone_after_maintenance(ledger, co
     left = await ledger.read(lambda tx: care.audit(tx, keep=KEEP))
     assert [finding.code for finding in left if finding.fixable] == []
     assert (code in {finding.code for finding in left}) is not fixable
+
+
+async def test_the_audit_tells_of_what_was_not_delivered(ledger, clock):
+    """Failed with nothing in its place: told, for a person. Too old to be sent: told, and mended."""
+
+    def owe(tx: Tx) -> tuple[str, str]:
+        made: list[str] = []
+        for target in ("failed", "old"):
+            task = submit(tx, Submission(kind="remind", params={"text": "x"}))
+            message = Outgoing(key="", text="the result")
+            line = outbox.put(
+                tx, task_id=task.task_id, transition="task.succeeded", target=target, message=message
+            )
+            assert line is not None
+            made.append(line)
+        return made[0], made[1]
+
+    failed, old = await ledger.write(owe)
+
+    def age(tx: Tx) -> None:
+        tx.execute("UPDATE outbox SET status = 'failed' WHERE delivery_id = :id", id=failed)
+        tx.execute("UPDATE outbox SET expires_at = :now - 1 WHERE delivery_id = :id", now=tx.now, id=old)
+
+    await ledger.write(age)
+    found = {finding.code: finding for finding in await ledger.read(lambda tx: care.audit(tx, keep=KEEP))}
+    assert set(found) == {"delivery_failed", "undelivered"}
+    assert (found["delivery_failed"].fixable, found["undelivered"].fixable) == (False, True)
+    await ledger.write(lambda tx: care.mend(tx, keep=KEEP))
+    left = await ledger.read(lambda tx: care.audit(tx, keep=KEEP))
+    assert [finding.code for finding in left] == ["delivery_failed"]
+    assert (await ledger.read(lambda tx: outbox.get(tx, old))).status == "expired"
+
+
+async def test_the_audit_tells_of_a_question_that_ran_out_unseen(ledger, clock):
+    def ask(tx: Tx) -> None:
+        task = submit(tx, Submission(kind="remind", params={"text": "x"}))
+        question = Question(
+            tool="exec", operation="exec", arguments={}, level=4, reason="why", origin=Origin()
+        )
+        approvals.request(tx, task_id=task.task_id, key="k", question=question, expires_in=HOUR, approvers=())
+        tx.execute(
+            "UPDATE tasks SET status = 'waiting', waiting_for = :waiting WHERE task_id = :id",
+            waiting='{"kind":"approval","key":"k"}',
+            id=task.task_id,
+        )
+
+    await ledger.write(ask)
+    clock.set(clock.now() + 2 * HOUR - MINUTE)
+    assert "approval_expired" not in await codes(ledger)
+    clock.set(clock.now() + 2 * MINUTE)
+    assert "approval_expired" in await codes(ledger)
+
+
+async def codes(ledger) -> set[str]:
+    return {finding.code for finding in await ledger.read(lambda tx: care.audit(tx, keep=KEEP))}
 
 
 async def test_a_healthy_ledger_has_no_findings(ledger):

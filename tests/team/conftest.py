@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.team.driver import MAKE
 
@@ -26,6 +27,7 @@ from tawny.engine.submit import parse_request
 from tawny.ledger import tasks
 from tawny.ledger.database import Tx, read_now, write_now
 from tawny.ledger.postgres import PostgresStore
+from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.submission import submit
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -224,6 +226,39 @@ class Team:
     def unfinished(self, wanted: list[str]) -> list[str]:
         rows = self.rows("SELECT task_id FROM tasks WHERE ended_at IS NULL")
         return sorted(set(wanted) & {row["task_id"] for row in rows})
+
+
+class Lone:
+    """A gateway on a ledger of its own."""
+
+    def __init__(self, root: Path, plugins: Path, sink: Sink) -> None:
+        root.mkdir(mode=0o700)
+        host = f"127.0.0.1:{sink.port}"
+        (root / "config.toml").write_text(
+            f'[network]\nallow = ["{host}"]\nallow_private = ["{host}"]\n[limits]\nbusy_load = 0.0\n'
+        )
+        self.store = SqliteStore(root / "state.db")
+        self.root = root
+        self._plugins = plugins
+        self._started: list[Process] = []
+
+    def start(self) -> Process:
+        argv = ["-m", "tawny", "--home", str(self.root), "gateway", "run", "--port", "0"]
+        process = Process(self.root, argv, plugins=self._plugins)
+        self._started.append(process)
+        return process
+
+    def submit(self, gateway: Process, kind: str, params: dict[str, Any]) -> str:
+        token = (self.root / "token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=gateway.address, trust_env=False, headers=headers, timeout=30) as client:
+            answer = client.post("/v1/tasks", json={"kind": kind, "params": params})
+        assert answer.status_code == 202, answer.text
+        return answer.json()["task_id"]
+
+    def close(self) -> None:
+        for process in self._started:
+            process.close()
 
 
 def until(holds: Callable[[], Any], what: str, *, seconds: float = PATIENCE) -> Any:

@@ -3,18 +3,15 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from tests.team.conftest import CLOCK, Process, Sink, Team, until
+from tests.team.conftest import CLOCK, Lone, Sink, Team, until
 from tests.team.till import PAY, install
 
 from tawny.domain.tasks import Status, Task
 from tawny.engine import commands
 from tawny.ledger import tasks
 from tawny.ledger.database import Store, read_now, write_now
-from tawny.ledger.sqlite import SqliteStore
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
@@ -48,39 +45,6 @@ def payers(team: Team, plugins: Path) -> Team:
     team.plugins = plugins
     team.kinds["pay"] = PAY
     return team
-
-
-class Lone:
-    """A gateway on a ledger of its own."""
-
-    def __init__(self, root: Path, plugins: Path, sink: Sink) -> None:
-        root.mkdir(mode=0o700)
-        host = f"127.0.0.1:{sink.port}"
-        (root / "config.toml").write_text(
-            f'[network]\nallow = ["{host}"]\nallow_private = ["{host}"]\n[limits]\nbusy_load = 0.0\n'
-        )
-        self.store = SqliteStore(root / "state.db")
-        self.root = root
-        self._plugins = plugins
-        self._started: list[Process] = []
-
-    def start(self) -> Process:
-        argv = ["-m", "tawny", "--home", str(self.root), "gateway", "run", "--port", "0"]
-        process = Process(self.root, argv, plugins=self._plugins)
-        self._started.append(process)
-        return process
-
-    def submit(self, gateway: Process, kind: str, params: dict[str, Any]) -> str:
-        token = (self.root / "token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=gateway.address, trust_env=False, headers=headers, timeout=30) as client:
-            answer = client.post("/v1/tasks", json={"kind": kind, "params": params})
-        assert answer.status_code == 202, answer.text
-        return answer.json()["task_id"]
-
-    def close(self) -> None:
-        for process in self._started:
-            process.close()
 
 
 @pytest.fixture

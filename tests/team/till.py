@@ -29,12 +29,32 @@ async def _run(ctx: Context, params: Pay) -> Result:
     return str(await ctx.step("pay", pay, effect=Effect.AT_MOST_ONCE))
 
 
+class Tick(msgspec.Struct, frozen=True):
+    """Notes that item `n` was done, by a line in `book`."""
+
+    book: str
+    n: int
+
+
+async def _tick(ctx: Context, params: Tick) -> Result:
+    def note() -> None:
+        with Path(params.book).open("a") as file:
+            file.write(f"{params.n}\n")
+
+    async def step() -> None:
+        note()
+
+    await ctx.step("tick", step, effect=Effect.IDEMPOTENT)
+    return {"text": str(params.n)}
+
+
+TICK = Kind(name="tick", params=Tick, run=_tick, description="Notes an item.")
 PAY = Kind(name="pay", params=Pay, run=_run, description="Pays once.")
 
 
 @hookimpl
 def tawny_kinds() -> list[Kind]:
-    return [PAY]
+    return [PAY, TICK]
 
 
 def install(folder: Path) -> Path:

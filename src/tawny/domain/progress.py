@@ -14,6 +14,7 @@ class Pace(msgspec.Struct, frozen=True):
 
     share: float = 0.0
     at: Instant = 0
+    since: Instant = 0
     rate: float | None = None
 
 
@@ -45,14 +46,15 @@ def estimate(pace: Pace, progress: Progress, *, now: Instant) -> tuple[Pace, Ins
         return pace, None
     share = max(0.0, min(1.0, progress.current / progress.total))
     if pace.at == 0:
-        return Pace(share=share, at=now), None
+        return Pace(share=share, at=now, since=now), None
     gained, elapsed = share - pace.share, now - pace.at
     if gained <= 0 or elapsed <= 0:
-        return pace, _end(pace.rate, share, now)
+        return pace, _end(pace.rate, share, now) if now - pace.since >= _MIN_ELAPSED else None
     fresh = gained / elapsed
     rate = fresh if pace.rate is None else _SMOOTHING * fresh + (1 - _SMOOTHING) * pace.rate
-    known = pace.rate is not None or elapsed >= _MIN_ELAPSED
-    return Pace(share=share, at=now, rate=rate), _end(rate, share, now) if known else None
+    after = Pace(share=share, at=now, since=pace.since, rate=rate)
+    # Two readings at the very start say next to nothing about the rest.
+    return after, _end(rate, share, now) if now - pace.since >= _MIN_ELAPSED else None
 
 
 def _end(rate: float | None, share: float, now: Instant) -> Instant | None:

@@ -23,7 +23,7 @@ from tawny.domain.tasks import (
     WaitingFor,
 )
 from tawny.errors import Conflict, InvalidInput, NotFound
-from tawny.ledger.database import Tx
+from tawny.ledger.database import Row, Tx
 
 T = TypeVar("T")
 MAX_LIMIT = 500
@@ -186,7 +186,9 @@ def in_sixteens(task_ids: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def find(tx: Tx, lookup: str) -> Task:
-    """The task meant by an id, a unique prefix of one (with or without `task_`), or a title.
+    """The task meant by an id, a unique prefix of one (with or without `task_`), an execution, a title, or a session.
+
+    Of a session's tasks it is the one under way, or else the newest.
 
     Raises:
         NotFound: nothing matches.
@@ -200,13 +202,28 @@ def find(tx: Tx, lookup: str) -> Task:
         "SELECT * FROM tasks WHERE task_id >= :low AND task_id < :high ORDER BY task_id DESC LIMIT 3",
         low=prefix,
         high=prefix + "~",
-    ) or tx.all("SELECT * FROM tasks WHERE title = :title ORDER BY task_id DESC LIMIT 3", title=lookup)
+    ) or tx.all(
+        "SELECT * FROM tasks WHERE task_id = (SELECT task_id FROM executions WHERE execution_id = :lookup)",
+        lookup=lookup,
+    )
+    rows = (
+        rows
+        or tx.all("SELECT * FROM tasks WHERE title = :title ORDER BY task_id DESC LIMIT 3", title=lookup)
+        or _of_session(tx, lookup)
+    )
     if not rows:
         raise NotFound(f"there is no task {lookup!r}", hint="'tawny tasks list' shows what there is")
     if len(rows) > 1:
         names = ", ".join(row["task_id"] for row in rows)
         raise Conflict(f"{lookup!r} could be several tasks: {names}", hint="give more of the id")
     return from_row(rows[0])
+
+
+def _of_session(tx: Tx, session: str) -> Sequence[Row]:
+    of_it = "SELECT * FROM tasks WHERE session = :session AND detached = 1"
+    return tx.all(f"{of_it} AND status IN {ACTIVE} ORDER BY task_id DESC LIMIT 3", session=session) or tx.all(
+        f"{of_it} ORDER BY task_id DESC LIMIT 1", session=session
+    )
 
 
 def page(
