@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from tawny.clock import Instant, parse_duration, parse_time
 from tawny.errors import InvalidInput
-from tawny.gateway.documents import Page, Time
+from tawny.gateway.documents import Moment, Page, Time
 from tawny.gateway.endpoint import query_of
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import ADMIN, READ
@@ -52,8 +52,8 @@ class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: str | None = None
     actor: str | None = None
     task_id: str | None = None
-    after: str | None = None
-    before: str | None = None
+    after: Moment | None = None
+    before: Moment | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
     cursor: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,18}$")] | None = None
 
@@ -65,8 +65,8 @@ class Export(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: str | None = None
     actor: str | None = None
     task_id: str | None = None
-    after: str | None = None
-    before: str | None = None
+    after: Moment | None = None
+    before: Moment | None = None
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

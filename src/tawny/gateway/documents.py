@@ -1,12 +1,22 @@
 """The shapes of the answers: `openapi.json` is made of these, and tests hold the answers to them."""
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 Time = str
 """ISO 8601 in UTC with `Z`."""
+
+_DAY = (
+    r"20[0-9]{2}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    r"|20([02468][048]|[13579][26])-02-29"
+)
+_OF_DAY = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])"
+Moment = Annotated[
+    str, msgspec.Meta(extra_json_schema={"pattern": rf"^(({_DAY})T{_OF_DAY}|[1-9][0-9]{{0,3}}[smhd])$"})
+]
+"""A time with its zone, or a duration: what is said of it in the description is accepted; more is."""
 
 
 class Page(msgspec.Struct, Generic[T]):

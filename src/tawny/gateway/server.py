@@ -58,6 +58,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value))
+        # The parser also takes `,chunked`, which a proxy in front may read as something else than chunked.
+        if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            raise ValueError("no encoding of ours")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
