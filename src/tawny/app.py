@@ -15,7 +15,7 @@ from tawny.assistants.brief import generate_daily_brief
 from tawny.assistants.calendar import read_calendar
 from tawny.assistants.digest import digest_document
 from tawny.assistants.subtitles import make_subtitles
-from tawny.clock import Clock, SystemClock, iso, parse_duration
+from tawny.clock import Clock, SystemClock, parse_duration
 from tawny.config import Config, Home, approvers_of, owner_zone
 from tawny.delivery.channel import Accept, Channel
 from tawny.delivery.host import Host
@@ -38,16 +38,15 @@ from tawny.engine.waits import Hooks
 from tawny.engine.watches import Watches
 from tawny.errors import InvalidInput, PermanentError
 from tawny.gateway.feed import Feed
-from tawny.ledger import backup, sessions
+from tawny.ledger import sessions
 from tawny.ledger.database import Ledger, Store, Tx
 from tawny.ledger.homelock import HomeLock
-from tawny.ledger.migrations import migrate, outdated
 from tawny.ledger.outages import enduring
 from tawny.ledger.retention import keep_of
-from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.ledger.submission import Limits
-from tawny.log import Log, redact
+from tawny.ledger.upgrade import prepare_store
+from tawny.log import redact
 from tawny.runners.agent_turn import AgentTurn, agent_turn
 from tawny.runners.batch import batch
 from tawny.runners.command import command
@@ -69,8 +68,6 @@ if TYPE_CHECKING:
     import httpx
 
     from tawny.gateway.gateway import Gateway
-
-_log = Log("app")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,20 +140,6 @@ def channel_names(config: Config) -> list[str]:
 
 async def _no_agent(ctx: Context, params: AgentTurn) -> Result:
     raise PermanentError(f"{ctx.task.task_id} has no agent to answer {len(params.message)} characters")
-
-
-def prepare_store(home: Home, store: Store, clock: Clock) -> None:
-    """Bring the database up to date, with a copy of it taken before anything changes."""
-    if isinstance(store, SqliteStore):
-        backup.check(store.path)
-        store.rewrite_log()
-    if isinstance(store, SqliteStore) and store.path.exists() and (missing := outdated(store)):
-        stamp = iso(clock.now()).replace(":", "")
-        copy = home.root / f"state.db.before-{missing[0]}.{stamp}"
-        backup.copy_database(store.path, copy)
-        _log.info("database copied before migration", copy=str(copy))
-    for name in migrate(store, clock):
-        _log.info("migration applied", name=name)
 
 
 @asynccontextmanager

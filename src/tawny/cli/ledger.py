@@ -7,7 +7,7 @@ from tawny import config
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.ledger.database import Store, Tx, read_now, write_now
-from tawny.ledger.migrations import migrate
+from tawny.ledger.migrations import is_current, migrate
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.stores import open_store
 from tawny.secrets import learn_secrets
@@ -23,6 +23,10 @@ def store_of(home: Home) -> Store:
     if not isinstance(store, SqliteStore) or not store.path.exists():
         home.prepare()
         migrate(store, SystemClock())
+    elif not is_current(store):
+        from tawny.ledger.upgrade import catch_up  # noqa: PLC0415 - once after an update, and never again
+
+        catch_up(home, store, SystemClock())
     return store
 
 

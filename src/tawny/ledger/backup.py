@@ -63,6 +63,7 @@ def copy_database(source: Path, target: Path) -> None:
             closing(sqlite3.connect(target)) as writing,
         ):
             reading.backup(writing)
+            writing.execute("PRAGMA journal_mode=DELETE")  # one file, which reading adds no others to
     except sqlite3.Error as error:
         raise StorageError(
             f"{source} could not be copied to {target.parent}: {error}",

@@ -18,6 +18,37 @@ def migrations() -> list[tuple[int, str, str]]:
     )
 
 
+def is_current(store: Store) -> bool:
+    """Whether the database has had exactly what this version knows; cheap, for it is asked by every command.
+
+    Raises:
+        PermanentError: the database is newer than this program.
+    """
+    connection = store.connect()
+    try:
+        if not connection.fetch("SELECT name FROM sqlite_master WHERE name = 'migrations'"):
+            return False
+        done = {int(row["number"]) for row in connection.fetch("SELECT number FROM migrations")}
+    finally:
+        connection.close()
+    known = _numbers()
+    _refuse_newer(done, known)
+    return done == known
+
+
+def _numbers() -> set[int]:
+    folder = resources.files("tawny.ledger").joinpath("schema")
+    return {int(entry.name[:4]) for entry in folder.iterdir() if entry.name.endswith(".sql")}
+
+
+def _refuse_newer(done: set[int], known: set[int]) -> None:
+    if unknown := done - known:
+        raise PermanentError(
+            f"the database has migration {max(unknown)}, which this version of Tawny does not know",
+            hint="run the newer version, or restore a backup made by this one",
+        )
+
+
 def statements(sql: str) -> list[str]:
     """The statements of a script; a semicolon at a line's end parts them."""
     bare = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
@@ -36,11 +67,7 @@ def pending(connection: Connection) -> list[tuple[int, str, str]]:
     )
     done = {int(row["number"]) for row in connection.fetch("SELECT number FROM migrations")}
     known = migrations()
-    if unknown := done - {number for number, _, _ in known}:
-        raise PermanentError(
-            f"the database has migration {max(unknown)}, which this version of Tawny does not know",
-            hint="run the newer version, or restore a backup made by this one",
-        )
+    _refuse_newer(done, {number for number, _, _ in known})
     return [entry for entry in known if entry[0] not in done]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tawny.app import open_app, prepare_store
+from tawny.app import open_app
 from tawny.cli.proof import workload
 from tawny.cli.proof.disk import Disk
 from tawny.cli.proof.recording import Op, record
@@ -27,6 +27,7 @@ from tawny.ledger.database import Tx, read_now, write_now
 from tawny.ledger.retention import Keep
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.tasks import get
+from tawny.ledger.upgrade import prepare_store
 
 _PATIENCE = 60.0
 
