@@ -87,17 +87,18 @@ def _list(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def _whole(tx: Tx, lookup: str) -> tuple[Task, dict[str, object]]:
+def _whole(tx: Tx, lookup: str) -> tuple[Task, dict[str, object], list[str]]:
+    """The task, its document, and the paths of its files below `artifacts/`."""
     task = tasks.find(tx, lookup)
     logs = [{**entry, "time": iso(entry["time"])} for entry in tasks.logs(tx, task.task_id)]
-    files = [artifact.document() for artifact in artifacts.of_task(tx, task.task_id)]
-    document = task_document(task, logs=logs, artifacts=files)
+    files = artifacts.of_task(tx, task.task_id)
+    document = task_document(task, logs=logs, artifacts=[artifact.document() for artifact in files])
     document["steps"] = [step.document() for step in steps.of_task(tx, task.task_id)]
-    return task, document
+    return task, document, [artifact.path for artifact in files]
 
 
 def _show(args: argparse.Namespace, home: Home) -> int:
-    task, document = ledger.read(home, lambda tx: _whole(tx, args.lookup))
+    task, document, files = ledger.read(home, lambda tx: _whole(tx, args.lookup))
     facts = {
         "task": task.task_id,
         "title": task.title,
@@ -115,6 +116,7 @@ def _show(args: argparse.Namespace, home: Home) -> int:
         "delivery": task.delivery_status,
         "error": task.error.message if task.error else "",
         "result": str((task.result or {}).get("text", ""))[:400],
+        "files": "\n          ".join(str(home.artifacts / path) for path in files),
     }
     emit(document, args, text="\n".join(f"{name:<9} {value}" for name, value in facts.items() if value != ""))
     return 0
