@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -159,3 +160,47 @@ async def test_rotating_the_token_puts_the_old_one_out_of_the_running_gateway(ho
         fresh = {"authorization": f"Bearer {out.decode().strip()}"}
         assert (await running.client.get("/readyz", headers=fresh)).status_code == 200
         assert home.token_file.stat().st_mode & 0o777 == 0o600
+
+
+_PROMPT = 3.0
+"""A second is what is promised after `ready`; a busy machine gets three."""
+
+
+@pytest.mark.crash
+async def test_what_came_due_while_the_gateway_was_dead_starts_with_the_next_one_and_once(home: Home) -> None:
+    """By the clock on the wall: a one-shot, a rhythm and a task that waits for its time; killed before, up after."""
+    work = {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 0}}
+    async with gateway(home) as first:
+        due = datetime.now(UTC) + timedelta(seconds=5)
+        anchor = (due - timedelta(hours=1)).isoformat()
+        schedules = {
+            "once": {"type": "at", "time": due.isoformat()},
+            "hourly": {"type": "every", "interval": "1h", "anchor": anchor},
+        }
+        for name, schedule in schedules.items():
+            document = {"name": name, "schedule": schedule, "action": work}
+            answer = await first.client.post("/v1/automations", json=document)
+            assert answer.status_code == 201, answer.text
+        body = {"kind": "simulate", "params": work["parameters"], "not_before": due.isoformat()}
+        waiting = (await first.client.post("/v1/tasks", json=body)).json()
+        first.process.kill()
+        await first.process.wait()
+    assert datetime.now(UTC) < due, "this machine is too slow to be killed in time"
+    while datetime.now(UTC) < due:
+        await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
+    async with gateway(home) as second:
+        ready = datetime.now(UTC)
+        last = 0
+        for _ in range(3):
+            last = (await events(second.client, last, until="task.succeeded"))[-1]
+        tasks = (await second.client.get("/v1/tasks")).json()["items"]
+        for task in tasks:
+            late = (datetime.fromisoformat(task["started_at"]) - ready).total_seconds()
+            assert late < _PROMPT, (task["title"], late)
+            assert datetime.fromisoformat(task["started_at"]) >= due
+        assert sorted(task["title"] for task in tasks) == sorted(["once", "hourly", waiting["title"]])
+        found = (await second.client.get("/v1/automations")).json()["items"]
+        for automation in found:
+            runs = (await second.client.get(f"/v1/automations/{automation['id']}/runs")).json()["items"]
+            assert [run["status"] for run in runs] == ["caught_up"]
+            assert runs[0]["task_id"] in {task["task_id"] for task in tasks}
