@@ -220,7 +220,7 @@ async def year(days: int) -> dict[str, Any]:
             )
         )
     return {
-        "days": days, "automations": 50, "wanted": len(wanted), "ran": sum(ran.values()),
+        "simulated_days": days, "automations": 50, "wanted": len(wanted), "ran": sum(ran.values()),
         "missed": len(wanted - ran.keys()), "doubled": sum(n - 1 for n in ran.values()),
         "unwanted": len(ran.keys() - wanted), "occurrences_kept": [dict(row) for row in states],
         "by_month": months, "wall_seconds": time.perf_counter() - began,

@@ -33,6 +33,10 @@ class Post:
         if behaviour.startswith("drop"):
             assert server.transport is not None
             server.transport.abort()
+        if behaviour == "hang":
+            await asyncio.sleep(3600)
+        if behaviour.startswith("say "):
+            return behaviour.removeprefix("say ")
         return behaviour if behaviour[:1].isdigit() else "250 OK"
 
     async def start(self) -> None:

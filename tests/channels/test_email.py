@@ -139,6 +139,7 @@ class TestContract(ChannelContract):
             say=say,
             refuse=post.stop,
             drop=lambda: setattr(post, "next", "drop"),
+            hang=lambda: setattr(post, "next", "hang"),
             reject=lambda: post.refused.update({"me@example.org": "550 no such user"}),
             lock_out=lock_out,
             file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
@@ -183,6 +184,26 @@ async def test_a_refusal_of_the_text_is_what_it_says(post: Post, channel: EmailC
     ):
         await channel.send(Outgoing(key="k", text="x"))
     assert post.mails == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "errors"),
+    [
+        ("421 closing down", TemporaryError),
+        ("452 mailbox full", TemporaryError),
+        ("say welcome", AmbiguousSend),
+        ("say <html>portal</html>", AmbiguousSend),
+        ("say 99 what", AmbiguousSend),
+    ],
+)
+async def test_a_mail_server_in_trouble_refuses_nothing_for_good(
+    post: Post, channel: EmailChannel, answer: str, errors: Any
+):
+    post.next = answer
+    with pytest.raises(errors):
+        await channel.send(Outgoing(key="k", text="x"))
+    await channel.send(Outgoing(key="k2", text="It works again"))
+    assert "It works again" in post.mails[-1].get_content()
 
 
 @pytest.mark.parametrize("to", ["me@example.org\nBcc: all@example.org", "a@x.test, b@x.test", "nobody"])

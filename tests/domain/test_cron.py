@@ -138,6 +138,9 @@ def test_recorded_answers_of_croner_are_ours() -> None:
         ("@reboot", "nickname"),
         ("", "0 fields"),
         ("٣ * * * *", "minute"),
+        ("*/١٥ * * * *", "minute"),
+        ("1-٣ * * * *", "minute"),
+        ("0 9 ١W * *", "day of month"),
     ],
 )
 def test_refusal_names_the_field_and_an_example(expression: str, field: str) -> None:

@@ -246,7 +246,7 @@ def _days_field(text: str) -> tuple[int, int, bool, bool]:
     for element in text.split(","):
         if element.upper() == "L":
             last = True
-        elif match := re.fullmatch(r"(\d+)[wW]", element):
+        elif match := re.fullmatch(r"(\d+)[wW]", element, re.ASCII):
             nearest |= 1 << _number(_DAY, match.group(1), element)
         else:
             for value in _values(_DAY, element):
@@ -273,8 +273,8 @@ def _weekdays_field(text: str) -> tuple[int, ...]:
     return tuple(days)
 
 
-_RANGE = re.compile(r"(\w+)-(\w+)(?:/(\d+))?")
-_STEP = re.compile(r"\*/(\d+)")
+_RANGE = re.compile(r"(\w+)-(\w+)(?:/(\d+))?", re.ASCII)
+_STEP = re.compile(r"\*/(\d+)", re.ASCII)
 
 
 def _values(field: Field, element: str) -> range:

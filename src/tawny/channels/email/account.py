@@ -99,6 +99,8 @@ class EmailChannel(OneWay):
             try:
                 await client.data(mail.as_bytes(policy=mail.policy.clone(linesep="\r\n")))
             except aiosmtplib.SMTPResponseException as error:
+                if not 400 <= error.code < 600:
+                    raise AmbiguousSend(f"the mail server's answer is no SMTP: {error.message}") from None
                 raise _refusal(error.code, f"the mail server refuses the message: {error.message}") from None
             except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
                 raise AmbiguousSend(f"the mail server broke off after the message: {error}") from None
@@ -235,8 +237,8 @@ class EmailChannel(OneWay):
 
 
 def _refusal(code: int, text: str) -> Exception:
-    """4xx is for now, 5xx for good."""
-    return TemporaryError(f"{text} ({code})") if 400 <= code < 500 else PermanentError(f"{text} ({code})")
+    """5xx is for good; 4xx is for now, and so is what is no SMTP."""
+    return PermanentError(f"{text} ({code})") if 500 <= code < 600 else TemporaryError(f"{text} ({code})")
 
 
 def _hang_up(box: Any) -> None:

@@ -120,6 +120,9 @@ class Account:
             raise AmbiguousSend(f"the homeserver gave no answer: {error or type(error).__name__}") from None
         except self._nio.LocalProtocolError as error:
             raise TemporaryError(f"not sent: {error}") from None
+        except (ValueError, RecursionError) as error:
+            # The library reads the answer, and takes it for the JSON it should be.
+            raise AmbiguousSend(f"the answer is no homeserver's: {type(error).__name__}") from None
         if isinstance(answer, self._nio.ErrorResponse):
             raise self._refusal(answer)
         return answer
