@@ -341,6 +341,25 @@ async def test_an_apprise_service_that_says_no_leaves_a_doubt(status: int):
 
 
 @library_warns
+async def test_signal_is_reached_by_its_rest_server_and_whatsapp_s_address_is_known():
+    got: list[Request] = []
+
+    def handle(request: Request) -> Response:
+        got.append(request)
+        return Response(201, {"timestamp": "1"})
+
+    async with serving(handle) as server:
+        channel = AppriseChannel("phone", (f"signal://127.0.0.1:{server.port}/+15551230000/+15551230001",))
+        await channel.send(Outgoing(key="k", text="the backup is done"))
+    (request,) = got
+    assert request.path == "/v2/send"
+    body = request.json()
+    assert "the backup is done" in body["message"]
+    assert (body["number"], body["recipients"]) == ("+15551230000", ["+15551230001"])
+    AppriseChannel("phone", ("whatsapp://token@1234567890/15551230001",))
+
+
+@library_warns
 def test_an_apprise_url_nobody_knows_is_refused():
     with pytest.raises(PermanentError, match="number 2"):
         AppriseChannel("all", ("json://127.0.0.1/", "pigeon://loft"))
