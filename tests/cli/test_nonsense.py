@@ -132,6 +132,22 @@ def test_nonsense_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{"meta": {"lastTouchedVersion": "2026.4.24"}, "agents": {"defaults": {}}, "channels": {}}',
+        '{"version": 1, "jobs": {"5f0c": {"state": {"nextRunAtMs": 1}}}}',
+        '{"_comment": "ours", "jobs": [{"id": "a", "command": "true", "schedule": "0 6 * * *"}]}',
+    ],
+)
+def test_file_of_another_program_that_holds_no_jobs_is_told(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "given.json").write_text(text)
+    assert main(["--home", str(tmp_path), "automations", "import", str(tmp_path / "given.json")]) == 2
+    assert "given.json: there is no automation in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("taks list", "tasks"),

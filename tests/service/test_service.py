@@ -1,6 +1,9 @@
 """The files that the platform's service managers read, and what is asked of them; both pass one suite."""
 
 import plistlib
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,27 @@ def test_the_unit_keeps_commands_alive_and_quotes_its_paths(tmp_path, shell):
 
     assert 'ExecStart=/opt/python -m tawny --home "/home/me/my tawny" gateway run' in text
     assert {"KillMode=process", "Delegate=yes", "Restart=always", "UMask=0077"} <= set(text.splitlines())
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path, shell):
+    home = tmp_path / "my tawny 100%"
+    home.mkdir()
+    service = Service((sys.executable, "-m", "tawny", "--home", str(home), "gateway", "run"), home)
+    unit = tmp_path / "tawny.service"
+    environment = {"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
+
+    def verify(text: str) -> str:
+        unit.write_text(text)
+        command = ["systemd-analyze", "verify", "--user", "--recursive-errors=no", str(unit)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+        return done.stdout + done.stderr
+
+    text = Systemd(shell, folder=tmp_path, user="me").text(service)
+    assert "Restrat" in verify(text.replace("Restart=", "Restrat=")), "it looks at the unit"
+    assert "tawny.service" not in verify(text)
 
 
 def test_the_agent_is_a_property_list_that_keeps_commands_alive(tmp_path, shell):

@@ -23,6 +23,7 @@ from tawny.ledger.database import Tx
 from tawny.plugins import BUILT_IN_CHANNELS
 
 Document = dict[str, Any]
+_OURS = {"items", "id", "task_id", "name", "type", "schedule", "on", "watch", "expect", "action"}
 _TWICE = "Switch these jobs off where they came from: else they run there and here."
 
 
@@ -87,6 +88,11 @@ def take_in(args: argparse.Namespace, home: Home) -> int:
 
 def _own(given: Any, args: argparse.Namespace, home: Home) -> int:
     """Our own documents: all or none."""
+    if isinstance(given, dict) and not _OURS & {*cast("Document", given)}:
+        raise InvalidInput(
+            f"{args.file}: there is no automation in it, and no job as OpenClaw, Hermes or cron write them",
+            hint="give the scheduler's own cron/jobs.json; see docs/how-to/moving.md",
+        )
     items: Any = given.get("items", [given]) if isinstance(given, dict) else given  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in cast("list[Any]", items)):
         raise InvalidInput(
