@@ -81,7 +81,8 @@ async def test_what_is_committed_while_others_are_read_stands_once_and_in_its_pl
     last = await settled(ledger)
     write_now(ledger.store, ledger.clock, add("other"))
     ledger.bell.ring(["events"])
-    found, *_ = await asyncio.gather(names(ledger, last), *(ledger.write(add(f"own {n}")) for n in range(20)))
+    writes = asyncio.gather(*(ledger.write(add(f"own {n}")) for n in range(20)))
+    found, _ = await asyncio.gather(names(ledger, last), writes)
     assert found[0] == "other"
     whole = await ledger.tail.after(last)
     assert [event.seq for event in whole] == list(range(last + 1, last + 22))
