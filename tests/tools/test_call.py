@@ -196,8 +196,9 @@ async def test_the_audit_row_of_a_call_is_in_the_commit_of_its_record(runs):
 
     await commits(1)
     alone = min([await commits(1) for _ in range(3)])
-    # One a call, and one perhaps that was shared by chance in the shorter run; two a call would be ten.
-    assert alone + 4 <= min([await commits(6) for _ in range(3)]) <= alone + 6
+    # One a call, fewer where commits were shared by chance, and one more where they were in the shorter run; two a call
+    # would be ten.
+    assert min([await commits(6) for _ in range(3)]) <= alone + 6
 
 
 async def test_what_a_given_up_run_has_done_is_in_the_audit_trail_all_the_same(runs, world):
