@@ -141,11 +141,17 @@ def test_database_that_cannot_be_opened_is_not_called_damaged(read_only: list[st
     assert "the home must be there and writable" in done.stdout
 
 
+def _heeded() -> None:
+    """A suite that runs in the background may have been told to ignore these, and its children with it."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_demo_that_is_broken_off_leaves_nothing_behind(number: signal.Signals, tmp_path: Path):
     process = subprocess.Popen(
         [*TAWNY, "demo", "--once"], env=environment(tmp_path, TMPDIR=str(tmp_path)), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, preexec_fn=_heeded,
     )  # fmt: skip
     assert process.stdout is not None
     assert "is ready after" in process.stdout.readline()

@@ -88,7 +88,7 @@ async def main() -> dict[str, Any]:
     _, text = await run("fast", python(BURN, cpus=1.0))
     found["fast"] = float(text)
     command = await commands.start("held", python("import time; time.sleep(600)"))
-    group = service / "tawny-held"
+    (group,) = service.glob("tawny-held-*")
     found["files"] = {
         name: (group / name).read_text().strip() for name in ("memory.max", "pids.max", "cpu.max")
     }

@@ -151,11 +151,13 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             child.kill()
-    await child.wait()
-    # The pipe's transport is closed when its end has been read; without this it outlives the loop.
-    transport: Any = getattr(child, "_transport", None)
-    if transport is not None:
-        transport.close()
+    try:
+        await child.wait()
+    finally:
+        # The pipe's transport is closed when its end has been read; without this it outlives the loop.
+        transport: Any = getattr(child, "_transport", None)
+        if transport is not None:
+            transport.close()
 
 
 def _rebuild(said: Mapping[str, Any], place: Place) -> TawnyError:
