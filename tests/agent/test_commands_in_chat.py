@@ -20,6 +20,14 @@ async def test_a_listed_command_runs_and_the_model_reads_its_output(home: Home) 
         assert reply.text == "It said so."
 
 
+async def test_a_command_over_and_over_is_a_circle_though_each_has_an_id(home: Home) -> None:
+    model = ScriptedModel([Use("exec", {"command": "echo nothing yet"})] * 15)
+    async with open_app(home, Config(exec=Exec(allow=("echo",))), model=model) as app:
+        reply = await app.agency.inbox.say("main", "wait for it", event_id="e1", wait=60)
+        assert "goes in circles" in reply.text
+        assert len(model.asked) == 12
+
+
 async def test_an_unlisted_command_waits_for_a_yes(home: Home) -> None:
     model = ScriptedModel([Use("exec", {"command": "id"}), "done"])
     async with open_app(home, Config(), model=model) as app:

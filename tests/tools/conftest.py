@@ -34,6 +34,7 @@ class World:
     def __init__(self) -> None:
         self.done: list[tuple[str, str]] = []
         self.page: Json = "A page of prose about nothing in particular."
+        self.answer = "ok"
         self.rules = Rules()
         self.secrets: list[str] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
@@ -63,7 +64,7 @@ class World:
                 raise TawnyError("the other side fell over")
             if params.text == "crash":
                 raise RuntimeError("a bug")
-            return self.page if more.get("reads_untrusted") or more.get("origin") else {"text": "ok"}
+            return self.page if more.get("reads_untrusted") or more.get("origin") else {"text": self.answer}
 
         return Tool(
             name=name, description=name, params=Anything, operation=describe, run=run, effect=effect, **more

@@ -270,10 +270,26 @@ async def test_refusals_count_as_going_in_circles_too(runs, world):
 
 
 async def test_noise_does_not_hide_a_circle_and_paging_is_none(runs, world):
-    noisy = [("notes", {"text": f"2026-11-21T10:00:{n:02d}Z 3f2a9c1{n}4b"}) for n in range(15)]
-    assert (await runs.engine.done((await runs.start(*noisy)).task_id)).status is Status.FAILED
+    answers = iter(f"2026-11-21T10:00:{n:02d}Z proc_3f2a9c1{n:02d}4b" for n in range(15))
+
+    async def meanwhile() -> None:
+        world.answer = next(answers)
+
+    world.meanwhile = meanwhile
+    again = [("notes", {"text": "again"})] * 15
+    assert (await runs.engine.done((await runs.start(*again)).task_id)).status is Status.FAILED
+    world.meanwhile = None
     pages = [("notes", {"text": f"page {n}"}) for n in range(15)]
     assert (await runs.engine.done((await runs.start(*pages)).task_id)).status is Status.SUCCEEDED
+
+
+async def test_calls_that_differ_in_times_and_ids_alone_are_no_circle(runs, world):
+    days = [
+        ("notes", {"text": f"Standup at 2026-12-{n:02d}T10:00:00Z, room 1f2a9c1{n:02d}b"})
+        for n in range(1, 13)
+    ]
+    assert (await runs.engine.done((await runs.start(*days)).task_id)).status is Status.SUCCEEDED
+    assert len(world.done) == 12
 
 
 # ---- the same decision whatever door a call came in by
