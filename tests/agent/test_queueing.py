@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from agent.conftest import Chat, OpenChat
+from tawny.config import Chat as ChatConfig
 from tawny.domain.tasks import Status
 from tawny.ledger import inputs, sessions
 from tawny.testing import ScriptedModel
@@ -41,10 +42,11 @@ def newest(messages: list[Any]) -> str:
     return "heard: " + str(messages[-1].parts[-1].content)
 
 
-async def begin(talk: Chat, queue: str) -> tuple[Gate, str]:
-    """A turn that is held open, with the queue set; the gate and the turn's id."""
+async def begin(talk: Chat, queue: str = "") -> tuple[Gate, str]:
+    """A turn that is held open, with the queue set where told; the gate and the turn's id."""
     gate = Gate(talk)
-    await talk.say(f"/queue {queue}")
+    if queue:
+        await talk.say(f"/queue {queue}")
     first = await talk.say("begin", wait=None)
     await gate.reached.wait()
     return gate, first.run_id
@@ -79,6 +81,16 @@ async def test_followup_gives_each_a_turn_of_its_own_in_order(chat: OpenChat) ->
         for n, one in enumerate(late):
             done = await talk.until(one.run_id, Status.SUCCEEDED)
             assert (done.result or {})["text"] == f"heard: part {n}"
+
+
+async def test_the_configured_way_of_queueing_holds_where_none_was_said(chat: OpenChat) -> None:
+    script = ScriptedModel([Call("gate"), "begun", newest])
+    async with chat(script, chat=ChatConfig(queue="followup")) as talk:
+        gate, run_id = await begin(talk)
+        late = await talk.say("part 0", wait=None)
+        gate.open.set()
+        assert ((await talk.until(run_id, Status.SUCCEEDED)).result or {})["text"] == "begun"
+        assert ((await talk.until(late.run_id, Status.SUCCEEDED)).result or {})["text"] == "heard: part 0"
 
 
 async def test_steer_puts_it_before_the_model_in_the_very_turn(chat: OpenChat) -> None:
@@ -131,3 +143,19 @@ async def test_interrupt_ends_the_running_turn_and_its_sentence_says_so(chat: Op
         entries = await talk.read(lambda tx: sessions.entries(tx, "main"))
         said = [(entry.role, entry.text) for entry in entries]
         assert said[:2] == [("user", "begin"), ("assistant", "(interrupted by the next message)")]
+
+
+async def test_a_bare_cancel_ends_the_turn_at_work_and_its_sentence_says_so(chat: OpenChat) -> None:
+    async with chat(ScriptedModel([Call("gate"), "the next answer"])) as talk:
+        _, run_id = await begin(talk)
+        assert (await talk.say("/cancel")).text == '"begin" is being cancelled.'
+        await talk.until(run_id, Status.CANCELLED)
+
+        async def told() -> bool:
+            return "cancelled on request" in [
+                entry.text for entry in await talk.read(lambda tx: sessions.entries(tx, "main"))
+            ]
+
+        await talk.wait_for(told)
+        assert (await talk.say("and now?")).text == "the next answer"
+        assert "there is no task" in (await talk.say("/cancel")).text

@@ -122,7 +122,11 @@ class Commands:
         )
 
     def _order(self, tx: Tx, session: Session, command: Command, by: str) -> str:
-        task = choose(tx, session.session, command.rest, paused=command.name == "resume")
+        task = None
+        if command.name == "cancel" and not command.rest:
+            task = _at_hand(tx, session)
+        if task is None:
+            task = choose(tx, session.session, command.rest, paused=command.name == "resume")
         order = {"cancel": orders.cancel, "pause": orders.pause, "resume": orders.resume}[command.name]
         after = order(tx, task.task_id, by=by)
         doing = {"cancel": "is being cancelled", "pause": "pauses after its current step"}.get(
@@ -179,6 +183,13 @@ def choose(tx: Tx, session: str, words: str, *, paused: bool = False) -> Task:
         )
     names = ", ".join(f'"{task.title}" ({task.task_id})' for task in found[:5])
     raise TawnyError(f"several tasks may be meant: {names}", hint="say which one")
+
+
+def _at_hand(tx: Tx, session: Session) -> Task | None:
+    """The session's turn at work: what a bare /cancel means while nothing of the session is in the background."""
+    if turns.background(tx, session.session, limit=1):
+        return None
+    return next(iter(turns.begun(tx, session.session)), None)
 
 
 def _may_resume(task: Task) -> bool:

@@ -45,6 +45,7 @@ class Talk:
         request: Request,
         session: Session,
         opening: Opening,
+        queue: str,
     ) -> None:
         self.session = session
         self.notes = opening.notes
@@ -54,6 +55,7 @@ class Talk:
         self._live = live
         self._ctx = ctx
         self._request = request
+        self._queue = queue
         self._run_id = ctx.task.task_id
 
     def tell(self, text: str, kind: str) -> None:
@@ -64,7 +66,8 @@ class Talk:
 
     async def steer(self, call_id: str) -> list[str]:
         """What was said meanwhile and is to be heeded at once; taken up once, journaled."""
-        mode = str(self.session.settings.get("queue", {}).get("mode", "steer"))
+        held = self.session.settings.get("queue")
+        mode = self._queue if held is None else str(held.get("mode", self._queue))
         if not self._request.chat or self.handed_over or mode != "steer":
             return []
         run_id, key = self._run_id, self.session.session

@@ -76,7 +76,15 @@ class Turns:
             opening, history = await self._histories.open(request.session, run_id)
         session = opening.session
         assert session is not None
-        talk = Talk(self._ledger, self._live, ctx, request=request, session=session, opening=opening)
+        talk = Talk(
+            self._ledger,
+            self._live,
+            ctx,
+            request=request,
+            session=session,
+            opening=opening,
+            queue=self._settings.queueing.mode,
+        )
         if opening.own and not talk.handed_over:
             # Everything was said and recorded; only the end of the task was not.
             return {"text": opening.own[-1].text, "session": request.session}

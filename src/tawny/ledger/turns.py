@@ -34,6 +34,16 @@ def of_lane(tx: Tx, session: str) -> list[Task]:
     return [from_row(row) for row in rows]
 
 
+def begun(tx: Tx, session: str) -> list[Task]:
+    """The session's chat turns that run, then those that wait for something, newest first."""
+    rows = tx.all(
+        "SELECT * FROM tasks WHERE lane = :lane AND detached = 0 AND merged_into IS NULL"
+        " AND status IN ('running', 'waiting') ORDER BY status, task_id DESC",
+        lane=session,
+    )
+    return [from_row(row) for row in rows]
+
+
 def background(tx: Tx, session: str, *, limit: int = 20) -> list[Task]:
     """The session's background tasks that have not ended, newest first."""
     rows = tx.all(
