@@ -28,6 +28,15 @@ def test_billing_rests_five_hours_then_doubles_to_a_day() -> None:
     assert lengths == [5, 10, 20, 24, 24]
 
 
+def test_requests_that_fail_together_are_one_failure() -> None:
+    rest = fail(None, 0, "billing")
+    for now in (1, 2 * MINUTE):
+        rest = fail(rest, now, "billing")
+    assert (rest.strikes, rest.until) == (1, 5 * HOUR)
+    assert fail(rest, 3, "billing", retry_after=6 * 3600).until == 6 * HOUR + 3
+    assert fail(rest, rest.until, "billing").until == rest.until + 10 * HOUR
+
+
 def test_a_clean_day_forgives() -> None:
     rest = fail(fail(None, 0), MINUTE)
     assert rest.strikes == 2

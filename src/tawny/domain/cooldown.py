@@ -37,15 +37,21 @@ def after_failure(
 ) -> Rest:
     """The account's new state after a failure. A clean day before it forgives what was.
 
-    `retry_after` (seconds, from the server) lengthens the rest, and never shortens it.
+    `retry_after` (seconds, from the server) lengthens the rest, and never shortens it. The same failure within the rest
+    is the same strike: of requests that were under way together, each fails.
     """
+    asked = 0 if retry_after is None else int(retry_after * 1_000_000)
+    if (
+        before is not None
+        and before.reason == reason
+        and now < before.updated_at + rest_for(before.reason, before.strikes)
+    ):
+        return msgspec.structs.replace(before, until=max(before.until, now + asked))
     forgiven = before is None or now - before.updated_at >= FORGIVEN_AFTER + rest_for(
         before.reason, before.strikes
     )
     strikes = 1 if forgiven or before is None else before.strikes + 1
-    length = rest_for(reason, strikes)
-    if retry_after is not None:
-        length = max(length, int(retry_after * 1_000_000))
+    length = max(rest_for(reason, strikes), asked)
     return Rest(account=account, reason=reason, strikes=strikes, until=now + length, updated_at=now)
 
 
