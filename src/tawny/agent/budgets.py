@@ -8,12 +8,16 @@ import msgspec
 
 from tawny.clock import SECOND, Instant, from_datetime, to_datetime
 from tawny.config import Budgets, BudgetScope
-from tawny.domain.budgets import Bounds, Use, exceeded, is_nearly_used, widened
+from tawny.domain.budgets import Bounds, Use, exceeded, is_nearly_used, waiting_text, widened
+from tawny.domain.messages import Outgoing
+from tawny.domain.sessions import LOCAL
 from tawny.domain.tasks import Task, Usage
 from tawny.engine.kinds import Context
 from tawny.errors import Refused
-from tawny.ledger import budgets
+from tawny.ledger import budgets, outbox
 from tawny.ledger.database import Ledger, Tx
+from tawny.models import prices
+from tawny.models.spec import ModelSpec
 
 _MICRO = 1_000_000
 MILLISECOND = SECOND // 1000
@@ -100,6 +104,22 @@ class Keeper:
             self._used.pop(forgotten)
             self._raised.pop(forgotten, None)
 
+    def tell(self, task: Task, key: str, text: str) -> None:
+        """Say to who asked from outside that the task waits; in the session itself the wait is seen."""
+        target = task.origin.reply_to
+        if not target or target.partition(":")[0] in LOCAL:
+            return
+        self._ledger.note(
+            lambda tx: outbox.put(
+                tx,
+                task_id=task.task_id,
+                transition=key,
+                target=target,
+                message=Outgoing(key="", text=text),
+                severity="high",
+            )
+        )
+
     def release(self, holder: str, scopes: Mapping[str, Bounds]) -> None:
         """Let go of a reservation whose call was not made."""
         for scope in scopes:
@@ -132,13 +152,13 @@ class BudgetGate:
         self._noted = Use()
         self._at = ctx.clock.steady()
 
-    async def before(self, number: int, tokens: int) -> None:
-        """Reserve a model call of about `tokens` of input; leaves memory while a budget is used up."""
+    async def before(self, number: int, tokens: int, spec: ModelSpec) -> None:
+        """Reserve a call of a model with about `tokens` of input; leaves memory while a budget is used up."""
         if not self._scopes:
             return
-        await self._reserve(str(number), _call(tokens))
+        await self._reserve(str(number), _call(tokens, spec))
 
-    async def claim(self, number: int, tokens: int) -> None:
+    async def claim(self, number: int, tokens: int, spec: ModelSpec) -> None:
         """Reserve a model call that can be done without: nobody waits for a budget then.
 
         Raises:
@@ -146,7 +166,7 @@ class BudgetGate:
         """
         if not self._scopes:
             return
-        want = _call(tokens)
+        want = _call(tokens, spec)
         if short := await self._keeper.reserve(self._holder(str(number)), self._scopes, want):
             scope, why = short
             raise Refused(f"the model is not asked: {scope}: {why}", hint="raise the budget in [budgets]")
@@ -162,9 +182,7 @@ class BudgetGate:
             self._note(f"tool{number}", Use(tool_calls=1))
 
     async def _reserve(self, number: str, want: Use) -> None:
-        while (short := self._out_of_time()) or (
-            short := await self._keeper.reserve(self._holder(number), self._scopes, want)
-        ):
+        while short := await self._keeper.reserve(self._holder(number), self._scopes, want):
             await self._wait(number, *short)
 
     def _note(self, number: str, used: Use) -> None:
@@ -178,9 +196,10 @@ class BudgetGate:
         self._waits += 1
         self._book()
         until = self._keeper.day_ends() if scope.startswith("day:") else None
-        await self._ctx.wait_budget(
-            f"budget:{number}:{self._waits}", scope=scope, reason=f"{scope}: {why}", until=until
-        )
+        key, reason = f"budget:{number}:{self._waits}", f"{scope}: {why}"
+        if not self._ctx.is_recorded(key):
+            self._keeper.tell(self._ctx.task, key, waiting_text(scope, reason))
+        await self._ctx.wait_budget(key, scope=scope, reason=reason, until=until)
 
     def after(self, number: int, usage: Usage) -> None:
         """Book what the call has used."""
@@ -204,19 +223,13 @@ class BudgetGate:
     def _holder(self, number: str) -> str:
         return f"{self._ctx.task.task_id}:{number}"
 
-    def _out_of_time(self) -> tuple[str, str] | None:
-        task = self._ctx.task
-        if task.budget is None or task.budget.seconds is None:
-            return None
-        seconds = task.ran_for / SECOND
-        if seconds < task.budget.seconds:
-            return None
-        return f"task:{task.task_id}", f"{seconds:.0f} of {task.budget.seconds:.0f} seconds are used"
 
-
-def _call(tokens: int) -> Use:
-    """What a model call of about so many tokens of input is taken to use."""
-    return Use(tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=1, milliseconds=1)
+def _call(tokens: int, spec: ModelSpec) -> Use:
+    """What a call of a model with about so many tokens of input is taken to use; an unknown price is next to none."""
+    cost = prices.cost(spec, input_tokens=tokens, output_tokens=_ANSWER_TOKENS) or 0
+    return Use(
+        tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=max(1, int(cost * _MICRO)), milliseconds=1
+    )
 
 
 def _bounds(scope: BudgetScope) -> Bounds:
@@ -239,5 +252,5 @@ def _narrower(bounds: Bounds, task: Task) -> Bounds:
         micro_usd=int(own.cost * _MICRO) if own.cost else bounds.micro_usd,
         model_calls=own.model_calls or bounds.model_calls,
         tool_calls=own.tool_calls or bounds.tool_calls,
-        milliseconds=bounds.milliseconds,
+        milliseconds=int(own.seconds * 1000) if own.seconds else bounds.milliseconds,
     )

@@ -9,6 +9,7 @@ from tawny.agent.commands import Commands
 from tawny.agent.live import Live, Reply
 from tawny.agent.settings import TurnSettings
 from tawny.domain.addresses import Address
+from tawny.domain.budgets import waiting_text
 from tawny.domain.messages import Inbound, Outgoing
 from tawny.domain.origin import merge, remembered
 from tawny.domain.sessions import LOCAL, Queueing, agent_of, parse_command, parse_tap, session_key
@@ -230,7 +231,7 @@ def pending_text(task: Task, approval_id: str = "") -> str:
         what = f"{waiting.detail.get('tool', '')} – {waiting.detail.get('reason', '')}"
         return f"This waits for your yes: {what}. Answer with /approve {approval_id} or /deny {approval_id}."
     if waiting.kind == "budget":
-        return f"This waits because a budget is used up: {waiting.detail.get('reason', '')}"
+        return waiting_text(str(waiting.detail.get("scope", "")), str(waiting.detail.get("reason", "")))
     return f"This waits for {waiting.kind}."
 
 

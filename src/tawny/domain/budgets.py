@@ -81,6 +81,15 @@ def widened(bounds: Bounds, more: Use) -> Bounds:
     )
 
 
+def waiting_text(scope: str, reason: str) -> str:
+    """What is said to whoever waits for an answer, while a budget of it is used up."""
+    midnight = " It goes on at midnight by itself." if scope.startswith("day:") else ""
+    return (
+        f"This waits because a budget is used up: {reason}.{midnight} To raise it: tawny sessions raise {scope}"
+        " with --tokens, --cost, --model-calls, --tool-calls or --seconds."
+    )
+
+
 def _amount(name: str, value: int) -> str:
     if name == "milliseconds":
         return f"{value / 1000:.0f}"

@@ -196,7 +196,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Upper bounds; `None` is unbounded. `cost` in US dollars, `seconds` of wall time."""
+    """Upper bounds; `None` is unbounded. `cost` in US dollars, `seconds` at work (waiting is free)."""
 
     tokens: int | None = None
     cost: float | None = None
