@@ -77,8 +77,12 @@ class Follower:
         """
         due: list[Event] = []
         replies: list[Reply] = []
+        # A report says how far the task is now: one is enough, however many events have come meanwhile.
+        newest = {event.task_id: event.seq for event in concerning if event.type == "task.progress"}
         for event in concerning:
             assert event.task_id is not None
+            if event.type == "task.progress" and event.seq != newest[event.task_id]:
+                continue
             if event.type != "task.progress" and (reply := _answered(tx, get(tx, event.task_id))):
                 replies.append(reply)
             else:
@@ -100,7 +104,7 @@ class Follower:
         assert event.task_id is not None
         task = get(tx, event.task_id)
         if event.type == "task.progress":
-            self._told[task.task_id] = event.time
+            self._told[task.task_id] = tx.now
             if is_told_in_chat(task) and not task.status.is_terminal:
                 _tell_progress(tx, task, event)
             return
