@@ -7,13 +7,14 @@ import msgspec
 import pytest
 
 from agent.conftest import Chat, OpenChat
+from tawny.clock import MINUTE
 from tawny.config import Background, Budgets, BudgetScope, Home
 from tawny.config import Chat as ChatConfig
 from tawny.domain.budgets import Use
 from tawny.domain.messages import Attachment, Inbound
 from tawny.domain.tasks import Status
 from tawny.engine import commands
-from tawny.ledger import automations, budgets, events, sessions, tasks
+from tawny.ledger import automations, budgets, events, sessions, steps, tasks
 from tawny.testing import ScriptedModel
 from tawny.testing import Use as Call
 from tawny.tools.registry import READ, Operation, Tool, ToolContext
@@ -107,6 +108,28 @@ async def test_helpers_work_side_by_side_in_sessions_of_their_own(chat: OpenChat
         children = await talk.read(lambda tx: tasks.children(tx, reply.run_id))
         assert {child.runtime for child in children} == {"subagent"}
         assert "automations" not in children[0].params["tools"]
+
+
+@pytest.mark.parametrize(("context", "knows"), [("fork", True), ("isolated", False)])
+async def test_a_helper_has_what_its_order_says(chat: OpenChat, context: str, knows: bool) -> None:
+    def by_order(messages: list[Any]) -> Any:
+        if "ToolReturnPart" in str(messages[-1]):
+            return str(messages[-1])
+        if "which bird" in str(messages[-1]):
+            return f"it knows: {'heron' in str(messages)}"
+        how = {"context": context, "model": "scripted", "timeout": "10m", "wait": True}
+        return Call("spawn", {"task": "which bird was it?", **how})
+
+    async with chat(ScriptedModel(["noted", *[by_order] * 3])) as talk:
+        await talk.say("the bird was a heron")
+        reply = await talk.say("delegate")
+        assert f"it knows: {knows}" in reply.text
+        (child,) = await talk.read(lambda tx: tasks.children(tx, reply.run_id))
+        assert child.timeout == 10 * MINUTE
+        (asked,) = await talk.read(
+            lambda tx: [one for one in steps.of_task(tx, child.task_id) if one.key == "model:1"]
+        )
+        assert asked.result["model"] == "scripted:scripted"
 
 
 async def test_a_helper_ends_with_its_parent(chat: OpenChat) -> None:

@@ -54,3 +54,6 @@ async def test_a_turn_killed_anywhere_finishes_with_each_call_made_once(tmp_path
         if begun == finished:
             # Between two calls, not within one: then every call is made exactly once.
             assert sorted(line for line in world if line.startswith("tool")) == sorted(CALLS.values()), name
+    resumed = ["A restart interrupted me" in point["sent"][0] for point in found]
+    assert not resumed[-1], "nothing interrupted the last run"
+    assert sum(resumed) > len(killed) / 2, "a turn that was cut off goes on, and says so"
