@@ -1,7 +1,9 @@
 """The HTTP surface from Python, blocking (`Client`) and not (`AsyncClient`); documents are the contract's."""
 
+import asyncio
 import importlib
 import json
+import threading
 from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -59,6 +61,34 @@ def _answer(response: "httpx.Response") -> Document:
         said = {"message": f"the gateway answered {response.status_code}"}
     kind = _BY_STATUS.get(response.status_code, TemporaryError if said.get("retryable") else PermanentError)
     raise kind(str(said.get("message")), hint=str(said.get("hint") or ""), code=said.get("code"))
+
+
+class _Patience:
+    """With a gateway that was there and has gone: it is asked again once a second, for half a minute."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._left = 0
+
+    def restore(self) -> None:
+        """It answers."""
+        self._left = 30
+
+    def spend(self, error: Exception) -> float:
+        """Seconds to wait before it is asked again.
+
+        Raises:
+            TemporaryError: it was asked often enough.
+        """
+        if not self._left:
+            raise TemporaryError(f"{self._url} does not answer: {error}") from error
+        self._left -= 1
+        return 1
+
+
+def _may_be_over(event: Document) -> bool:
+    """An end, or a leap over what may have been one."""
+    return event["type"].removeprefix("task.") in _ENDED or event["type"] == "system.snapshot"
 
 
 def _left_at(event: Document) -> int | None:
@@ -120,25 +150,37 @@ class Client(_Calls):
         task = self.task(task_id)
         if task["status"] not in _ENDED:
             for event in self.events(after=after, task=task_id):
-                if event["type"].removeprefix("task.") in _ENDED:
+                if _may_be_over(event) and (task := self.task(task_id))["status"] in _ENDED:
                     break
-        return self.task(task_id)
+        return task
 
     def events(self, *, after: int = 0, **filters: Any) -> Generator[Document]:
-        """Events from `after` on, for ever; break off when you have seen enough."""
-        place: int | None = after
-        while place is not None:
-            query, place = {"after": place, **filters}, None
-            with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
-                if not response.is_success:
-                    response.read()
-                    _answer(response)
-                for line in response.iter_lines():
-                    if line.startswith("data:"):
-                        event = json.loads(line[5:])
-                        if (place := _left_at(event)) is not None:
-                            break
-                        yield event
+        """Events from `after` on, for ever, over a restart of the gateway too; break off when you have seen enough.
+
+        Raises:
+            TemporaryError: it has gone and does not come back.
+        """
+        patience = _Patience(self.url)
+        while True:
+            query = {"after": after, **filters}
+            try:
+                with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
+                    if not response.is_success:
+                        response.read()
+                        _answer(response)
+                    patience.restore()
+                    for line in response.iter_lines():
+                        if line.startswith("data:"):
+                            event = json.loads(line[5:])
+                            if (left_at := _left_at(event)) is not None:
+                                after = left_at
+                                break
+                            after = event["seq"] or after
+                            yield event
+                    else:
+                        raise ConnectionError("it closed the stream")
+            except (ConnectionError, importlib.import_module("httpx").TransportError) as error:
+                threading.Event().wait(patience.spend(error))
 
     def say(self, text: str, *, session: str = "main", wait: bool = True) -> Document:
         """A message for the assistant; with `wait` the reply."""
@@ -204,25 +246,37 @@ class AsyncClient(_Calls):
         task = await self.task(task_id)
         if task["status"] not in _ENDED:
             async for event in self.events(after=after, task=task_id):
-                if event["type"].removeprefix("task.") in _ENDED:
+                if _may_be_over(event) and (task := await self.task(task_id))["status"] in _ENDED:
                     break
-        return await self.task(task_id)
+        return task
 
     async def events(self, *, after: int = 0, **filters: Any) -> AsyncGenerator[Document]:
-        """Events from `after` on, for ever; break off when you have seen enough."""
-        place: int | None = after
-        while place is not None:
-            query, place = {"after": place, **filters}, None
-            async with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
-                if not response.is_success:
-                    await response.aread()
-                    _answer(response)
-                async for line in response.aiter_lines():
-                    if line.startswith("data:"):
-                        event = json.loads(line[5:])
-                        if (place := _left_at(event)) is not None:
-                            break
-                        yield event
+        """Events from `after` on, for ever, over a restart of the gateway too; break off when you have seen enough.
+
+        Raises:
+            TemporaryError: it has gone and does not come back.
+        """
+        patience = _Patience(self.url)
+        while True:
+            query = {"after": after, **filters}
+            try:
+                async with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        _answer(response)
+                    patience.restore()
+                    async for line in response.aiter_lines():
+                        if line.startswith("data:"):
+                            event = json.loads(line[5:])
+                            if (left_at := _left_at(event)) is not None:
+                                after = left_at
+                                break
+                            after = event["seq"] or after
+                            yield event
+                    else:
+                        raise ConnectionError("it closed the stream")
+            except (ConnectionError, importlib.import_module("httpx").TransportError) as error:
+                await asyncio.sleep(patience.spend(error))
 
     async def say(self, text: str, *, session: str = "main", wait: bool = True) -> Document:
         """A message for the assistant; with `wait` the reply."""

@@ -3,8 +3,9 @@
 import argparse
 import asyncio
 import contextlib
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from tawny.config import Home
 from tawny.domain.documents import task_document
 from tawny.domain.tasks import Status, Submission, Task
 from tawny.engine.submit import parse_request
-from tawny.errors import InvalidInput, NotFound
+from tawny.errors import InvalidInput, NotFound, TemporaryError
 from tawny.ledger import events, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import Limits, submit
 
 _FAILED = 1
+_RESTART_SECONDS = 30
+_FREQUENT = ("task.progress", "task.step_finished")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -76,11 +79,10 @@ def _run(args: argparse.Namespace, home: Home) -> int:
 
 def run_to_end(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:
     """The task once it has ended, by the gateway where one runs."""
-    gateway = remote.find(home)
-    if gateway is None:
+    if remote.find(home) is None:
         return asyncio.run(_run_here(home, config, submission, limits))
     task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
-    return _wait_for(home, gateway, task)
+    return _wait_for(home, task)
 
 
 async def _run_here(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:
@@ -96,12 +98,12 @@ async def _run_here(home: Home, config: configuration.Config, submission: Submis
         return task
 
 
-def _wait_for(home: Home, gateway: remote.Remote, task: Task) -> Task:
+def _wait_for(home: Home, task: Task) -> Task:
     start = ledger.read(home, lambda tx: events.last_seq(tx))
     task = ledger.read(home, lambda tx: tasks.get(tx, task.task_id))
     if not task.status.is_terminal:
-        for event in gateway.stream(start):
-            if event.get("task_id") == task.task_id and event["data"].get("status") in _ENDINGS:
+        for event in _events(home, start, task.task_id, wait=True):
+            if event["data"].get("status") in _ENDINGS:
                 break
     return ledger.read(home, lambda tx: tasks.get(tx, task.task_id))
 
@@ -129,18 +131,43 @@ def _kinds(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def _events(home: Home, after: int, task_id: str | None, *, wait: bool) -> Iterator[dict[str, Any]]:
-    """What is stored, then what comes, without gap or repeat."""
-    seen = after
-    while batch := ledger.read(home, partial(_batch, after=seen, task_id=task_id)):
-        for event in batch:
-            seen = event.seq
-            yield event.document()
+def _events(home: Home, after: int, task_id: str | None, *, wait: bool) -> Generator[dict[str, Any]]:
+    """What is stored, then what comes, without gap or repeat; a gateway that starts again is waited for.
+
+    Raises:
+        TemporaryError: it has gone and does not come back.
+    """
+    seen, place = after, 0
     gateway = remote.find(home) if wait else None
-    if gateway is not None:
-        for document in gateway.stream(seen):
-            if task_id is None or document.get("task_id") == task_id:
-                yield document
+    while True:
+        while batch := ledger.read(home, partial(_batch, after=seen, task_id=task_id)):
+            for event in batch:
+                seen = event.seq
+                yield event.document()
+        seen = max(seen, place)
+        if gateway is None:
+            return
+        following, gateway = gateway, None
+        with contextlib.suppress(TemporaryError):
+            for document in following.stream(seen):
+                if document["type"] == "system.snapshot":
+                    # It went on without us, and the record has what it left out; or it never was where we are.
+                    gateway, place = following, document["seq"]
+                    seen = min(seen, place)
+                    break
+                seen = document["seq"] or seen
+                if task_id is None or document["task_id"] == task_id:
+                    yield document
+        gateway = gateway or _come_back(home)
+
+
+def _come_back(home: Home) -> remote.Remote:
+    """The gateway that follows one that has gone."""
+    for _ in range(_RESTART_SECONDS):
+        threading.Event().wait(1)
+        if (gateway := remote.find(home)) is not None:
+            return gateway
+    raise TemporaryError("the gateway has gone", hint="start it with 'tawny gateway run'")
 
 
 def _batch(tx: Tx, *, after: int, task_id: str | None) -> list[events.Event]:
@@ -169,15 +196,15 @@ def _watch(args: argparse.Namespace, home: Home) -> int:
     from tawny.cli.board import board  # noqa: PLC0415
 
     lookup: str | None = args.lookup
-    gateway = remote.find(home)
+    start = ledger.read(home, events.last_seq)
     with contextlib.suppress(KeyboardInterrupt), Live(refresh_per_second=8) as live:
         shown, over = ledger.read(home, lambda tx: board(tx, lookup))
         live.update(shown)
-        if gateway is None or over:
+        if over:
             return 0
         last = 0.0
-        for _ in gateway.stream(ledger.read(home, events.last_seq)):
-            if time.monotonic() - last < 1 / 8:
+        for event in _events(home, start, None, wait=True):
+            if event["type"] in _FREQUENT and time.monotonic() - last < 1 / 8:
                 continue
             last = time.monotonic()
             shown, over = ledger.read(home, lambda tx: board(tx, lookup))
