@@ -6,6 +6,7 @@ import pytest
 from tawny.config import Home
 from tawny.gateway.auth import owner_token, rotate_owner_token
 from tawny.gateway.routes import OPERATIONS
+from tawny.ledger import credentials
 from tawny.testing import FakeClock
 
 from .conftest import Door
@@ -105,11 +106,33 @@ async def test_revoked_token_is_refused(door: Door) -> None:
     credential_id, secret = await door.token_with("read")
     async with door.browser(authorization=f"Bearer {secret}") as program:
         assert (await program.get("/readyz")).status_code == 200
-        from tawny.ledger import credentials
-
         await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
         await door.site.keyring.load()
         assert (await program.get("/readyz")).status_code == 401
+
+
+async def test_what_a_revoked_token_let_in_is_out_however_far_down(door: Door) -> None:
+    first_id, first = await door.token_with("admin", "read")
+    async with door.browser(authorization=f"Bearer {first}") as program:
+        made = await program.post("/v1/tokens", json={"name": "second", "scopes": ["read"]})
+    async with door.browser(origin="http://127.0.0.1:8765") as browser:
+        assert (await browser.post("/v1/signin", json={"token": made.json()["token"]})).status_code == 204
+        assert (await browser.get("/readyz")).status_code == 200
+
+        await door.site.ledger.write(lambda tx: credentials.revoke(tx, first_id, actor="owner"))
+        await door.site.keyring.load()
+
+        assert (await browser.get("/readyz")).status_code == 401
+
+
+async def test_what_opens_as_its_token_ends_is_closed_at_once(door: Door) -> None:
+    credential_id, secret = await door.token_with("read")
+    principal = door.site.keyring.identify(bearer=secret, cookie=None, address="127.0.0.1")
+    await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
+    await door.site.keyring.load()
+    closed: list[bool] = []
+    door.site.keyring.attach(principal, lambda: closed.append(True))
+    assert closed == [True]
 
 
 async def test_changed_owner_token_ends_the_old_one_and_its_cookies(door: Door) -> None:
@@ -167,8 +190,6 @@ async def test_guests_sign_in_ends_with_their_token(door: Door) -> None:
         await browser.post("/v1/signin", json={"token": secret})
         assert (await browser.get("/readyz")).status_code == 200
         assert (await browser.post("/v1/wake", json={})).status_code == 403
-
-        from tawny.ledger import credentials
 
         await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
         await door.site.keyring.load()

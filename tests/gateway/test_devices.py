@@ -2,12 +2,14 @@
 
 import asyncio
 import base64
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.exceptions import ConnectionClosed
 
 from tawny.gateway import devicekey
+from tawny.ledger import credentials
 from tawny.testing import FakeClock
 
 from .conftest import Door
@@ -158,3 +160,23 @@ async def test_token_with_an_end_ends(door: Door, clock: FakeClock) -> None:
         assert (await program.get("/v1/status")).status_code == 200
         await clock.advance("25h")
         assert (await program.get("/v1/status")).status_code == 401
+
+
+async def test_device_that_a_revoked_token_let_in_is_out_by_its_key_too(door: Door) -> None:
+    pairer_id, pairer = await door.token_with("pairing", "read")
+    key, public = key_pair()
+    async with door.browser(authorization=f"Bearer {pairer}") as program:
+        code = (await program.post("/v1/pairing", json={})).json()["code"]
+    async with door.browser() as device:
+        made = (await device.post("/v1/pairing/claim", json={"code": code, "public_key": public})).json()
+
+    async def enter(address: str) -> dict[str, Any]:
+        async with socket(address) as client:
+            signed = base64.b64encode(key.sign(devicekey.message(client.nonce, made["device_id"]))).decode()
+            return await client.ask("connect", auth={"device_id": made["device_id"], "signature": signed})
+
+    async with door.listening() as address:
+        assert (await enter(address))["ok"] is True
+        await door.site.ledger.write(lambda tx: credentials.revoke(tx, pairer_id, actor="owner"))
+        await door.site.keyring.load()
+        assert (await enter(address))["error"]["code"] == "unauthenticated"

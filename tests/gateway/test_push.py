@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tawny.config import Config, Home, Limits, Network
 from tawny.engine.kinds import Kind
-from tawny.ledger import events, push
+from tawny.ledger import credentials, events, push
 
 from .conftest import House, open_house
 from .test_approvals import Params, ask
@@ -51,6 +51,7 @@ class Service:
         headers = {
             line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in head[1:] if ":" in line
         }
+        headers["path"] = head[0].split()[1]
         body = await reader.readexactly(int(headers["content-length"]))
         plain = http_ece.decrypt(body, private_key=self.key, auth_secret=self.auth, version="aes128gcm")
         writer.write(f"HTTP/1.1 {self.status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
@@ -152,6 +153,24 @@ async def test_crash_before_the_record_shows_the_person_one(home: Home) -> None:
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,32}", first["topic"])
         assert second["topic"] == first["topic"]
         assert shown["tag"] not in first["topic"]
+
+
+async def test_who_may_look_no_more_is_told_no_more(home: Home) -> None:
+    """The browser was signed in by a token that is revoked; its own row knows nothing of that."""
+    async with service() as there, open_pushing(home, there) as house:
+        token_id, token = await house.door.token_with("read")
+        async with house.door.browser(origin="http://127.0.0.1:8765") as browser:
+            assert (await browser.post("/v1/signin", json={"token": token})).status_code == 204
+            body = there.subscription()
+            body["endpoint"] = body["endpoint"].replace("secret-id", "browser")
+            assert (await browser.post("/v1/push/subscriptions", json=body)).status_code == 201
+        await house.client.post("/v1/push/subscriptions", json=there.subscription())
+        await house.client.post("/v1/push/test")
+        assert [(await there.next())[0]["path"] for _ in range(2)] == ["/push/browser", "/push/secret-id"]
+        await house.app.ledger.write(lambda tx: credentials.revoke(tx, token_id, actor="owner"))
+        await house.door.site.keyring.load()
+        await house.client.post("/v1/push/test")
+        assert (await there.next())[0]["path"] == "/push/secret-id"
 
 
 async def test_ended_subscription_is_dropped(home: Home) -> None:

@@ -11,7 +11,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tawny.gateway.routes import METHODS
+from tawny.gateway.socket import FRAMES, SocketEndpoint
 from tawny.ledger import credentials
+from tawny.testing import FakeClock
 
 from .conftest import Door
 
@@ -230,3 +233,68 @@ async def test_who_stops_reading_gets_a_snapshot_and_goes_on_from_there(door: Do
                     assert event["seq"] == event["payload"]["seq"] == place + 1
                     place += 1
             assert jumps
+
+
+async def test_who_was_put_out_and_reads_nothing_does_nothing_more(door: Door, clock: FakeClock) -> None:
+    """Its connection hangs on an event it does not take: what it still sends is not done."""
+    credential_id, secret = await door.token_with("admin", "read")
+    sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    got: list[Any] = []
+    stuck, reads = asyncio.Event(), asyncio.Event()
+
+    async def take(message: Any) -> None:
+        got.append(message)
+
+    async def take_frames(_: bytes) -> None:
+        stuck.set()
+        await reads.wait()
+
+    def ask(method: str, **params: Any) -> None:
+        request = {"type": "req", "id": method, "method": method, "params": params}
+        sent.put_nowait({"type": "websocket.receive", "text": msgspec.json.encode(request).decode()})
+
+    scope = {"type": "websocket", "headers": [], "extensions": {FRAMES: {"write": take_frames}}}
+    sent.put_nowait({"type": "websocket.connect"})
+    ask("connect", auth={"token": secret}, after=0)
+    await door.append("task.queued")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        serving = group.create_task(SocketEndpoint(door.site, METHODS)(scope, sent.get, take))
+        await stuck.wait()
+        await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
+        await door.site.keyring.load()
+        ask("tokens.add", name="late", scopes=["read"])
+        while not sent.empty():
+            await clock.settle()
+        for _ in range(20):
+            await clock.settle()
+        reads.set()
+        await serving
+    assert 1008 in [message.get("code") for message in got]
+    names = [entry.name for entry in await door.site.ledger.read(credentials.everything)]
+    assert names == ["program"]
+
+
+async def test_two_authorization_headers_are_refused(door: Door) -> None:
+    async with door.listening() as address:
+        url = address.replace("http", "ws", 1) + "/ws"
+        twice = [("Authorization", f"Bearer {door.token}")] * 2
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url, additional_headers=twice):
+                pass
+        assert refused.value.response.status_code == 403
+
+
+async def test_restart_in_the_middle_costs_nothing(door: Door) -> None:
+    seen: list[int] = []
+    async with door.listening() as address, socket(address) as client:
+        await client.ask("connect", auth={"token": door.token}, after=0)
+        await door.append(*["task.progress"] * 10)
+        seen += [(await client.frame())["seq"] for _ in range(10)]
+    await door.append(*["task.progress"] * 10)  # while nobody answers
+    door.site.feed.stopped = False
+    async with door.listening() as address, socket(address) as client:
+        hello = await client.ask("connect", auth={"token": door.token}, after=seen[-1])
+        assert hello["ok"] is True
+        await door.append(*["task.progress"] * 10)
+        seen += [(await client.frame())["seq"] for _ in range(20)]
+    assert seen == list(range(1, 31))

@@ -11,6 +11,9 @@ import httpx
 import msgspec
 
 from tawny.api import AsyncClient
+from tawny.cli import tasks_run
+from tawny.gateway import running
+from tawny.testing import FakeClock
 
 from .conftest import Door
 
@@ -174,6 +177,30 @@ async def test_our_own_client_asks_again_for_what_it_was_too_slow_for(door: Door
         assert seen == list(range(1, 402))
 
 
+async def test_follow_reads_in_the_record_what_it_was_too_slow_for(door: Door) -> None:
+    feed = door.site.feed
+    feed._window = type(feed._window)(maxlen=16)
+    await door.append("task.started")
+    async with door.listening() as address:
+        port = int(address.rpartition(":")[2])
+        with running.announced(door.home, "127.0.0.1", port):
+            events = tasks_run._events(door.home, 0, None, wait=True)
+            seen = [(await asyncio.to_thread(next, events))["seq"]]
+            async with asyncio.TaskGroup() as group:
+                second = group.create_task(asyncio.to_thread(next, events))
+                async with asyncio.timeout(10):
+                    while not feed.devices:
+                        await asyncio.sleep(0.01)
+                await door.append("task.progress")
+            seen.append(second.result()["seq"])
+            for _ in range(400):
+                await door.append("task.progress", text="x" * 60_000)
+            while seen[-1] < 402:
+                seen.append((await asyncio.to_thread(next, events))["seq"])
+            await asyncio.to_thread(events.close)
+        assert seen == list(range(1, 403))
+
+
 async def test_who_comes_back_reads_everything_however_slowly(door: Door) -> None:
     """An old place is asked for by who wants it all: no snapshot, though the window has long gone on."""
     door.site.feed._window = type(door.site.feed._window)(maxlen=16)
@@ -225,6 +252,22 @@ async def test_stream_ends_when_its_token_is_revoked(door: Door) -> None:
     credential_id, secret = await door.token_with("read")
     async with door.listening() as address, stream(address, secret) as listener:
         await door.site.ledger.write(lambda tx: credentials.revoke(tx, credential_id, actor="owner"))
+        async with asyncio.timeout(1):
+            assert await listener.take(1) == []
+
+
+async def test_stream_ends_with_the_time_its_token_was_given(door: Door, clock: FakeClock) -> None:
+    made = await door.client.post("/v1/tokens", json={"name": "day", "scopes": ["read"], "days": 1})
+    async with door.listening() as address, stream(address, made.json()["token"]) as listener:
+        await clock.advance("25h")
+        async with asyncio.timeout(5):
+            assert await listener.take(1) == []
+
+
+async def test_stream_ends_when_the_owners_token_is_changed(door: Door) -> None:
+    async with door.listening() as address, stream(address, door.token) as listener:
+        async with door.browser(address, authorization=f"Bearer {door.token}") as owner:
+            assert (await owner.post("/v1/tokens/rotate")).status_code == 200
         async with asyncio.timeout(1):
             assert await listener.take(1) == []
 

@@ -7,13 +7,13 @@ the server's side alone. Being on the same machine gives nothing.
 import hmac
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 import msgspec
 
-from tawny.clock import HOUR, MINUTE, Clock, Instant
+from tawny.clock import HOUR, MINUTE, Clock, Instant, wait_for
 from tawny.gateway.errors import HttpError, unauthenticated
 from tawny.gateway.principal import OWNER, SCOPES, Principal
 from tawny.ids import secret_token
@@ -105,8 +105,8 @@ class Keyring:
         self._file = token_file
         self._stamp: tuple[int, int, int] | None = None
         self._owner = ""
+        self._standing: dict[str, Credential] = {}
         self._granted: dict[str, Credential] = {}
-        self._ids: set[str] = set()
         self._accepted: set[str] = set()
         self._seen: dict[str, Instant] = {}
         self._open: dict[str, set[Callable[[], None]]] = {}
@@ -114,24 +114,35 @@ class Keyring:
 
     async def load(self) -> None:
         """Read what has been granted; connections of what is granted no more are closed."""
-        granted = {entry.hash: entry for entry in await self._ledger.read(credentials.valid)}
+        valid = await self._ledger.read(credentials.valid)
         self._refresh_owner()
-        self._ids = {entry.credential_id for entry in granted.values()}
-        gone = {entry.credential_id for entry in self._granted.values()} - {
-            entry.credential_id for entry in granted.values() if self._still_granted(entry)
-        }
-        self._granted = granted
-        self._accepted &= granted.keys() | {self._owner}
+        self._keep(valid)
+
+    def _keep(self, valid: Iterable[Credential]) -> None:
+        """Keep those whose granter stands, and his granter, and so on; close the connections of the others."""
+        standing = {entry.credential_id: entry for entry in valid}
+        roots = (None, self._owner)
+        while ended := [
+            entry.credential_id
+            for entry in standing.values()
+            if entry.granted_by not in roots and entry.granted_by not in standing
+        ]:
+            for credential_id in ended:
+                del standing[credential_id]
+        gone = self._standing.keys() - standing.keys()
+        self._standing = standing
+        self._granted = {entry.hash: entry for entry in standing.values()}
+        self._accepted &= self._granted.keys() | {self._owner}
         for credential_id in gone:
             self._close(credential_id)
 
     async def run(self) -> None:
-        """Follow what is granted and revoked, until cancelled."""
+        """Follow what is granted, revoked and reaches its end, until cancelled."""
         bell = self._ledger.bell.subscribe("credentials")
         try:
             while True:
-                await bell.wait()
-                bell.clear()
+                ends = (entry.expires_at for entry in self._standing.values() if entry.expires_at is not None)
+                await wait_for(bell, self._clock, min(ends, default=None))
                 await self.load()
         finally:
             self._ledger.bell.unsubscribe(bell)
@@ -182,6 +193,8 @@ class Keyring:
         """Have `close` called when the principal's credential ends; the returned function undoes it."""
         waiting = self._open.setdefault(principal.credential_id, set())
         waiting.add(close)
+        if not self.stands(principal.credential_id):
+            close()  # it ended between its being looked at and now
         return lambda: waiting.discard(close)
 
     @property
@@ -204,16 +217,18 @@ class Keyring:
         if not by_cookie and hmac.compare_digest(shown, self._owner):
             return Principal(OWNER_ID, "owner", OWNER, SCOPES, granted_by=self._owner)
         entry = self._granted.get(shown)
-        if entry is None or not self._still_granted(entry):
-            return None
-        if entry.expires_at is not None and entry.expires_at <= self._clock.now():
+        if entry is None or not self.stands(entry.credential_id):
             return None
         if by_cookie != (entry.kind == credentials.BROWSER):
             return None  # a cookie is no bearer token and the other way round
         return msgspec.structs.replace(self.principal(entry), by_cookie=by_cookie)
 
-    def _still_granted(self, entry: Credential) -> bool:
-        return entry.granted_by is None or entry.granted_by == self._owner or entry.granted_by in self._ids
+    def stands(self, credential_id: str) -> bool:
+        """Whether it is granted still: neither it nor what it comes from was revoked, and its end is not reached."""
+        if credential_id == OWNER_ID:
+            return True
+        entry = self._standing.get(credential_id)
+        return entry is not None and (entry.expires_at is None or self._clock.now() < entry.expires_at)
 
     def _refresh_owner(self) -> None:
         """Read the owner's token again when its file has changed; what the old one opened is closed."""
@@ -232,9 +247,7 @@ class Keyring:
         if before and before != self._owner:
             self._accepted.clear()
             self._close(OWNER_ID)
-            for entry in self._granted.values():
-                if entry.granted_by == before:
-                    self._close(entry.credential_id)
+            self._keep(self._standing.values())
 
     def _close(self, credential_id: str) -> None:
         for close in list(self._open.pop(credential_id, ())):

@@ -20,13 +20,13 @@ async def credential(site: Site, device_id: str) -> Credential:
     """The device's standing credential.
 
     Raises:
-        HttpError: 401, it is unknown or revoked.
+        HttpError: 401, it is unknown, or it or what let it in stands no more.
     """
     try:
         found = await site.ledger.read(lambda tx: credentials.get(tx, device_id))
     except NotFound:
         raise unauthenticated("this device is not paired") from None
-    if found.revoked_at is not None or found.public_key is None:
+    if found.revoked_at is not None or found.public_key is None or not site.keyring.stands(device_id):
         raise unauthenticated("this device is not paired (any more)")
     return found
 

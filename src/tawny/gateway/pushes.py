@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,10 +73,13 @@ class Counted(msgspec.Struct):
 class Pusher:
     """Reads the log and tells the browsers; it goes on where it was after a restart."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, feed: Feed, *, network: Network) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, feed: Feed, *, network: Network, stands: Callable[[str], bool]
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._feed = feed
+        self._stands = stands
         self.rules: Rules = parse_rules((*SERVICES, *network.allow), network.allow_private)
 
     @cached_property
@@ -110,7 +114,8 @@ class Pusher:
         if payload is None:
             return
         for subscription in await self._ledger.read(push.subscriptions):
-            await self._send(subscription, payload)
+            if subscription.credential_id is None or self._stands(subscription.credential_id):
+                await self._send(subscription, payload)
 
     async def _send(self, subscription: Subscription, payload: dict[str, Any]) -> None:
         endpoint = subscription.endpoint

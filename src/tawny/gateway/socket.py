@@ -89,12 +89,13 @@ class SocketEndpoint:
         await receive()
         address = client_address(scope)
         known: Principal | None = None
-        bearer, cookie = bearer_of(scope), cookie_of(scope, COOKIE)
-        if bearer is not None or cookie is not None:
-            known = self._identify(bearer, cookie, address)
-            if known is None:
-                await send({"type": "websocket.close", "code": 1008})
-                return
+        try:
+            bearer, cookie = bearer_of(scope), cookie_of(scope, COOKIE)
+            if bearer is not None or cookie is not None:
+                known = self._site.keyring.identify(bearer=bearer, cookie=cookie, address=address)
+        except HttpError:
+            await send({"type": "websocket.close", "code": 1008})
+            return
         await send({"type": "websocket.accept"})
         connection = Connection(
             self._site,
@@ -108,12 +109,6 @@ class SocketEndpoint:
             await connection.serve(known)
         except* _Closed:
             pass
-
-    def _identify(self, bearer: str | None, cookie: str | None, address: str) -> Principal | None:
-        try:
-            return self._site.keyring.identify(bearer=bearer, cookie=cookie, address=address)
-        except HttpError:
-            return None
 
 
 class Connection:
@@ -246,6 +241,8 @@ class Connection:
             self._slots.release()
 
     async def _perform(self, principal: Principal, request: Request) -> Any:
+        if self._device is None or (self._device.closed and not self._site.feed.stopped):
+            raise unauthenticated()  # put out, and not yet gone: it may have stopped reading
         if request.method == "subscribe":
             return self._subscribe(principal, request)
         operation = self._operations.get(request.method)
