@@ -53,6 +53,7 @@ async def chromium() -> AsyncGenerator[Browser]:
 class Message(msgspec.Struct):
     to: str = "okafor@partner.example"
     body: str = "Dear Ms Okafor"
+    copies: int = 1
 
 
 async def ask(context: Context, params: Message) -> dict[str, Any]:
@@ -62,7 +63,7 @@ async def ask(context: Context, params: Message) -> dict[str, Any]:
         Question(
             tool="mail_send",
             operation="send",
-            arguments={"to": params.to, "body": params.body},
+            arguments={"to": params.to, "body": params.body, "copies": params.copies},
             level=3,
             reason="the recipient is not in your contacts",
         ),

@@ -57,3 +57,17 @@ async def test_a_denial_carries_its_note(room: Room) -> None:
     await expect(asked).to_have_count(0)
     done = await room.house.until(task["task_id"], "succeeded", "failed", "cancelled")
     assert "wrong recipient" in str(done)
+
+
+async def test_an_edit_that_is_no_json_approves_nothing(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    task = await room.house.run("ask")
+    asked = page.locator("[data-approval]")
+    await asked.get_by_role("button", name="Edit").click()
+    await asked.get_by_label("copies", exact=True).fill("two")
+    await expect(asked.locator("[data-action=approve]")).to_be_disabled()
+    await expect(asked.locator("[data-action=always]")).to_be_disabled()
+    await asked.get_by_label("copies", exact=True).fill("2")
+    await asked.get_by_role("button", name="Approve as edited").click()
+    done = await room.house.until(task["task_id"], "succeeded")
+    assert done["result"]["arguments"]["copies"] == 2

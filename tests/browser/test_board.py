@@ -82,6 +82,17 @@ async def test_the_filter_is_in_the_address_and_survives_a_reload(room: Room) ->
     await expect(page.get_by_label("Search tasks")).to_have_value("alp")
 
 
+async def test_a_filter_finds_what_lies_beyond_the_first_page(room: Room) -> None:
+    for title in ("needle", *(f"hay {n}" for n in range(50))):
+        task = await room.house.run(title=title, params={"steps": 1, "step_seconds": 0})
+        await room.house.until(task["task_id"], "succeeded")
+    page = await room.enter()
+    await page.get_by_label("Search tasks").fill("needle")
+    await expect(page.locator("[data-task]")).to_have_count(0)
+    await page.get_by_role("button", name="Show more").click()
+    await expect(page.locator("[data-task]")).to_have_count(1)
+
+
 async def test_the_keyboard_alone_opens_a_task_and_cancels_it(room: Room) -> None:
     page = await room.enter()
     task = await room.house.run(title="Long", params={"steps": 100, "step_seconds": 0.2})

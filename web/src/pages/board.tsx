@@ -54,7 +54,7 @@ function BoardColumn({ name, tasks, approvals, upcoming, isFiltered }: ColumnPro
   const count = tasks.length + approvals.length + upcoming.length;
   const shown = tasks.slice(0, limit);
   const more = tasks.length > limit;
-  const moreOnServer = name === "done" && !more && doneCursor.value !== null && !isFiltered;
+  const moreOnServer = name === "done" && !more && doneCursor.value !== null;
   return (
     <section class={`column c-${name}${count ? "" : " is-empty"}`} aria-labelledby={`column-${name}`}>
       <h2 id={`column-${name}`}>

@@ -138,7 +138,7 @@ async function run(abort: AbortSignal): Promise<void> {
     lostAt.value ??= Date.now();
     // One quick try is no outage: a restarting server or a changed network costs nothing but a blink.
     if (failures > 1) connection.value = "offline";
-    await pause(Math.min(250 * 2 ** (failures - 1), 8000) * (0.8 + Math.random() * 0.4));
+    await pause(Math.min(250 * 2 ** (failures - 1), 1000) * (0.8 + Math.random() * 0.4));
   }
 }
 

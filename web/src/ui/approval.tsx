@@ -71,6 +71,7 @@ function ArgumentsEditor({ values, onChange }: { values: Record<string, unknown>
                   onChange({ ...values, [name]: JSON.parse(text) });
                   setRaw({ ...raw, [name]: { text, bad: false } });
                 } catch {
+                  onChange({ ...values, [name]: undefined });
                   setRaw({ ...raw, [name]: { text, bad: true } });
                 }
               }} />
@@ -103,6 +104,8 @@ export function ApprovalCard({ approval, brief }: { approval: Approval; brief?: 
   const [note, setNote] = useState("");
   const pending = approval.status === "pending";
   const changed = editing && JSON.stringify(values) !== JSON.stringify(approval.arguments);
+  // What is no JSON has no value: what was asked at first must not pass for it.
+  const bad = editing && Object.values(values).includes(undefined);
   const edited = (): Answer => (changed ? { arguments: values } : {});
   const level = approval.level === null || approval.level === undefined || approval.level === "" ? null : String(approval.level);
   const Heading = brief ? "h3" : "h2";
@@ -138,10 +141,10 @@ export function ApprovalCard({ approval, brief }: { approval: Approval; brief?: 
         </form>
       ) : (
         <div class="row approval-row">
-          <Button kind="primary" icon="check" action="approve" onClick={() => answer(approval, "approve", edited())}>{changed ? t("approval.approve_edited") : t("approval.approve")}</Button>
+          <Button kind="primary" icon="check" action="approve" disabled={bad} onClick={() => answer(approval, "approve", edited())}>{changed ? t("approval.approve_edited") : t("approval.approve")}</Button>
           <Button action="deny" onClick={() => answer(approval, "deny", {})}>{t("approval.deny")}</Button>
           {!brief && <Button kind="quiet" onClick={() => setDenying(true)}>{t("approval.deny_note")}</Button>}
-          {!brief && <Button kind="quiet" icon="repeat" action="always" label={t("approval.always_hint")} onClick={() => answer(approval, "approve", { always: true, ...edited() })}>{t("approval.always")}</Button>}
+          {!brief && <Button kind="quiet" icon="repeat" action="always" disabled={bad} label={t("approval.always_hint")} onClick={() => answer(approval, "approve", { always: true, ...edited() })}>{t("approval.always")}</Button>}
           {!brief && Object.keys(approval.arguments ?? {}).length > 0 && (
             <Button kind="quiet" icon="edit" pressed={editing} onClick={() => {
               setValues(approval.arguments);

@@ -18,7 +18,7 @@ export function kindOf(step: Step): Span["kind"] {
   if (/^(ask|approval|wait:appr)|approval/.test(text)) return "approval";
   if (/^(model|llm)\b|\bmodel:/.test(text)) return "model";
   if (/^(tool|call)\b|\btool:/.test(text)) return "tool";
-  if (/^(wait|sleep|timer|event|child)\b/.test(text)) return "wait";
+  if (/^(wait|sleep|timer|event|child)\b|\bwait:/.test(text)) return "wait";
   return "step";
 }
 
