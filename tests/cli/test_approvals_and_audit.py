@@ -175,3 +175,9 @@ def test_a_broken_link_exits_1(tawny, home):
     )
     assert "broken at row 1: row 1 was changed" in tawny("audit", "verify", expect=1)
     assert tawny("audit", "verify", "--json", expect=1)["broken_at"] == 1
+
+
+def test_a_new_owners_token_is_in_the_trail(tawny):
+    tawny("gateway", "rotate")
+    (row,) = tawny("audit", "list", "--what", "credential.rotate", "--json")["items"]
+    assert row["actor"] == "owner"

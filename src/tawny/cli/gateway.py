@@ -14,7 +14,7 @@ from tawny.cli.output import emit, local_time, table
 from tawny.clock import Clock
 from tawny.config import Config, Home
 from tawny.errors import InvalidInput
-from tawny.ledger import credentials, pairing
+from tawny.ledger import audit, credentials, pairing
 from tawny.ledger.credentials import BROWSER, DEVICE, TOKEN, Credential
 
 SCOPES = ("read", "write", "approvals", "admin", "pairing")
@@ -207,4 +207,5 @@ def _rotate(args: argparse.Namespace, home: Home) -> int:
     token = rotate_owner_token(home.token_file)
     remote.wake(home, {"credentials"})
     emit({"token": token}, args, text=token)
+    ledger.write(home, lambda tx: audit.append(tx, "credential.rotate", actor="owner"))
     return 0
