@@ -50,6 +50,7 @@ async def test_streamed_answers_add_up_to_the_whole(speaker: openai.AsyncOpenAI)
         for choice in chunk.choices:
             pieces.append(choice.delta.content or "")
             finish = choice.finish_reason or finish
+    assert len([piece for piece in pieces if piece]) > 1
     assert "".join(pieces) == whole.choices[0].message.content
     assert finish == "stop"
     assert usage is not None

@@ -109,10 +109,12 @@ async def test_unannounced_oversize_is_refused(door: Door) -> None:
 async def test_malformed_bodies_get_the_fitting_status(
     door: Door, body: bytes, kind: str, status: int
 ) -> None:
-    answer = await door.client.post("/v1/wake", content=body, headers={"content-type": kind})
-    assert answer.status_code == status
-    error = answer.json()["error"]
-    assert set(error) == {"code", "message", "hint", "retryable"}
+    for path in ("/v1/wake", "/v1/tasks"):
+        answer = await door.client.post(path, content=body, headers={"content-type": kind})
+        assert answer.status_code == status
+        error = answer.json()["error"]
+        assert set(error) == {"code", "message", "hint", "retryable"}
+    assert (await door.client.get("/v1/tasks")).json()["items"] == []
 
 
 async def test_unknown_method_names_the_known_ones(door: Door) -> None:
