@@ -20,8 +20,8 @@ ALLOWED = {
         "metadata",
     },
     "chat.update": {"channel", "ts", "text", "blocks", "metadata"},
-    "conversations.history": {"channel", "limit", "include_all_metadata"},
-    "conversations.replies": {"channel", "ts", "limit", "include_all_metadata"},
+    "conversations.history": {"channel", "limit", "cursor", "include_all_metadata"},
+    "conversations.replies": {"channel", "ts", "limit", "cursor", "include_all_metadata"},
     "conversations.open": {"users"},
     "files.completeUploadExternal": {"files", "channel_id", "thread_ts"},
     "auth.test": set(),
@@ -34,7 +34,9 @@ class FakeSlack:
 
     def __init__(self) -> None:
         self.http = FakeHttp(self.handle)
-        self.http.applies = lambda request: "chat." in request.path
+        self.http.applies = lambda request: any(
+            word in request.path for word in ("chat.", "completeUploadExternal")
+        )
         self.violations: list[str] = []
         self.messages: list[dict[str, Any]] = []
         self.uploads: dict[str, tuple[str, bytes]] = {}
@@ -92,10 +94,15 @@ class FakeSlack:
         return {"ok": False, "error": "message_not_found"}
 
     def on_conversations_history(self, arguments: dict[str, Any]) -> Any:
-        return {
-            "ok": True,
-            "messages": [each for each in self.messages if each["channel"] == arguments["channel"]],
-        }
+        """The newest first."""
+        there = [each for each in self.messages if each["channel"] == arguments["channel"]]
+        return _page(there[::-1], arguments)
+
+    def on_conversations_replies(self, arguments: dict[str, Any]) -> Any:
+        """The thread's first message, then its replies, the oldest first."""
+        there = [each for each in self.messages if each["channel"] == arguments["channel"]]
+        head = {"ts": arguments["ts"], "text": "the first", "channel": arguments["channel"]}
+        return _page([head, *(each for each in there if each.get("thread_ts") == arguments["ts"])], arguments)
 
     def on_conversations_open(self, arguments: dict[str, Any]) -> Any:
         return {"ok": True, "channel": {"id": arguments["users"]}}
@@ -139,3 +146,16 @@ class FakeSlack:
     async def cut(self) -> None:
         for socket in list(self._sockets):
             socket.transport.abort()
+
+
+def _page(messages: list[dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
+    """One page of a list, with the cursor of the next where there is one."""
+    begin = int(arguments.get("cursor") or 0)
+    end = begin + min(int(arguments["limit"]), 999)
+    following = str(end) if end < len(messages) else ""
+    return {
+        "ok": True,
+        "messages": messages[begin:end],
+        "has_more": bool(following),
+        "response_metadata": {"next_cursor": following},
+    }

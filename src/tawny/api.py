@@ -22,7 +22,7 @@ from tawny.delivery.wire import failure, json_object, request, text_at, wait_ask
 from tawny.domain import brief, correspondence, digest
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.calendar import CalendarEvent, day_span
-from tawny.domain.chunks import units
+from tawny.domain.chunks import chunk, units
 from tawny.domain.contacts import Contact
 from tawny.domain.feeds import FeedEntry
 from tawny.domain.mail import Mail
@@ -124,6 +124,7 @@ __all__ = [
     "attached",
     "brief",
     "channel",
+    "chunk",
     "correspondence",
     "day_span",
     "digest",

@@ -22,6 +22,8 @@ from tawny.channels.memory import MemoryNotes
 from tawny.channels.ntfy import NtfyChannel
 from tawny.channels.terminal import TerminalChannel
 from tawny.channels.webhook import WebhookChannel
+from tawny.delivery.compose import compose
+from tawny.delivery.roster import Route
 from tawny.testing import FakeClock, MemoryChannel
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
@@ -170,31 +172,74 @@ class Ntfy:
     def __init__(self) -> None:
         self.http = FakeHttp(self.handle)
         self.messages: list[dict[str, Any]] = []
+        self.now = 1_772_438_400
 
     def handle(self, request: Request) -> Response:
         if request.method == "GET":
             topic = request.path.split("/")[1]
-            lines = [json.dumps(message) for message in self.messages if message["topic"] == topic]
+            since = request.query["since"]
+            begin = 0 if since == "all" else self.now - 60 * int(since.removesuffix("m"))
+            lines = [
+                json.dumps(message)
+                for message in self.messages
+                if message["topic"] == topic and message["time"] >= begin
+            ]
             return Response(200, "\n".join(lines).encode())
         body = request.json()
         if (
             not set(body) <= self.FIELDS
             or not 1 <= body["priority"] <= 5
-            or len(body["message"].encode()) > 4096 * 4
+            or len(body["message"].encode()) > 4096
         ):
             return Response(400, {"code": 40000, "http": 400, "error": "invalid request"})
-        message = {**body, "id": f"id{len(self.messages)}", "event": "message", "time": 1}
+        message = {**body, "id": f"id{len(self.messages)}", "event": "message", "time": self.now}
         self.messages.append(message)
         return Response(200, message)
 
 
+@pytest.fixture
+async def phone(house: Any) -> AsyncIterator[tuple[Ntfy, NtfyChannel]]:
+    server = Ntfy()
+    await server.http.start()
+    channel = NtfyChannel("phone", house, server=server.http.url, topic="mine")
+    yield server, channel
+    await channel.close()
+    await server.http.stop()
+
+
+async def test_a_push_whose_answer_was_lost_is_found_hours_later(phone: tuple[Ntfy, NtfyChannel]):
+    server, channel = phone
+    server.http.behave(DROP)
+    with pytest.raises(AmbiguousSend):
+        await channel.send(Outgoing(key="dlv_1", text="x"))
+    server.now += 3600
+    assert await channel.reconcile(Outgoing(key="dlv_1", text="x")) is not None
+    assert await channel.reconcile(Outgoing(key="dlv_2", text="x")) is None
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, AmbiguousSend), (503, TemporaryError)])
+async def test_what_broke_in_the_server_may_have_been_pushed(
+    phone: tuple[Ntfy, NtfyChannel], status: int, error: Any
+):
+    server, channel = phone
+    server.http.behave(Response(status, b"oops"))
+    with pytest.raises(error):
+        await channel.send(Outgoing(key="dlv_1", text="x"))
+
+
+async def test_a_push_is_cut_by_what_its_characters_weigh(phone: tuple[Ntfy, NtfyChannel]):
+    server, channel = phone
+    for text in ("漢" * 3000, "😀" * 3000):
+        for piece in compose(Outgoing(key="k", text=text), Route(channel, "mine", "", "")):
+            await channel.send(piece)
+    assert "".join(message["message"] for message in server.messages) == "漢" * 3000 + "😀" * 3000
+
+
 class TestNtfy(ChannelContract):
     @pytest.fixture
-    async def rig(self, house: Any) -> AsyncIterator[Rig]:
-        server = Ntfy()
-        await server.http.start()
-        channel = NtfyChannel("phone", house, server=server.http.url, topic="mine")
-        yield Rig(
+    async def rig(self, phone: tuple[Ntfy, NtfyChannel]) -> Rig:
+        server, channel = phone
+        return Rig(
             channel=channel,
             seen=lambda: [Seen(message["message"]) for message in server.messages],
             to="mine",
@@ -206,8 +251,6 @@ class TestNtfy(ChannelContract):
             reject=lambda: server.http.behave(Response(403, b"forbidden")),
             lock_out=lambda: server.http.behave(Response(401, b"unauthorized")),
         )
-        await channel.close()
-        await server.http.stop()
 
 
 class TestFile(ChannelContract):

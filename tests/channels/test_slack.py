@@ -8,7 +8,15 @@ from websockets.asyncio.server import serve
 
 from fake_http import DROP, HANG, Response
 from slack_api import FakeSlack
-from tawny.api import AmbiguousSend, Attachment, ChannelDown, Outgoing, PermanentError, TemporaryError
+from tawny.api import (
+    AmbiguousSend,
+    Attachment,
+    Button,
+    ChannelDown,
+    Outgoing,
+    PermanentError,
+    TemporaryError,
+)
 from tawny.channels.slack import SlackChannel, SlackSettings, to_mrkdwn
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
@@ -47,10 +55,13 @@ class TestContract(ChannelContract):
         def seen() -> list[Seen]:
             found = []
             for message in server.messages:
-                text = message["text"]
+                # Where there are blocks people see those, and not the text.
+                blocks = message.get("blocks") or ()
+                sections = [block["text"]["text"] for block in blocks if block["type"] == "section"]
+                text = "\n".join(sections) if blocks else message["text"]
                 for sign, meant in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
                     text = text.replace(sign, meant)
-                elements = [each for block in message.get("blocks", ()) for each in block.get("elements", ())]
+                elements = [each for block in blocks for each in block.get("elements", ())]
                 buttons = tuple(each["text"]["text"] for each in elements)
                 files = (message["file"][0],) if "file" in message else ()
                 found.append(Seen(text, message["channel"], message.get("thread_ts", ""), buttons, files))
@@ -122,6 +133,7 @@ class TestContract(ChannelContract):
         (Response(200, {"ok": False, "error": "invalid_auth"}), ChannelDown),
         (Response(200, {"ok": False, "error": "msg_too_long"}), PermanentError),
         (Response(200, b"<html>"), AmbiguousSend),
+        (Response(500, b""), AmbiguousSend),
         (Response(503, b""), TemporaryError),
     ],
 )
@@ -132,6 +144,44 @@ async def test_every_answer_is_what_it_says(
     with pytest.raises(error):
         await channel.send(Outgoing(key="k", text="x"))
     assert server.messages == []
+
+
+async def test_a_file_whose_answer_was_lost_is_not_sent_again(
+    server: FakeSlack, channel: SlackChannel, tmp_path: Path
+):
+    (tmp_path / "notes.txt").write_text("notes")
+    file = Attachment("notes.txt", path="notes.txt", media_type="text/plain")
+    message = Outgoing(key="k", text="", to="D1", attachments=(file,))
+    server.http.behave(DROP)
+    with pytest.raises(AmbiguousSend):
+        await channel.send(message)
+    with pytest.raises(AmbiguousSend, match="no mark"):
+        await channel.reconcile(message)
+    assert len(server.messages) == 1
+
+
+async def test_a_message_is_found_at_the_end_of_a_long_thread(server: FakeSlack, channel: SlackChannel):
+    thread = "1772438400.000001"
+    chatter = {"channel": "D1", "thread_ts": thread, "text": "chatter"}
+    server.messages += [{**chatter, "ts": f"1772438401.{number:06d}"} for number in range(950)]
+    message = Outgoing(key="k", text="x", to="D1", thread=thread)
+    assert await channel.reconcile(message) is None
+    receipt = await channel.send(message)
+    found = await channel.reconcile(message)
+    assert found is not None
+    assert found.ids == receipt.ids
+    server.messages[:0] = [{**chatter, "ts": f"1772438402.{number:06d}"} for number in range(100)]
+    with pytest.raises(AmbiguousSend, match="too long"):
+        await channel.reconcile(message)
+
+
+async def test_a_long_question_is_shown_whole(server: FakeSlack, channel: SlackChannel):
+    words = " ".join(f"w{number}" for number in range(900))[:3800]
+    await channel.send(Outgoing(key="k", text=words, to="D1", buttons=(Button("Yes", "yes"),)))
+    (message,) = server.messages
+    *sections, actions = message["blocks"]
+    shown = " ".join(block["text"]["text"] for block in sections)
+    assert (len(words), shown.split(), actions["type"]) == (3800, words.split(), "actions")
 
 
 @pytest.mark.parametrize("allow", [["@owner"], ["owner"], [42], ["general"]])

@@ -28,7 +28,8 @@ class NtfyChannel(OneWay):
     """Publishes to a topic; buttons that open an address are shown, others cannot come back and are numbered."""
 
     kind = "ntfy"
-    text_limit = 3800
+    # ntfy takes 4,096 bytes; a UTF-16 unit is three of them at most.
+    text_limit = 1300
     can_edit = False
     has_buttons = False
     idempotent = False
@@ -50,13 +51,15 @@ class NtfyChannel(OneWay):
             # The mark by which an unanswered publish is found again.
             "tags": [message.key],
         }
-        response = await request(self._client, "POST", self._server + "/", json=body, headers=self._headers)
+        response = await request(
+            self._client, "POST", self._server + "/", asks_back=True, json=body, headers=self._headers
+        )
         return Receipt(ids=(text_at(json_object(response), "id"),))
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
-        """Look for the mark among the topic's cached messages of the last ten minutes."""
+        """Look for the mark among all the messages that the server still has of the topic."""
         topic = quote(message.to or self.home_address, safe="")
-        url = f"{self._server}/{topic}/json?poll=1&since=10m"
+        url = f"{self._server}/{topic}/json?poll=1&since=all"
         try:
             response = await request(self._client, "GET", url, headers=self._headers)
         except PermanentError as error:

@@ -24,6 +24,7 @@ from tawny.api import (
     TemporaryError,
     attached,
     channel,
+    chunk,
     json_object,
     request,
     text_at,
@@ -46,6 +47,9 @@ _LOCKED_OUT = frozenset(
 _DOUBTFUL = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 _USER = re.compile(r"[UWBCDG][A-Z0-9]{2,20}")
 _VALUE_LIMIT = 2000
+_SECTION_LIMIT = 3000
+_PAGE = 200
+_MOST_PAGES = 5
 _LARGEST_FILE = 1_000_000_000
 
 
@@ -94,6 +98,7 @@ class SlackChannel(OneWay):
             self._client,
             "POST",
             f"{self._base}/{method}",
+            asks_back=True,
             json=arguments,
             headers={"authorization": f"Bearer {token or self._token}"},
         )
@@ -121,7 +126,7 @@ class SlackChannel(OneWay):
             raise PermanentError("the Slack channel has nobody to write to", hint="set 'to' or 'allow'")
         content: dict[str, Any] = {
             "channel": to,
-            "text": to_mrkdwn(message.text) if message.format == "markdown" else _escaped(message.text),
+            "text": _rendered(message),
             # No previews: fetching a link would tell its server what the model was made to write there.
             "unfurl_links": False,
             "unfurl_media": False,
@@ -141,8 +146,12 @@ class SlackChannel(OneWay):
             }
             for number, button in enumerate(message.buttons)
         ]
-        text = {"type": "mrkdwn", "text": to_mrkdwn(message.text)[:3000]}
-        return {"blocks": [{"type": "section", "text": text}, {"type": "actions", "elements": elements}]}
+        # Where there are blocks only they are shown, and none may be longer than this.
+        sections = [
+            {"type": "section", "text": {"type": "mrkdwn", "text": piece}}
+            for piece in chunk(_rendered(message), _SECTION_LIMIT)
+        ]
+        return {"blocks": [*sections, {"type": "actions", "elements": elements}]}
 
     async def _send_file(self, message: Outgoing) -> Receipt:
         """Ask for an address, put the file there, share it: only the last step shows anything."""
@@ -182,24 +191,42 @@ class SlackChannel(OneWay):
         return receipt
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
-        """Look for the key among the newest messages of the place."""
+        """Look for the key among the newest messages of the place, in a thread (told oldest first) among all."""
+        if message.attachments and not message.text:
+            raise AmbiguousSend("a file carries no mark by which it could be found")
         where = message.to or self.home_address
         try:
             if where[:1] in "UW":
                 opened = await self._call("conversations.open", users=where)
                 where = text_at(opened, "channel", "id")
-            method, more = (
-                ("conversations.replies", {"ts": message.thread})
-                if message.thread
-                else ("conversations.history", {})
-            )
-            answer = await self._call(method, channel=where, limit=100, include_all_metadata=True, **more)
+            stamp = await self._find(where, message)
         except PermanentError as error:
             raise AmbiguousSend(f"the conversation cannot be read: {error}") from error
-        for entry in answer.get("messages", ()):
-            if entry.get("metadata", {}).get("event_payload", {}).get("key") == message.key:
-                return Receipt(ids=(str(entry["ts"]),), detail={"channel": where, "reconciled": True})
-        return None
+        return Receipt(ids=(stamp,), detail={"channel": where, "reconciled": True}) if stamp else None
+
+    async def _find(self, where: str, message: Outgoing) -> str:
+        """The time stamp of the message that carries the key, empty where there is none."""
+        method, place = (
+            ("conversations.replies", {"ts": message.thread})
+            if message.thread
+            else ("conversations.history", {})
+        )
+        cursor: dict[str, str] = {}
+        for _ in range(_MOST_PAGES):
+            answer = await self._call(
+                method, channel=where, limit=_PAGE, include_all_metadata=True, **place, **cursor
+            )
+            for entry in answer.get("messages", ()):
+                if entry.get("metadata", {}).get("event_payload", {}).get("key") == message.key:
+                    return str(entry["ts"])
+            more: dict[str, Any] = answer.get("response_metadata") or {}
+            following = str(more.get("next_cursor") or "")
+            if not following:
+                return ""
+            cursor = {"cursor": following}
+        if message.thread:
+            raise AmbiguousSend("the thread is too long to be looked through")
+        return ""
 
     async def listen(self, accept: Accept, /) -> None:
         if not self._app_token:
@@ -282,6 +309,10 @@ class SlackChannel(OneWay):
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _rendered(message: Outgoing) -> str:
+    return to_mrkdwn(message.text) if message.format == "markdown" else _escaped(message.text)
 
 
 def _escaped(text: str) -> str:

@@ -16,12 +16,18 @@ _NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 
 
 async def request(
-    client: "httpx.AsyncClient", method: str, url: str, *, secret_in_url: str = "", **content: Any
+    client: "httpx.AsyncClient",
+    method: str,
+    url: str,
+    *,
+    secret_in_url: str = "",
+    asks_back: bool = False,
+    **content: Any,
 ) -> "httpx.Response":
     """Make a request that must not be repeated blindly, and return the answer if it is a success.
 
     `content` is what httpx takes (`json`, `data`, `files`, `content`, `headers`, `params`). `secret_in_url` is kept
-    out of every error.
+    out of every error. `asks_back`: the channel can look whether it was done, so that a 500 is a doubt too.
 
     Raises:
         TemporaryError: it was certainly not done (no connection, 429 with the wait asked for, 500, 503).
@@ -50,8 +56,10 @@ async def request(
         raise PermanentError(plain(error)) from None
     if response.is_success:
         return response
-    raise failure(response.status_code, f"{place} answered {response.status_code}: {plain(response.text[:200])}",
-                  retry_after=wait_asked(response.headers.get("retry-after")))  # fmt: skip
+    said = f"{place} answered {response.status_code}: {plain(response.text[:200])}"
+    if asks_back and response.status_code == 500:
+        raise AmbiguousSend(said)
+    raise failure(response.status_code, said, retry_after=wait_asked(response.headers.get("retry-after")))
 
 
 def json_object(response: "httpx.Response") -> dict[str, Any]:
