@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import itertools
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from email.message import EmailMessage
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imap_tools.idle import IdleManager
 
 import servers
 from passing_mention import PassingMention
@@ -27,7 +29,7 @@ from tawny.api import (
     TemporaryError,
 )
 from tawny.channels.email import EmailSettings
-from tawny.channels.email.account import EmailChannel, Server
+from tawny.channels.email.account import EmailChannel, Server, _hang_up
 from tawny.channels.email.words import own_words, text_of
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
@@ -142,6 +144,7 @@ class TestContract(ChannelContract):
             hang=lambda: setattr(post, "next", "hang"),
             reject=lambda: post.refused.update({"me@example.org": "550 no such user"}),
             lock_out=lock_out,
+            reconnect=lambda: [_hang_up(box) for box in list(channel._boxes)],
             file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
             allow=("me@example.org",),
             settle=20,
@@ -320,6 +323,34 @@ async def test_what_lies_in_the_sent_folder_has_arrived(channel: EmailChannel, i
     assert receipt is not None
     with pytest.raises(AmbiguousSend):
         await channel.reconcile(Outgoing(key="dlv_8", text="x"))
+
+
+async def test_the_sent_folder_is_looked_into_while_the_account_waits_for_mail(
+    channel: EmailChannel, imap: servers.Imap, monkeypatch: pytest.MonkeyPatch
+):
+    channel._settings = msgspec.structs.replace(channel._settings, sent_folder="INBOX")
+    copy = mail_from("x@example.org", "copy", message_id="<dlv_7@example.org>")
+    imap.deliver(copy, name="1.sent", seen=True)
+    waits = threading.Event()
+    start = IdleManager.start
+
+    def noted(idle: IdleManager) -> Any:
+        answer = start(idle)
+        waits.set()
+        return answer
+
+    monkeypatch.setattr(IdleManager, "start", noted)
+
+    async def accept(inbound: Inbound) -> None:
+        raise AssertionError(inbound)
+
+    listening = asyncio.create_task(channel.listen(accept))
+    assert await asyncio.to_thread(waits.wait, 60)
+    async with asyncio.timeout(60):
+        assert await channel.reconcile(Outgoing(key="dlv_7", text="x")) is not None
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
 
 
 @pytest.mark.parametrize(

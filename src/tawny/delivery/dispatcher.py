@@ -67,15 +67,17 @@ class Dispatcher:
         self._sender = new_id("send", clock.now())
         self._busy: set[str] = set()
         self._slots: dict[str, asyncio.Semaphore] = {}
-        self._troubled: set[str] = set()
+        # Whatever an earlier process was told of a channel is over with the first message that arrives.
+        self._troubled = set(roster.channels)
         self._bell = ledger.bell.subscribe("outbox")
         self._idle = asyncio.Event()
         self._resting = False
 
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is being sent, for five seconds at most."""
-        await self._recover()
         async with asyncio.TaskGroup() as group:
+            # Asking takes as long as the slowest channel; no other message waits for that.
+            group.create_task(self._recover())
             try:
                 await rounds(self._clock, self._bell, lambda: self._start_due(group), name="deliveries")
             except asyncio.CancelledError:
@@ -254,7 +256,8 @@ class Dispatcher:
             deliveries.delivered(tx, line, receipt, sent_to=route.sent_to)
             channels.sent(tx, name)
             if was_troubled:
-                outbox.close_incident(tx, f"channel:{name}")
+                for incident in (_outage(name), _off(name)):
+                    outbox.close_incident(tx, incident)
 
         return settle
 
@@ -269,7 +272,8 @@ class Dispatcher:
             deliveries.retry(tx, line, error.message, at=at, counts=not asked)
             channels.troubled(tx, name, error.message)
             if line.attempts == _TELL_OUTAGE_AT and not asked:
-                self._alert(tx, name, f"Channel {name!r} cannot be reached: {error.message}. Messages wait.")
+                text = f"Channel {name!r} cannot be reached: {error.message}. Messages wait."
+                self._alert(tx, name, text, incident=_outage(name))
 
         return settle
 
@@ -325,9 +329,10 @@ class Dispatcher:
         channels.opened(tx, channel.name, channel.kind, disabled=error.message)
         channels.troubled(tx, channel.name, error.message)
         mend = f" {error.hint}." if error.hint else ""
-        self._alert(tx, channel.name, f"Channel {channel.name!r} is off: {error.message}.{mend}")
+        text = f"Channel {channel.name!r} is off: {error.message}.{mend}"
+        self._alert(tx, channel.name, text, incident=_off(channel.name))
 
-    def _alert(self, tx: Tx, channel: str, text: str) -> None:
+    def _alert(self, tx: Tx, channel: str, text: str, *, incident: str) -> None:
         """One message an incident, over another channel than the one in trouble."""
         try:
             default = self._roster.route(notify.DEFAULT).channel.name
@@ -340,13 +345,24 @@ class Dispatcher:
             target=notify.INBOX if default == channel else notify.DEFAULT,
             message=Outgoing(key="", text=text, title="Channel trouble", severity="high"),
             severity="high",
-            incident=f"channel:{channel}",
+            incident=incident,
         )
 
     async def _recover(self) -> None:
         """What a dead process was sending: ask the channel, repeat where that is harmless, else say unknown."""
-        for line in await self._ledger.read(lambda tx: deliveries.stranded(tx, self._sender)):
-            await self._durably(await self._recover_one(line))
+        lines = await outlast(
+            self._clock,
+            lambda: self._ledger.read(lambda tx: deliveries.stranded(tx, self._sender)),
+            name="deliveries",
+        )
+        async with asyncio.TaskGroup() as group:
+            for line in lines:
+                group.create_task(self._settle_stranded(line))
+
+    async def _settle_stranded(self, line: Line) -> None:
+        settle = await outlast(self._clock, lambda: self._recover_one(line), name="deliveries")
+        await self._durably(settle)
+        self._bell.set()
 
     async def _recover_one(self, line: Line) -> Settle:
         if line.target == notify.MONITORS:
@@ -376,6 +392,14 @@ class Dispatcher:
         if part is not None:
             return lambda tx: deliveries.retry(tx, line, "interrupted before it was sent", at=tx.now)
         return self._doubtful(line, route, receipt, "the process ended while sending")
+
+
+def _outage(channel: str) -> str:
+    return f"channel:{channel}"
+
+
+def _off(channel: str) -> str:
+    return f"channel-off:{channel}"
 
 
 async def _send(channel: Channel, piece: Outgoing) -> Receipt:

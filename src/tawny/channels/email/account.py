@@ -84,6 +84,8 @@ class EmailChannel(OneWay):
         self._imap = imap
         self._boxes: set[Any] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mail-{settings.name}")
+        # Of its own: the other one waits for mail most of the time.
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix=f"sent-{settings.name}")
 
     # --- out
 
@@ -135,7 +137,7 @@ class EmailChannel(OneWay):
         wanted = message_id(message.key, self._settings)
         if self._imap is not None:
             try:
-                if await self._in_thread(lambda: self._is_in_sent(wanted)):
+                if await self._in_thread(lambda: self._is_in_sent(wanted), thread=self._asking):
                     return Receipt(ids=(wanted,), detail={"reconciled": True})
             except (OSError, TemporaryError, ChannelDown) as error:
                 raise AmbiguousSend(f"the sent folder cannot be read: {error}") from error
@@ -174,12 +176,12 @@ class EmailChannel(OneWay):
         self._boxes.discard(box)
         _hang_up(box)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run in the account's own thread; IMAP's errors become ours."""
+    async def _in_thread(self, work: Callable[[], T], *, thread: ThreadPoolExecutor | None = None) -> T:
+        """Run in a thread of the account, unless told the one that listens; IMAP's errors become ours."""
         imap_tools = importlib.import_module("imap_tools")
         imaplib = importlib.import_module("imaplib")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(thread or self._thread, work)
         except imap_tools.MailboxLoginError as error:
             if any(code in str(error).upper() for code in _NOT_NOW):
                 raise TemporaryError(f"IMAP: no login now: {error}") from None
@@ -233,7 +235,8 @@ class EmailChannel(OneWay):
     async def close(self) -> None:
         for box in list(self._boxes):
             self._drop(box)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        for thread in (self._thread, self._asking):
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _refusal(code: int, text: str) -> Exception:
