@@ -236,6 +236,9 @@ class FakeTelegram:
         return self._arrive_file(parameters, "document")
 
     def _on_send_photo(self, parameters: dict[str, Any]) -> Any:
+        _, _, data = parameters["photo"]
+        if not data.startswith((b"\x89PNG", b"\xff\xd8")):
+            return _error(400, "Bad Request: IMAGE_PROCESS_FAILED")
         return self._arrive_file(parameters, "photo")
 
     def _arrive_file(self, parameters: dict[str, Any], field: str) -> Any:

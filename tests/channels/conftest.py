@@ -18,6 +18,7 @@ class House:
         self.notes: dict[str, str] = {}
         self.said: list[tuple[str, Any]] = []
         self.clients: list[bool] = []
+        self.paired: set[str] = set()
 
     def secret(self, reference: str) -> str:
         if reference.startswith("env:"):
@@ -33,6 +34,9 @@ class House:
 
     async def recall(self, name: str) -> str | None:
         return self.notes.get(name)
+
+    async def knows(self, sender: str) -> bool:
+        return sender in self.paired
 
     async def say(self, session: str, message: Any) -> str:
         if all(earlier.key != message.key for _, earlier in self.said):

@@ -140,6 +140,31 @@ async def test_a_cut_socket_is_resumed_without_a_new_login(server: FakeDiscord, 
     assert (server.identified, server.resumed) == (1, 1)
 
 
+async def test_where_the_address_to_resume_at_is_dead_another_is_asked_for(
+    server: FakeDiscord, channel: DiscordChannel
+):
+    heard = asyncio.Event()
+
+    async def accept(inbound: Any) -> None:
+        assert inbound.text == "hello"
+        heard.set()
+
+    channel._resume_url = "ws://127.0.0.1:1/"
+    with pytest.raises(TemporaryError, match="broke"):
+        await channel.listen(accept)
+    task = asyncio.create_task(channel.listen(accept))
+    async with asyncio.timeout(60):
+        while not server.identified:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        server.push(
+            "MESSAGE_CREATE",
+            {"type": 0, "channel_id": "977", "author": {"id": "77"}, "content": "hello", "id": "1"},
+        )
+        await heard.wait()
+    task.cancel()
+
+
 @pytest.mark.parametrize(
     ("code", "error"), [(4004, ChannelDown), (4014, ChannelDown), (4000, TemporaryError)]
 )

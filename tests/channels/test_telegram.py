@@ -114,14 +114,14 @@ class TestContract(ChannelContract):
 # --- beyond the contract
 
 
-async def take(bot: TelegramChannel, server: FakeTelegram, count: int) -> list[Inbound]:
-    """Listen until `count` messages have come in."""
+async def take(bot: TelegramChannel, server: FakeTelegram, count: int, *, last: str = "") -> list[Inbound]:
+    """Listen until `count` messages have come in, or the `last` one has."""
     heard: list[Inbound] = []
     enough = asyncio.Event()
 
     async def accept(inbound: Inbound) -> None:
         heard.append(inbound)
-        if len(heard) >= count:
+        if len(heard) >= count or (last and inbound.text == last):
             enough.set()
 
     task = asyncio.create_task(bot.listen(accept))
@@ -162,6 +162,29 @@ async def test_of_every_other_type_of_update_nothing_comes_in_and_nothing_stops(
     server.say("the end")
     heard = await take(bot, server, 1)
     assert [inbound.text for inbound in heard] == ["the end"]
+
+
+async def test_a_tap_of_any_shape_stops_nothing(server: FakeTelegram, bot: TelegramChannel):
+    for depth in range(4):
+        for pick in range(8):
+            server.push(callback_query=telegram_schema.content_of("callback_query", depth=depth, pick=pick))
+    whole = telegram_schema.content_of("callback_query", depth=2)
+    bare = server.message("hello")
+    for odd in (
+        {**whole, "from": None},
+        {**whole, "message": {**bare, "chat": None}},
+        {**whole, "message": {**bare, "date": None}},
+        {},
+        None,
+        [1],
+    ):
+        server.push(callback_query=odd)
+    server.push(message={**bare, "chat": None})
+    server.say("the end")
+    *taps, end = await take(bot, server, 1000, last="the end")
+    assert taps
+    assert {inbound.action for inbound in taps} == {"text"}
+    assert end.text == "the end"
 
 
 _SAID = {
@@ -275,6 +298,42 @@ async def test_a_files_name_cannot_lead_out_of_the_home(
     (inbound,) = await take(bot, server, 1)
     path = (tmp_path / inbound.attachments[0].path).resolve()
     assert path.is_relative_to(tmp_path / "channels")
+
+
+async def test_a_files_name_of_heavy_letters_finds_room(
+    server: FakeTelegram, bot: TelegramChannel, tmp_path: Path
+):
+    server.files["d1"] = b"x"
+    document = {"file_id": "d1", "file_unique_id": "u", "file_name": "\U00020000" * 100 + ".pdf"}
+    server.push(message={**server.message(), "document": document})
+    (inbound,) = await take(bot, server, 1)
+    path = tmp_path / inbound.attachments[0].path
+    assert (path.read_bytes(), path.suffix) == (b"x", ".pdf")
+
+
+async def test_a_file_of_somebody_who_paired_is_fetched_where_both_are_alone(
+    server: FakeTelegram, bot: TelegramChannel, house: Any
+):
+    server.files["d1"] = b"x"
+    house.paired.add("777")
+    document = {"file_id": "d1", "file_unique_id": "u", "file_name": "notes.txt"}
+    server.push(message={**server.message(sender=777), "document": document})
+    server.push(message={**server.message(sender=777, chat=-100777), "document": document})
+    alone, in_group = await take(bot, server, 2)
+    assert [file.name for file in alone.attachments] == ["notes.txt"]
+    assert in_group.attachments == ()
+
+
+async def test_a_picture_that_telegram_refuses_goes_as_a_file(
+    server: FakeTelegram, bot: TelegramChannel, tmp_path: Path
+):
+    for name, data in (("good.png", b"\x89PNG\r\n"), ("odd.png", b"no picture")):
+        (tmp_path / name).write_bytes(data)
+        file = Attachment(name, path=name, media_type="image/png")
+        await bot.send(Outgoing(key="k", text="", to="12345678", attachments=(file,)))
+    assert [message["file"][0] for message in server.arrived] == ["good.png", "odd.png"]
+    methods = [method for method, _ in server.calls if method.startswith("send")]
+    assert methods == ["sendPhoto", "sendPhoto", "sendDocument"]
 
 
 async def test_a_strangers_file_is_not_fetched(server: FakeTelegram, bot: TelegramChannel):

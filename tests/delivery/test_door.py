@@ -186,6 +186,30 @@ async def test_what_the_house_could_not_keep_is_not_marked_as_taken_in(desk: Any
     assert calls == 2
 
 
+async def test_an_answer_the_house_could_not_keep_still_is_one_when_it_comes_again(desk: Any):
+    channel = MemoryChannel("a", has_buttons=False)
+    dispatcher = await desk.dispatcher(channel)
+    await desk.put("", target="a:1234567", message=QUESTION)
+    await dispatcher.run_until_idle()
+    actions: list[str] = []
+
+    async def accept(inbound: Inbound) -> None:
+        actions.append(inbound.action)
+        if len(actions) == 1:
+            raise OSError("the disk is full")
+
+    door = Door(desk.ledger, channel, None, accept)
+
+    def said(event_id: str) -> Inbound:
+        return Inbound(channel="a", event_id=event_id, sender="1234567", conversation="1234567", text="1")
+
+    with pytest.raises(OSError, match="full"):
+        await door(said("1"))
+    await door(said("1"))
+    await door(said("2"))
+    assert actions == ["yes:1", "yes:1", ""]
+
+
 async def test_the_first_who_paired_is_where_messages_go_by_default(hall: Any, desk: Any):
     it = await hall(ChatSettings())
     await it.say("hi", sender="42", conversation="4242")

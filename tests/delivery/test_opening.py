@@ -31,6 +31,9 @@ class Lent:
 
     async def recall(self, name: str) -> str | None: ...
 
+    async def knows(self, sender: str) -> bool:
+        raise AssertionError(f"not used here {sender}")
+
     async def say(self, session: str, message: Any) -> str:
         return f"{session}{message}"
 

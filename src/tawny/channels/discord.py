@@ -210,6 +210,8 @@ class DiscordChannel(OneWay):
         except* ConnectionClosed as group:
             self._closed(group)
         except* (WebSocketException, OSError) as group:
+            # The address to resume at may be what is dead: the next time it is asked for again.
+            self._resume_url = ""
             raise TemporaryError(f"Discord's socket broke: {group.exceptions[0]}") from None
         raise TemporaryError("Discord asks to connect again")
 

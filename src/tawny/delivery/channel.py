@@ -129,6 +129,10 @@ class ChannelHost(Protocol):
 
     async def recall(self, name: str) -> str | None: ...
 
+    async def knows(self, sender: str) -> bool:
+        """Whether the owner has let this sender in by a code: he may speak where both are alone."""
+        ...
+
     async def say(self, session: str, message: Outgoing) -> str:
         """Put a message into a session, where every device sees it; its id. The same key says it once."""
         ...

@@ -57,27 +57,30 @@ class Door:
         return is_listed or await self._ledger.read(lambda tx: channels.is_paired(tx, name, inbound.sender))
 
     async def _let_in(self, inbound: Inbound) -> None:
-        understood = await self._understand(inbound)
-        if understood is None:
+        found = await self._understand(inbound)
+        if found is None:
             return
+        understood, question = found
         verb, _, approval_id = understood.action.partition(":")
         if verb in _ANSWERS and approval_id:
-            await self._ledger.write(lambda tx: self._answer(tx, understood, verb, approval_id))
+            await self._ledger.write(lambda tx: self._answer(tx, understood, verb, approval_id, question))
             return
         await self._accept(understood)
 
         def note(tx: Tx) -> None:
             channels.taken_in(tx, inbound.channel, inbound.event_id)
             channels.heard(tx, inbound.channel)
+            _close(tx, question)
 
         # Only after the house has it: what is handed over twice by a crash in between, the session drops by its id.
         await self._ledger.write(note)
 
-    def _answer(self, tx: Tx, inbound: Inbound, verb: str, approval_id: str) -> None:
+    def _answer(self, tx: Tx, inbound: Inbound, verb: str, approval_id: str, question: str) -> None:
         """A tap on an approval: settled, noted and answered in one transaction, so that it counts exactly once."""
         if not channels.taken_in(tx, inbound.channel, inbound.event_id):
             return
         channels.heard(tx, inbound.channel)
+        _close(tx, question)
         by = "owner" if self._rules is None else f"{inbound.channel}:{inbound.sender}"
         try:
             approval = approvals.answer(
@@ -135,11 +138,14 @@ class Door:
     def _address(self, inbound: Inbound) -> str:
         return str(Address(self._channel.name, inbound.conversation, inbound.thread))
 
-    async def _understand(self, inbound: Inbound) -> Inbound | None:
-        """Turn a numbered reply into the choice it stands for; `None` where it was asked back."""
+    async def _understand(self, inbound: Inbound) -> tuple[Inbound, str] | None:
+        """Turn a numbered reply into the choice it stands for, with the id of the question it answers, if any.
+
+        `None` where it was asked back. The question stays open until the answer is kept.
+        """
         reply = inbound.text.strip().splitlines()[0].strip() if inbound.text.strip() else ""
         if inbound.action or not reply or len(reply) > _LONGEST_CHOICE:
-            return inbound
+            return inbound, ""
         address = self._address(inbound)
         asked = await self._ledger.read(lambda tx: outbox.asked_in(tx, address))
         matching = [(line, value) for line in asked if (value := chosen(line.message, reply)) is not None]
@@ -147,13 +153,12 @@ class Door:
         if pointed:
             matching = pointed[:1]
         if not matching:
-            return inbound
+            return inbound, ""
         if len(matching) > 1:
             await self._ledger.write(lambda tx: self._ask_which(tx, inbound, [line for line, _ in matching]))
             return None
         line, value = matching[0]
-        await self._ledger.write(lambda tx: outbox.answered(tx, line.delivery_id))
-        return msgspec.structs.replace(inbound, action=value)
+        return msgspec.structs.replace(inbound, action=value), line.delivery_id
 
     def _ask_which(self, tx: Tx, inbound: Inbound, lines: list[Line]) -> None:
         channels.taken_in(tx, inbound.channel, inbound.event_id)
@@ -163,3 +168,8 @@ class Door:
             inbound,
             f"{len(lines)} questions are open:\n\n{titles}\n\nPlease answer as a reply to the one you mean.",
         )
+
+
+def _close(tx: Tx, question: str) -> None:
+    if question:
+        outbox.answered(tx, question)

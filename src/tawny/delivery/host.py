@@ -58,5 +58,8 @@ class Host:
     async def recall(self, name: str) -> str | None:
         return await self._ledger.read(lambda tx: channels.recall(tx, self._name, name))
 
+    async def knows(self, sender: str) -> bool:
+        return await self._ledger.read(lambda tx: channels.is_paired(tx, self._name, sender))
+
     async def say(self, session: str, message: Outgoing) -> str:
         return await self._ledger.write(lambda tx: self._say(tx, session, message))

@@ -145,7 +145,11 @@ class TelegramChannel(OneWay):
         file = message.attachments[0]
         data = await asyncio.to_thread(attached, self._host.home, file, limit=50_000_000)
         if file.media_type in ("image/jpeg", "image/png") and len(data) < 10_000_000:
-            return await self._bot.send_photo(chat, data, filename=file.name, **place)
+            try:
+                return await self._bot.send_photo(chat, data, filename=file.name, **place)
+            except BadRequest:
+                # No picture to Telegram, or of a shape it shows none of: refused, so it may go as a file.
+                pass
         return await self._bot.send_document(chat, data, filename=file.name, **place)
 
     async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:
@@ -234,16 +238,15 @@ class TelegramChannel(OneWay):
             )
             await served()
 
-    async def _take(self, raw: dict[str, Any], accept: Accept) -> None:
+    async def _take(self, raw: Any, accept: Accept) -> None:
         assert self._me is not None, "listening begins with get_me"
         try:
             update = Update.de_json(raw, self._bot)
+            inbound = inbound_of(update, channel=self.name, bot=self._me)
         except Exception as error:  # noqa: BLE001 - an update of a newer Bot API, or of none; the others still count
-            _log.warning(
-                "update not understood", extra={"facts": {"error": str(error), "fields": sorted(raw)}}
-            )
+            fields = sorted(cast("dict[str, Any]", raw)) if isinstance(raw, dict) else []
+            _log.warning("update not understood", extra={"facts": {"error": str(error), "fields": fields}})
             return
-        inbound = inbound_of(update, channel=self.name, bot=self._me)
         if inbound is None:
             return
         if inbound.action.startswith("#"):
@@ -265,12 +268,12 @@ class TelegramChannel(OneWay):
     async def _with_file(self, inbound: Inbound, message: Message) -> Inbound:
         """The inbound with the file that came along, fetched only for those who may speak."""
         found = attachment_of(message)
-        if found is None or int(inbound.sender) not in {int(entry) for entry in self._settings.allow}:
+        if found is None or not await self._may_bring_files(inbound):
             return inbound
         file_id, name, media_type = found
         try:
             path = await self._fetch(
-                file_id, f"{message.message_id}-{_UNSAFE.sub('_', Path(name).name)[-80:]}"
+                file_id, f"{message.message_id}-{_last_bytes(_UNSAFE.sub('_', Path(name).name), 200)}"
             )
         except (PermanentError, TemporaryError, AmbiguousSend) as error:
             note = f"{inbound.text}\n[the file {name} could not be fetched: {error}]".strip()
@@ -278,6 +281,10 @@ class TelegramChannel(OneWay):
         media_type = media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         file = Attachment(name, path=str(path.relative_to(self._host.home)), media_type=media_type)
         return msgspec.structs.replace(inbound, attachments=(file,), text=inbound.text or f"[{name}]")
+
+    async def _may_bring_files(self, inbound: Inbound) -> bool:
+        listed = int(inbound.sender) in {int(entry) for entry in self._settings.allow}
+        return listed or (not inbound.group and await self._host.knows(inbound.sender))
 
     async def _fetch(self, file_id: str, name: str) -> Path:
         remote = await self._guarded(lambda: self._bot.get_file(file_id))
@@ -335,6 +342,11 @@ class TelegramChannel(OneWay):
         for request in self._bot._request:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - shutdown() logs in first
             await request.shutdown()
         await self._polling.shutdown()
+
+
+def _last_bytes(text: str, count: int) -> str:
+    """The end of a text, of at most so many bytes: of a file's name its ending counts."""
+    return text.encode()[-count:].decode(errors="ignore")
 
 
 def _seconds(error: RetryAfter) -> float:
