@@ -9,7 +9,7 @@ from tawny.cli.main import main
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.domain.messages import Outgoing
-from tawny.ledger import channels, outbox
+from tawny.ledger import channels, deliveries, outbox
 from tawny.ledger.database import write_now
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
@@ -56,6 +56,39 @@ def test_the_list_shows_what_is_configured_and_how_it_stands(tawny: Run, folder:
     assert (item["disabled"], item["queued"]) == ("the token is not valid", 1)
 
 
+def test_a_channels_queue_holds_what_names_it_its_kind_or_nobody(tawny: Run, folder: Path):
+    def owe(tx: Any) -> None:
+        for target in ("phone:t2", "ntfy", "default", "inbox"):
+            message = Outgoing(key="", text="")
+            outbox.put(tx, task_id=None, transition="x", target=target, message=message)
+
+    write(folder, owe)
+    assert [item["queued"] for item in tawny("channels", "list")[1]["items"]] == [3]
+    write(folder, lambda tx: channels.opened(tx, "phone", "ntfy"))
+    assert [item["queued"] for item in tawny("channels", "list")[1]["items"]] == [3]
+
+
+def test_the_list_tells_the_last_contact_and_the_errors_since(tawny: Run, folder: Path):
+    def item() -> Any:
+        return tawny("channels", "list")[1]["items"][0]
+
+    write(folder, lambda tx: channels.opened(tx, "phone", "ntfy"))
+    assert (item()["last_sent_at"], item()["last_received_at"], item()["last_error_at"]) == (None, None, None)
+    for _ in range(2):
+        write(folder, lambda tx: channels.troubled(tx, "phone", "connection refused"))
+    assert (item()["errors"], item()["last_error"]) == (2, "connection refused")
+    assert item()["last_error_at"]
+    assert item()["last_sent_at"] is None
+    write(folder, lambda tx: channels.sent(tx, "phone"))
+    assert (item()["errors"], item()["last_error"]) == (0, "connection refused")
+    assert item()["last_sent_at"]
+    assert item()["last_received_at"] is None
+    write(folder, lambda tx: channels.troubled(tx, "phone", "again"))
+    write(folder, lambda tx: channels.heard(tx, "phone"))
+    assert item()["errors"] == 0
+    assert item()["last_received_at"]
+
+
 def test_a_code_lets_its_sender_in_once(tawny: Run, folder: Path):
     code = write(folder, lambda tx: channels.offer_code(tx, "phone", "666", "Eve", "666"))
     waiting = tawny("channels", "pair")[1]["items"]
@@ -98,6 +131,15 @@ def test_the_queue_shows_what_has_not_arrived_and_resend_sends_it_again(tawny: R
     assert [item["delivery_id"] for item in tawny("channels", "queue")[1]["items"]] == [made]
     assert tawny("channels", "resend", made)[0] == 1
     assert tawny("channels", "resend", "dlv_nothing")[0] == 1
+
+    def doubt(tx: Any) -> None:
+        deliveries.unknown(tx, outbox.get(tx, made), "no answer")
+
+    write(folder, doubt)
+    code, document, _ = tawny("channels", "resend", made)
+    assert code == 0
+    waiting = {item["delivery_id"]: item["status"] for item in tawny("channels", "queue")[1]["items"]}
+    assert waiting == {made: "unknown", document["delivery_id"]: "pending"}
 
 
 @pytest.mark.parametrize("words", [["channels"], ["channels", "list"], ["channels", "queue"]])

@@ -1,8 +1,14 @@
 """Audit, outside events, figures."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
-from .conftest import House
+from tawny.domain.messages import Outgoing
+from tawny.ledger import channels, outbox
+
+from .conftest import Door, House
 
 
 async def test_audit_is_listed_verified_and_exported(house: House) -> None:
@@ -98,6 +104,20 @@ async def test_why_tells_what_unblocks(house: House) -> None:
     answer = (await house.client.get(f"/v1/tasks/{task['task_id']}/why")).json()
     assert answer["text"]
     assert answer["status"] == "queued"
+
+
+async def test_what_waits_is_counted_at_the_channel_it_will_go_to(door: Door) -> None:
+    tables = {"ntfy": ({"topic": "t", "name": "phone"},)}
+    door.site.config = msgspec.structs.replace(door.site.config, channels=tables)
+
+    def owe(tx: Any) -> None:
+        channels.opened(tx, "phone", "ntfy")
+        for target in ("default", "ntfy", "phone:x", "inbox"):
+            outbox.put(tx, task_id=None, transition="x", target=target, message=Outgoing(key="", text=""))
+
+    await door.site.ledger.write(owe)
+    (phone,) = (await door.client.get("/v1/channels")).json()["items"]
+    assert (phone["name"], phone["queued"]) == ("phone", 3)
 
 
 async def test_channels_memory_and_skills_are_listed(house: House) -> None:

@@ -11,11 +11,11 @@ from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.clock import SystemClock
 from tawny.config import Config, Home
+from tawny.delivery.opening import default_of
 from tawny.domain.messages import Outgoing
 from tawny.errors import NotFound, PermanentError, TawnyError
 from tawny.ids import new_id
 from tawny.ledger import channels, events, outbox
-from tawny.ledger.channels import ChannelState
 from tawny.ledger.database import Ledger, Tx
 
 _OPEN = ("pending", "sending", "unknown", "failed")
@@ -68,8 +68,13 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def _list(args: argparse.Namespace, home: Home) -> int:
     config = configuration.load(home)
-    states = {state.name: state for state in ledger.read(home, channels.states)}
-    found = [states.get(name) or _never_up(name, kind) for name, kind in _configured(config)]
+    configured = _configured(config)
+    default = default_of(config.channels, config.delivery.default)
+    states = {
+        state.name: state
+        for state in ledger.read(home, lambda tx: channels.states(tx, configured=configured, default=default))
+    }
+    found = [states[name] for name, _ in configured]
     rows = [
         (
             state.name,
@@ -96,10 +101,6 @@ def _configured(config: Config) -> list[tuple[str, str]]:
         for kind, tables in config.channels.items()
         for index, table in enumerate(tables, start=1)
     ]
-
-
-def _never_up(name: str, kind: str) -> ChannelState:
-    return ChannelState(name, kind, None, None, None, None, 0, None)
 
 
 def _pair(args: argparse.Namespace, home: Home) -> int:

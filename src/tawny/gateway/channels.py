@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tawny.clock import iso
+from tawny.delivery.opening import default_of
 from tawny.domain.messages import Outgoing
 from tawny.errors import NotFound
 from tawny.gateway.documents import Page, Time
@@ -61,7 +62,9 @@ def page(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
             "last_sent": state.document()["last_sent_at"],
             "can": call.site.abilities(state.name),
         }
-        for state in channels.states(tx)
+        for state in channels.states(
+            tx, default=default_of(call.site.config.channels, call.site.config.delivery.default)
+        )
     ]
     return {"items": items, "next_cursor": None}
 

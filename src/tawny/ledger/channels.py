@@ -1,11 +1,14 @@
 """What is remembered of each channel: its health, its notes, who is paired with it, what came in already."""
 
 import secrets
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tawny.clock import DAY, HOUR, Instant, iso
+from tawny.domain import notify
 from tawny.errors import NotFound
 from tawny.ledger import audit
 from tawny.ledger.database import Tx
@@ -91,18 +94,37 @@ def troubled(tx: Tx, name: str, error: str) -> None:
     )
 
 
-def states(tx: Tx) -> list[ChannelState]:
-    """Every channel that was ever up, with the length of its queue."""
-    queued: dict[str, int] = {}
-    for row in tx.all(
-        "SELECT target, COUNT(*) AS n FROM outbox WHERE status IN ('pending','sending') GROUP BY target"
-    ):
-        name = row["target"].partition(":")[0]
-        queued[name] = queued.get(name, 0) + int(row["n"])
+def states(tx: Tx, *, configured: Sequence[tuple[str, str]] = (), default: str = "") -> list[ChannelState]:
+    """Every channel that was ever up, and those `configured` (name and kind), with the length of its queue.
+
+    What waits for a kind is counted at the first channel of that kind, what waits for the person's default at
+    `default`, as it will be sent.
+    """
+    rows = {row["name"]: row for row in tx.all("SELECT * FROM channel_state ORDER BY name")}
+    kinds = {**{row["name"]: row["kind"] for row in rows.values()}, **dict(configured)}
+    queued = _queued(
+        tx, {kind: name for name, kind in reversed([*configured, *kinds.items()])}, kinds, default
+    )
     return [
-        ChannelState(**row, queued=queued.get(row["name"], 0))
-        for row in tx.all("SELECT * FROM channel_state ORDER BY name")
+        ChannelState(**rows[name], queued=queued[name])
+        if name in rows
+        else ChannelState(name, kind, None, None, None, None, 0, None, queued[name])
+        for name, kind in kinds.items()
     ]
+
+
+def _queued(tx: Tx, first: Mapping[str, str], names: Container[str], default: str) -> Counter[str]:
+    """How much waits at each channel; `first` is a kind's first channel."""
+    found: Counter[str] = Counter()
+    for row in tx.all(
+        "SELECT COALESCE(sent_to, target) AS place, COUNT(*) AS n FROM outbox"
+        " WHERE status IN ('pending', 'sending') GROUP BY COALESCE(sent_to, target)"
+    ):
+        place = row["place"].partition(":")[0]
+        if place == notify.DEFAULT:
+            place = default.partition(":")[0]
+        found[place if place in names else first.get(place, place)] += int(row["n"])
+    return found
 
 
 def note(tx: Tx, channel: str, name: str, value: str) -> None:
