@@ -22,6 +22,7 @@ from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
 from tawny.delivery.roster import Roster
 from tawny.delivery.service import Delivery, manners
+from tawny.domain.commands import parse_mode
 from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
 from tawny.engine.approvals import Approvals
@@ -63,6 +64,7 @@ from tawny.sandbox.workshop import Workshop
 from tawny.secrets import learn_secrets, resolve_secret, secret_filler
 from tawny.sources.listening.host import Listening
 from tawny.sources.shelf import Shelf
+from tawny.tools.exec import AllowList
 
 if TYPE_CHECKING:
     import httpx
@@ -193,7 +195,8 @@ async def open_app(
                 workshop=workshop,
                 model=model,
             )
-            known.update(guarded(known, agency.door, home.workspace))
+            listed = AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)
+            known.update(guarded(known, agency.door, listed))
             known["agent_turn"] = agent_turn(agency.run_turn)
             if config.model.name != "demo":
                 for kind in (

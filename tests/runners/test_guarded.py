@@ -3,7 +3,12 @@
 from typing import Any
 
 import pytest
+from tests.conftest import Engine
 
+from tawny.app import open_app
+from tawny.clock import SystemClock
+from tawny.config import Config, Exec, Home
+from tawny.domain.commands import Mode
 from tawny.domain.origin import of_automation, read_from
 from tawny.domain.tasks import Origin, Status, Submission
 from tawny.engine.kinds import Kind
@@ -12,11 +17,16 @@ from tawny.ledger.submission import submit
 from tawny.runners.command import Params as CommandParams
 from tawny.runners.guarded import guarded
 from tawny.runners.http import Params as HttpParams
+from tawny.tools.exec import AllowList
 
 
 @pytest.fixture
 def outside(engine: Any) -> Any:
     """The engine with harmless kinds in the place of `command` and `http`, behind the real door."""
+    return _with_stand_ins(engine, Mode.ASK)
+
+
+def _with_stand_ins(engine: Any, mode: Mode, *allow: str) -> Any:
     done: list[Any] = []
 
     async def command(_: Any, params: CommandParams) -> Any:
@@ -31,7 +41,8 @@ def outside(engine: Any) -> Any:
         "command": Kind(name="command", params=CommandParams, run=command),
         "http": Kind(name="http", params=HttpParams, run=http),
     }
-    engine.app.kinds.update(guarded(kinds, engine.app.agency.door, engine.app.home.workspace))
+    allowed = AllowList(mode, allow, engine.app.home.workspace)
+    engine.app.kinds.update(guarded(kinds, engine.app.agency.door, allowed))
     engine.done_outside = done
     return engine
 
@@ -41,6 +52,10 @@ async def _run(outside: Any, kind: str, params: dict[str, Any], origin: Origin) 
     task = await outside.ledger.write(lambda tx: submit(tx, submission))
     task = await outside.until(task.task_id, Status.SUCCEEDED, Status.FAILED, Status.WAITING)
     return f"{task.status}"
+
+
+async def _pending(outside: Any) -> Any:
+    return (await outside.ledger.read(lambda tx: approvals.page(tx, status="pending")))[0]
 
 
 OWNERS = [
@@ -69,6 +84,49 @@ async def test_the_owners_own_order_runs(outside: Any, origin: Origin) -> None:
 async def test_what_anybody_else_wants_run_waits_for_a_yes(outside: Any, origin: Origin) -> None:
     assert await _run(outside, "command", {"argv": ["ls"]}, origin) == "waiting"
     assert outside.done_outside == []
+
+
+async def test_a_yes_to_a_script_as_a_task_is_for_its_interpreter_too(outside: Any) -> None:
+    folder = outside.app.home.workspace.resolve()
+    for name, line in (("interpreter", "#!/bin/sh"), ("tool", f"#!{folder}/interpreter")):
+        (folder / name).write_text(f"{line}\n")
+        (folder / name).chmod(0o755)
+    assert await _run(outside, "command", {"argv": ["./tool"]}, Origin(by="model", via="chat")) == "waiting"
+    [approval] = await _pending(outside)
+    for name in ("tool", "interpreter"):
+        assert f"{folder}/{name} (sha256:" in approval.reason
+
+
+@pytest.mark.parametrize("mode", [Mode.DENY, Mode.ALLOWLIST])
+async def test_what_the_mode_refuses_is_refused_to_all_but_the_owner(engine: Any, mode: Mode) -> None:
+    outside = _with_stand_ins(engine, mode, "echo")
+    for origin in OTHERS:
+        assert await _run(outside, "command", {"argv": ["id"]}, origin) == "failed"
+    assert outside.done_outside == []
+    listed = "waiting" if mode is Mode.ALLOWLIST else "failed"
+    assert await _run(outside, "command", {"argv": ["echo", "hi"]}, OTHERS[0]) == listed
+    for origin in OWNERS:
+        assert await _run(outside, "command", {"argv": ["id"]}, origin) == "succeeded"
+
+
+@pytest.mark.parametrize("mode", [Mode.DENY, Mode.ALLOWLIST])
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("command", {"argv": ["id"]}),
+        ("flow", {"document": {"name": "f", "steps": [{"id": "it", "command": ["id"]}]}}),
+    ],
+)
+async def test_the_house_asks_nobody_for_what_its_mode_refuses_a_model(
+    home: Home, mode: Mode, kind: str, params: dict[str, Any]
+) -> None:
+    async with open_app(home, Config(exec=Exec(mode=mode))) as app:
+        house = Engine(app, SystemClock())
+        submission = Submission(kind=kind, params=params, origin=Origin(by="model", via="chat"))
+        task = await house.ledger.write(lambda tx: submit(tx, submission))
+        task = await house.done(task.task_id)
+        assert task.status is Status.FAILED
+        assert f'mode is "{mode}"' in str(task.error)
 
 
 async def test_an_answer_from_the_web_is_remembered(outside: Any) -> None:
@@ -113,7 +171,7 @@ async def test_a_flow_runs_its_own_text_and_asks_for_what_came_from_outside(
         assert done.status is Status.SUCCEEDED, done.error
         return
     changed = outside.ledger.bell.subscribe("approvals", "ended")
-    while not (found := (await outside.ledger.read(lambda tx: approvals.page(tx, status="pending")))[0]):
+    while not (found := await _pending(outside)):
         await changed.wait()
         changed.clear()
     assert "the result of fetch" in found[0].reason

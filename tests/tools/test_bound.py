@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tools.conftest import rules
 from tests.tools.test_exec import Shop, pytestmark
 
 from tawny.config import Home
@@ -133,6 +134,19 @@ async def test_always_with_edited_arguments_holds_for_what_those_name(shop: Shop
     await shop.runs.answer("denied")
     other.write_text(FIRST)
     assert await shop.call("exec", command="./other") == "asked"
+
+
+async def test_a_yes_that_a_rule_asks_for_is_for_the_content_too(home: Home) -> None:
+    """Where the mode itself lets everything run."""
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        shop.mode, shop.rules = Mode.FULL, rules(("operation == execute", "require_approval"))
+        await shop.open()
+        place = script(shop, "tool", FIRST)
+        assert "first" in (await always(shop, command="./tool"))["output"]
+        assert "first" in (await shop.call("exec", command="./tool"))["output"]
+        place.write_text(SECOND)
+        assert await shop.call("exec", command="./tool") == "asked"
 
 
 async def test_an_allowed_script_that_was_rewritten_in_place_asks(home: Home) -> None:

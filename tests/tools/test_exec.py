@@ -16,12 +16,14 @@ from tawny.app import open_app
 from tawny.clock import SystemClock
 from tawny.config import Config, Exec, Home
 from tawny.domain.commands import Mode
+from tawny.domain.rules import Rules
 from tawny.domain.tasks import Status
 from tawny.engine import commands as engine_commands
 from tawny.engine.kinds import Kind
+from tawny.errors import NotFound
 from tawny.ledger import events, steps
 from tawny.ledger.database import Ledger
-from tawny.sandbox.processes import Processes
+from tawny.sandbox.processes import Process, Processes
 from tawny.sandbox.workshop import Workshop
 from tawny.skills.grants import Grants
 from tawny.tools.call import Door
@@ -39,6 +41,7 @@ class Shop:
         self.stack = stack
         self.mode = Mode.FULL
         self.allow: tuple[str, ...] = ()
+        self.rules = Rules()
         self.grants: Grants | None = None
         self.config = CONFIG
 
@@ -52,7 +55,7 @@ class Shop:
         allowed = AllowList(self.mode, self.allow, self.home.workspace)
         run = exec_tool(self.processes, lambda: workshop.place, allowed, grants=self.grants)
         tools = [run, process_tool(self.processes)]
-        self.door = Door({tool.name: tool for tool in tools}, self.app.ledger)
+        self.door = Door({tool.name: tool for tool in tools}, self.app.ledger, rules=lambda: self.rules)
         self.engine = Engine(self.app, SystemClock())
         self.runs = Runs(self.engine, World(), self.door)
         return self
@@ -125,6 +128,48 @@ async def test_the_same_running_command_is_returned_and_not_started_again(shop: 
     assert (shop.home.workspace / "ran").read_text() == "x\nx\n"
 
 
+NUMBERS = "".join(f"{number}\n" for number in range(1, 50_001))
+
+
+async def counted(shop: Shop) -> Process:
+    """A running command that has written all its numbers."""
+    started = await shop.call("exec", command="seq 50000; cat", background=True)
+    process = shop.processes.find("main", started["sessionId"])
+    async with asyncio.timeout(20):
+        while process.command.size() < len(NUMBERS):
+            await asyncio.sleep(0.02)
+    return process
+
+
+async def test_the_tail_is_the_end_of_what_there_is(shop: Shop) -> None:
+    process = await counted(shop)
+    again = await shop.call("exec", command="seq 50000; cat", background=True)
+    assert (again["sessionId"], again["alreadyRunning"]) == (process.id, True)
+    assert again["tail"] == NUMBERS[-2000:]
+    assert "beginning is left out" in again["truncated"]
+    polled = await shop.call("process", action="poll", sessionId=process.id)
+    assert (polled["status"], polled["output"]) == ("running", "")
+    await shop.call("process", action="remove", sessionId=process.id)
+
+
+async def test_what_is_killed_shows_its_last_words(shop: Shop) -> None:
+    process = await counted(shop)
+    # Longer than the share of this model's window, so it is shown as text with its middle left out.
+    ended = await shop.call("process", action="kill", sessionId=process.id)
+    assert r"49999\n50000\n" in ended
+    assert "beginning is left out" in ended
+
+
+async def test_a_poll_whose_answer_was_lost_reads_the_same_again(shop: Shop) -> None:
+    process = await counted(shop)
+    first = process.poll(limit=100, call="task_1:0")
+    assert first.data.decode() == NUMBERS[:100]
+    assert process.poll(limit=100, call="task_1:0") == first
+    assert process.poll(limit=100, call="task_2:0").data.decode() == NUMBERS[100:200]
+    assert process.poll(limit=100, call="task_1:0").data.decode() == NUMBERS[200:300]
+    await shop.call("process", action="remove", sessionId=process.id)
+
+
 async def test_typing_into_a_terminal(shop: Shop) -> None:
     line = "stty -echo; read a; echo got $a; read b; echo then $b; cat"
     session = (await shop.call("exec", command=line, pty=True, background=True))["sessionId"]
@@ -157,6 +202,9 @@ async def test_another_conversations_process_is_not_there(shop: Shop) -> None:
     assert note.conversation == "main"
     result = await shop.call("process", action="poll", sessionId="proc_of_somebody_else")
     assert "not_found" in str(result)
+    with pytest.raises(NotFound):
+        shop.processes.find("other", session)
+    assert shop.processes.of("other") == []
     await shop.call("process", action="remove", sessionId=session)
 
 
@@ -293,13 +341,16 @@ async def test_processes_are_found_again_after_a_restart(home: Home) -> None:
     async with AsyncExitStack() as stack:
         shop = await Shop(home, stack).open()
         line = "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two"
-        session = (await shop.call("exec", command=line, background=True))["sessionId"]
+        started = await shop.call("exec", command=line, background=True)
+        session, seen = started["sessionId"], started["tail"]
+        while "one" not in seen:
+            seen += (await shop.call("process", action="poll", sessionId=session))["output"]
+        assert seen == "one\n"
     async with AsyncExitStack() as stack:
         shop = await Shop(home, stack).open()
         (home.workspace / "go").touch()
         last = await shop.call("process", action="poll", sessionId=session, waitMs=10_000)
-        assert last["status"] == "completed"
-        assert last["output"].endswith("two\n")
+        assert (last["status"], last["output"]) == ("completed", "two\n")
 
 
 def test_a_wrong_mode_is_an_error_of_the_configuration() -> None:

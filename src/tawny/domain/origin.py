@@ -139,6 +139,11 @@ def trust_of(origin: Origin) -> str:
     return max(trusts, key=lambda trust: _RANK.get(trust, 2), default=OWNER)
 
 
+def is_owners(origin: Origin) -> bool:
+    """Whether the owner's own hand, or a standing order of his, set it going and nothing else had a hand in it."""
+    return origin.by in (OWNER, "automation") and trust_of(origin) == OWNER
+
+
 def readings(origin: Origin) -> list[dict[str, Json]]:
     """What the run has read: `{"what", "trust"}` each."""
     found = origin.detail.get("read", [])

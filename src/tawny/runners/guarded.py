@@ -1,63 +1,75 @@
 """Kinds that touch the world outside ask leave first, like a tool: no way round for models and events."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tawny.domain.commands import Request, bound, runs_files
+from tawny.domain.commands import Verdict, bound, decide
 from tawny.domain.mentions import host_and_path
-from tawny.domain.origin import is_inert, read_from
+from tawny.domain.origin import is_inert, is_owners, read_from
+from tawny.domain.tasks import Origin
 from tawny.engine.kinds import Context, Kind, Result
-from tawny.errors import InvalidInput
-from tawny.sandbox.identity import files_among, find_binary
+from tawny.errors import InvalidInput, PermanentError, Refused
 from tawny.tools.call import Door
+from tawny.tools.exec import AllowList, Exec
 from tawny.tools.registry import REACH_OUT, READ, SENSITIVE, Operation
 
-_Describe = Callable[[Any, Path], Operation | None]
+_Describe = Callable[[Any, Origin, AllowList], Operation | None]
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def guarded(kinds: Mapping[str, Kind], door: Door, workspace: Path) -> dict[str, Kind]:
+def guarded(kinds: Mapping[str, Kind], door: Door, allowed: AllowList) -> dict[str, Kind]:
     """Those of the kinds that need it, with the door in front."""
     return {
-        name: _behind(kinds[name], door, workspace, describe)
+        name: _behind(kinds[name], door, allowed, describe)
         for name, describe in _OUTSIDE.items()
         if name in kinds
     }
 
 
-def _behind(kind: Kind, door: Door, workspace: Path, describe: _Describe) -> Kind:
+def _behind(kind: Kind, door: Door, allowed: AllowList, describe: _Describe) -> Kind:
     async def run(ctx: Context, params: Any) -> Result:
-        operation = describe(params, workspace)
+        operation = describe(params, ctx.task.origin, allowed)
         if operation is not None:
             given = ctx.task.params
-            allowed = await door.permit(
+            permitted = await door.permit(
                 ctx, tool=kind.name, operation=operation, arguments=given, key="leave"
             )
-            if allowed != given:
+            if permitted != given:
                 try:
-                    params = msgspec.convert(allowed, kind.params)
+                    params = msgspec.convert(permitted, kind.params)
                 except msgspec.ValidationError as error:
                     raise InvalidInput(f"the edited parameters of {kind.name} do not fit: {error}") from error
-        result = await kind.run(ctx, params)
-        what = _READ.get(kind.name, _nothing)(params, result)
-        if what and not is_inert(result):
-            ctx.add_origin(read_from(what))
+        try:
+            result = await kind.run(ctx, params)
+        except PermanentError as error:
+            if kind.name in _READ_IN_FAILURE and error.result is not None:
+                _note(ctx, kind, params, error.result)
+            raise
+        _note(ctx, kind, params, result)
         return result
 
     return msgspec.structs.replace(kind, run=run)
 
 
-def _command(params: Any, workspace: Path) -> Operation:
-    cwd = workspace / (params.cwd or ".")
-    request = Request(
-        line="",
-        words=params.argv,
-        binary=find_binary(params.argv[0], cwd),
-        files=files_among(params.argv[1:], cwd) if runs_files(params.argv) else (),
-    )
+def _note(ctx: Context, kind: Kind, params: Any, result: Result) -> None:
+    what = _READ.get(kind.name, _nothing)(params, result)
+    if what and not is_inert(result):
+        ctx.add_origin(read_from(what))
+
+
+def _command(params: Any, origin: Origin, allowed: AllowList) -> Operation:
+    """What `[exec] mode` refuses a model asks nobody either; the owner's own order is beyond it.
+
+    Raises:
+        Refused: the mode refuses it.
+    """
+    cwd = allowed.workspace / (params.cwd or ".")
+    request = allowed.request(Exec(argv=[*params.argv], env=params.env), cwd)
+    decision = decide(allowed.mode, allowed.entries, request)
+    if decision.verdict is Verdict.REFUSE and not is_owners(origin):
+        raise Refused(f"command: {decision.reason}", hint="see [exec] in config.toml")
     return Operation(
         name="exec.run",
         operation="execute",
@@ -68,7 +80,7 @@ def _command(params: Any, workspace: Path) -> Operation:
     )
 
 
-def _http(params: Any, _: Path) -> Operation:
+def _http(params: Any, _origin: Origin, _allowed: AllowList) -> Operation:
     method = params.method.upper()
     body = params.body if isinstance(params.body, str) else msgspec.json.encode(params.body).decode()
     name, level = ("http.get", READ) if method in _SAFE else ("http.send", REACH_OUT)
@@ -78,7 +90,7 @@ def _http(params: Any, _: Path) -> Operation:
     return Operation(name=name, operation=verb, level=level, targets=(params.url,), text=(body,))
 
 
-def _simulate(params: Any, _: Path) -> Operation | None:
+def _simulate(params: Any, _origin: Origin, _allowed: AllowList) -> Operation | None:
     if not params.effect_url:
         return None
     return Operation(name="http.send", operation="update", level=REACH_OUT, targets=(params.effect_url,))
@@ -97,6 +109,9 @@ _READ: dict[str, Callable[[Any, Result], str]] = {
     "http": lambda params, _result: f"what {host_and_path(params.url)[0]} answered",
     "command": _command_read,
 }
+
+_READ_IN_FAILURE = frozenset({"http"})
+"""What these show of a failure counts as read. A command's does not: the owner's own retry of it would ask him."""
 
 _OUTSIDE: dict[str, _Describe] = {
     "command": _command,

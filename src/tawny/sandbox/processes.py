@@ -53,23 +53,33 @@ class Process:
     @property
     def cursor(self) -> int:
         """The offset up to which its output has been polled."""
-        try:
-            return int((self.command.folder / "cursor").read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
-            return 0
+        return self._polled()[0]
 
-    def advance(self, offset: int) -> None:
-        """Remember that the output has been polled up to `offset`."""
+    def advance(self, offset: int, *, start: int = 0, call: str = "") -> None:
+        """Remember that the output has been polled up to `offset`, and by which call from where."""
         place = self.command.folder / "cursor"
         fresh = place.with_suffix(".new")
-        fresh.write_text(str(offset), encoding="ascii")
+        fresh.write_text(f"{offset} {start} {call}", encoding="utf-8")
         fresh.replace(place)
 
-    def poll(self, *, limit: int) -> Chunk:
-        """What is new since the last poll; the next one goes on after it."""
-        chunk = self.command.read("output", self.cursor, limit=limit)
-        self.advance(chunk.end)
+    def poll(self, *, limit: int, call: str) -> Chunk:
+        """What is new since the last poll; the next one goes on after it.
+
+        The very same `call`, made again because its answer was lost in a crash, reads again from where it began.
+        """
+        offset, start, before = self._polled()
+        begin = start if call == before else offset
+        chunk = self.command.read("output", begin, limit=limit)
+        self.advance(chunk.end, start=begin, call=call)
         return chunk
+
+    def _polled(self) -> tuple[int, int, str]:
+        try:
+            offset, _, rest = (self.command.folder / "cursor").read_text(encoding="utf-8").partition(" ")
+            start, _, call = rest.partition(" ")
+            return int(offset), int(start or 0), call
+        except (FileNotFoundError, ValueError):
+            return 0, 0, ""
 
     def mark(self, name: str) -> None:
         """Leave one of the marks `pushed` and `told`."""

@@ -15,7 +15,7 @@ from tawny.clock import stopwatch
 from tawny.domain import scope
 from tawny.domain.approvals import Answer, Question, fingerprint
 from tawny.domain.loops import Loop, LoopGuard
-from tawny.domain.origin import OWNER, is_inert, read_from, standing, trust_of
+from tawny.domain.origin import OWNER, is_inert, is_owners, read_from, standing
 from tawny.domain.policy import Call, Decision, Verdict, decide
 from tawny.domain.rules import Rules
 from tawny.domain.tasks import Effect, Json, Origin, Usage
@@ -96,7 +96,7 @@ class Door:
             Refused: a rule or a person said no.
         """
         origin = context.task.origin
-        if origin.by in (OWNER, "automation") and trust_of(origin) == OWNER:
+        if is_owners(origin):
             decision = await self.decide(context, tool, operation)
             if decision.verdict is not Verdict.DENY and decision.rule != scope.GATE:
                 return arguments

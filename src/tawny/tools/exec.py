@@ -40,6 +40,7 @@ _TIMEOUT = "30m"
 _LONGEST = 24 * 3600.0
 _SHOWN = 30_000
 _TAIL = 2_000
+_CUT = 'the beginning is left out; {"action": "log"} of process shows what is kept'
 _SHELLS = (("/bin/bash", "--noprofile", "--norc", "-c"), ("/bin/sh", "-c"))
 
 
@@ -70,17 +71,17 @@ class AllowList:
 
     def __init__(self, mode: Mode, allow: tuple[str, ...], workspace: Path) -> None:
         self.mode = mode
+        self.workspace = workspace
         self._texts = allow
-        self._workspace = workspace
         self._entries: tuple[Entry, ...] | None = None
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         if self._entries is None:
             words = [parse_entry(text) for text in self._texts]
-            found = [(one, find_binary(one[0], self._workspace)) for one in words]
+            found = [(one, find_binary(one[0], self.workspace)) for one in words]
             self._entries = tuple(
-                Entry(one, binary, _files(one, binary, self._workspace)) for one, binary in found
+                Entry(one, binary, _files(one, binary, self.workspace)) for one, binary in found
             )
         return self._entries
 
@@ -169,16 +170,15 @@ def exec_tool(
             raise Refused(hint, code="use_automations")
         decision = decide(allowed.mode, allowed.entries, request)
         leave = leave_of(request, cwd)
-        if leave is not None and leave.runs and not params.env and allowed.mode is not Mode.DENY:
-            return Operation(name="exec.allowed", operation="execute", level=CHANGE, text=(request.line,))
-        if decision.verdict is Verdict.REFUSE:
+        granted = leave is not None and leave.runs and not params.env and allowed.mode is not Mode.DENY
+        if decision.verdict is Verdict.REFUSE and not granted:
             raise Refused(f"exec: {decision.reason}", hint="see [exec] in config.toml")
-        if decision.verdict is Verdict.RUN:
-            return Operation(name="exec.allowed", operation="execute", level=CHANGE, text=(request.line,))
+        runs = granted or decision.verdict is Verdict.RUN
+        # Also what runs by itself may be asked for, by a rule or because of what was read: that yes is held as well.
         return Operation(
-            name="exec.run",
+            name="exec.allowed" if runs else "exec.run",
             operation="execute",
-            level=SENSITIVE,
+            level=CHANGE if runs else SENSITIVE,
             text=(request.line,),
             bound=bound(request),
         )
@@ -290,13 +290,16 @@ async def _patiently(process: Process, seconds: float) -> Outcome | None:
 
 
 def _running(process: Process, *, already: bool) -> Json:
-    chunk = process.poll(limit=_SHOWN)
+    tail = process.command.tail(limit=_TAIL)
+    process.advance(tail.end)
     document: dict[str, Json] = {
         "status": "running",
         "sessionId": process.id,
-        "tail": chunk.data[-_TAIL:].decode(errors="replace"),
+        "tail": tail.data.decode(errors="replace"),
         "hint": 'it goes on in the background and its end is told by itself; {"action": "poll"} of process reads on',
     }
+    if tail.start > 0:
+        document["truncated"] = _CUT
     if already:
         document["hint"] = "this very command is running here already; " + str(document["hint"])
         document["alreadyRunning"] = True
@@ -325,7 +328,7 @@ def ending(process: Process, outcome: Outcome, output: bytes, *, cut: bool) -> d
         "sessionId": process.id,
     }
     if cut:
-        document["truncated"] = 'the beginning is left out; {"action": "log"} of process shows what is kept'
+        document["truncated"] = _CUT
     return document | network_facts(process)
 
 

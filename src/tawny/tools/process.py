@@ -58,13 +58,15 @@ def process_tool(processes: Processes) -> Tool:
             return {"processes": [dict(described(process)) for process in processes.of(conversation)]}
         process = processes.find(conversation, params.sessionId)
         if params.action in ("poll", "log"):
-            return await _read(process, params)
+            return await _read(process, params, call=f"{call.run.task.task_id}:{call.call_id}")
         if params.action in ("write", "send-keys", "submit", "paste"):
             return await _type(process, params)
         if params.action == "kill":
             process.mark("told")
             outcome = await process.command.kill()
-            return ending(process, outcome, process.poll(limit=_SHOWN).data, cut=False)
+            tail = process.command.tail(limit=_SHOWN)
+            process.advance(tail.end)
+            return ending(process, outcome, tail.data, cut=tail.start > 0)
         await processes.remove(process, running=params.action == "remove")
         return {"sessionId": process.id, "status": "removed"}
 
@@ -90,7 +92,7 @@ def _effect(params: ProcessParams) -> Effect:
     return Effect.IDEMPOTENT if params.action in ("kill", "clear", "remove") else Effect.AT_MOST_ONCE
 
 
-async def _read(process: Process, params: ProcessParams) -> Json:
+async def _read(process: Process, params: ProcessParams, *, call: str) -> Json:
     command = process.command
     if params.action == "poll":
         if params.waitMs:
@@ -100,7 +102,7 @@ async def _read(process: Process, params: ProcessParams) -> Json:
             except TimeoutError:
                 pass  # it runs on, and what there is so far is the answer
         outcome = command.outcome()
-        chunk = process.poll(limit=_SHOWN)
+        chunk = process.poll(limit=_SHOWN, call=call)
         if outcome is not None and chunk.end >= command.size():
             process.mark("told")
             document = ending(process, outcome, chunk.data, cut=False)
