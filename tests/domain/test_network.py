@@ -370,6 +370,15 @@ def test_a_task_may_narrow_the_list_but_not_widen_it() -> None:
             rules.narrowed([wider])
 
 
+@pytest.mark.parametrize(
+    "text", ["*", "*:8443", "*.example.com", "api.test:8443", "127.0.0.1", "[::1]:9", "[2606:4700::1]"]
+)
+def test_an_entry_is_written_as_it_was_read(text: str) -> None:
+    entry = parse_entry(text)
+    assert entry.text == text
+    assert parse_entry(entry.text) == entry
+
+
 def test_an_authority_needs_its_port() -> None:
     assert parse_authority("example.com:443").port == 443
     assert parse_authority("[2606:4700::1]:443").authority == "[2606:4700::1]:443"

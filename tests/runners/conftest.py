@@ -1,5 +1,6 @@
-"""A live engine that a test opens when it wants, on a home that something else has used before."""
+"""Live engines: one that a test opens when it wants, and one that may reach a server of the test's own."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -8,7 +9,7 @@ from tests.conftest import CONFIG, Engine
 
 from tawny.app import open_app
 from tawny.clock import SystemClock
-from tawny.config import Home
+from tawny.config import Config, Home, Network
 
 Opened = Callable[[], Awaitable[Engine]]
 
@@ -22,3 +23,34 @@ async def opened(home: Home) -> AsyncGenerator[Opened]:
             return Engine(app, SystemClock())
 
         yield opening
+
+
+class Server:
+    def __init__(self) -> None:
+        self.port = 0
+        self.requests: list[str] = []
+        self.answers: list[tuple[int, str]] = []
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = next((int(x[15:]) for x in head.split("\r\n") if x.lower().startswith("content-length:")), 0)
+        self.requests.append(head + (await reader.readexactly(length)).decode())
+        status, body = self.answers.pop(0) if self.answers else (200, "fine")
+        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nx-a: b\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[Server]:
+    made = Server()
+    async with await asyncio.start_server(made.handle, "127.0.0.1", 0) as listener:
+        made.port = listener.sockets[0].getsockname()[1]
+        yield made
+
+
+@pytest.fixture
+async def listed(home: Home, server: Server) -> AsyncGenerator[Engine]:
+    config = Config(network=Network(allow_private=(f"127.0.0.1:{server.port}",)))
+    async with open_app(home, config) as app:
+        yield Engine(app, SystemClock())

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.runners.conftest import Opened
+from tests.conftest import Engine
+from tests.runners.conftest import Opened, Server
 
 from tawny.config import Home
 from tawny.domain.tasks import Status, Task
@@ -101,6 +102,29 @@ async def test_a_refused_address_is_told(live: Any) -> None:
     assert task.status is Status.FAILED
     assert task.result is not None
     assert "example.com:80 is not in [network] allow" in task.result["network_refused"][0]
+
+
+FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
+
+
+@pytest.mark.parametrize("own", [None, ["127.0.0.1:{port}"], []])
+async def test_a_task_reaches_no_more_than_its_own_list(
+    listed: Engine, server: Server, own: list[str] | None
+) -> None:
+    """Not even a private address that the configuration lists; and what it has reached counts as read."""
+    here = f"127.0.0.1:{server.port}"
+    params = {} if own is None else {"allow": [text.format(port=server.port) for text in own]}
+    task = await run(listed, "/usr/bin/python3", "-c", FETCH, f"http://{here}/", params=params)
+    assert task.result is not None
+    if own == []:
+        assert task.status is Status.FAILED
+        assert f"{here} is a loopback address" in task.result["network_refused"][0]
+        assert server.requests == []
+    else:
+        assert (task.status, task.result["stdout"]) == (Status.SUCCEEDED, "fine\n")
+        assert task.result["reached"] == [here]
+        assert task.origin.detail["read"][0]["what"] == f"a command that reached {here}"
+        assert not task.origin.trusted
 
 
 async def test_long_output_is_an_artifact(live: Any) -> None:
@@ -256,7 +280,7 @@ async def test_where_nobody_knows_the_outcome_it_is_asked_or_run_again(
 async def test_a_gateway_that_is_stopped_leaves_the_command_and_takes_it_up_again(
     home: Home, opened: Opened
 ) -> None:
-    from tests.conftest import CONFIG, Engine
+    from tests.conftest import CONFIG
 
     from tawny.app import open_app
     from tawny.clock import SystemClock

@@ -1,48 +1,12 @@
 """The kind `http`: within the network list, with a key against repeats."""
 
-import asyncio
-from collections.abc import AsyncGenerator
 from typing import Any
 
-import pytest
 from tests.conftest import Engine
+from tests.runners.conftest import Server
 
-from tawny.app import open_app
-from tawny.clock import SystemClock
-from tawny.config import Config, Home, Network
 from tawny.domain.tasks import Status
 from tawny.engine import commands
-
-
-class Server:
-    def __init__(self) -> None:
-        self.port = 0
-        self.requests: list[str] = []
-        self.answers: list[tuple[int, str]] = []
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next((int(x[15:]) for x in head.split("\r\n") if x.lower().startswith("content-length:")), 0)
-        self.requests.append(head + (await reader.readexactly(length)).decode())
-        status, body = self.answers.pop(0) if self.answers else (200, "fine")
-        writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nx-a: b\r\n\r\n{body}".encode())
-        await writer.drain()
-        writer.close()
-
-
-@pytest.fixture
-async def server() -> AsyncGenerator[Server]:
-    made = Server()
-    async with await asyncio.start_server(made.handle, "127.0.0.1", 0) as listener:
-        made.port = listener.sockets[0].getsockname()[1]
-        yield made
-
-
-@pytest.fixture
-async def listed(home: Home, server: Server) -> AsyncGenerator[Engine]:
-    config = Config(network=Network(allow_private=(f"127.0.0.1:{server.port}",)))
-    async with open_app(home, config) as app:
-        yield Engine(app, SystemClock())
 
 
 async def test_a_get_gives_status_headers_and_body(listed: Engine, server: Server) -> None:
@@ -84,6 +48,9 @@ async def test_an_answer_of_404_is_a_failure_that_shows_it(listed: Engine, serve
     assert done.status is Status.FAILED
     assert done.result is not None
     assert (done.result["status"], done.result["body"]) == (404, "not here")
+    assert done.origin.detail["read"] == [
+        {"what": f"what 127.0.0.1:{server.port} answered", "trust": "untrusted"}
+    ]
 
 
 async def test_the_simulated_tasks_effect_passes_the_same_list(listed: Engine, server: Server) -> None:

@@ -73,6 +73,14 @@ class Entry(msgspec.Struct, frozen=True):
     address: Address | None = None
     wildcard: bool = False
 
+    @property
+    def text(self) -> str:
+        """The entry as a list has it."""
+        name = ".".join(filter(None, ("*" if self.wildcard else "", self.host)))
+        if isinstance(self.address, IPv6Address):
+            name = f"[{name}]"
+        return f"{name}:{self.ports[0]}" if len(self.ports) == 1 else name
+
     def covers(self, target: Target) -> bool:
         """Whether the target, as it was written, is meant by this entry."""
         if self.ports and target.port not in self.ports:

@@ -177,8 +177,8 @@ def _order(params: Params, place: Workplace, task: Task, limits: Limits) -> Orde
     rules = place.network
     allow, private = rules.allow, rules.allow_private
     if params.allow is not None:
-        parse_rules(allow, private).narrowed(params.allow)
-        allow = params.allow
+        narrow = parse_rules(allow, private).narrowed(params.allow)
+        allow, private = params.allow, tuple(entry.text for entry in narrow.allow_private)
     folder = place.task_folder(task.task_id)
     lent = place.writable()
     writable = dict.fromkeys((*lent, str(folder), str(cwd)))
@@ -227,6 +227,7 @@ async def _document(ctx: Context, command: Command, outcome: Outcome) -> Json:
         "state": outcome.state,
         "exit_code": outcome.exit_code,
         "message": outcome.message,
+        "reached": command.reached(),
         "network_refused": refused,
         **streams,
     }
@@ -242,8 +243,9 @@ def _result(params: Params, document: Json) -> Result:
         "stdout": document["stdout"],
         "stderr": document["stderr"],
     }
-    if document["network_refused"]:
-        result["network_refused"] = document["network_refused"]
+    for name in ("reached", "network_refused"):
+        if told := document.get(name):
+            result[name] = told
     if state == "exited" and code == 0:
         return result
     name = params.argv[0]
