@@ -9,8 +9,9 @@ from typing import Annotated
 import msgspec
 
 from tawny.clock import SECOND, iso
+from tawny.domain.origin import read_from
 from tawny.domain.standing import steers
-from tawny.domain.tasks import Effect, Json
+from tawny.domain.tasks import Effect, Json, Origin
 from tawny.errors import Refused
 from tawny.paths import Root
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
@@ -53,7 +54,7 @@ def file_tools(
         del scope
         if reason := await asyncio.to_thread(objection, params.path):
             raise Refused(f"{params.path} is not to be read: {reason}")
-        if PurePosixPath(params.path).suffix.lower() in _DOCUMENTS:
+        if _is_document(params.path):
             with tempfile.TemporaryDirectory(prefix="tawny-document-") as folder:
                 text = await text_of(await asyncio.to_thread(root.copy, params.path, Path(folder)))
         else:
@@ -98,6 +99,7 @@ def file_tools(
                 name="file.read", operation="read", level=READ, targets=(params.path,)
             ),
             run=read,
+            origin=_reading,
         ),
         Tool(
             name="write_file",
@@ -118,6 +120,15 @@ def file_tools(
             run=entries,
         ),
     ]
+
+
+def _is_document(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in _DOCUMENTS
+
+
+def _reading(params: ReadFile, _: Json) -> Origin | None:
+    """A document was written elsewhere, whoever has put it here; a file of plain text is what the work was told."""
+    return read_from(f"the document {params.path}") if _is_document(params.path) else None
 
 
 def _writing(params: WriteFile) -> Operation:

@@ -14,7 +14,7 @@ from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.submission import Limits, submit
 from tawny.tools.once import once
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
-from tawny.tools.summaries import brief_task
+from tawny.tools.summaries import brief_task, reading
 
 
 class Flows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +53,7 @@ def flows_tool(ledger: Ledger, kinds: Kinds, limits: Limits) -> Tool:
         ),
         run=run,
         effect=lambda params: Effect.IDEMPOTENT if params.action == "run" else Effect.PURE,
+        origin=reading,
     )
 
 

@@ -1,11 +1,12 @@
 """The tool `sessions`: other conversations, their history, and saying something there."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 
+from tawny.domain.origin import remembered
 from tawny.domain.shorten import shorten
-from tawny.domain.tasks import Effect, Json
+from tawny.domain.tasks import Effect, Json, Origin
 from tawny.errors import InvalidInput
 from tawny.ledger import sessions
 from tawny.ledger.database import Ledger, Tx
@@ -29,9 +30,7 @@ def sessions_tool(ledger: Ledger) -> Tool:
             return {"items": [one.document() for one in page.items]}
         key = params.session or scope.session or ""
         if params.action == "history":
-            found = await ledger.read(lambda tx: sessions.entries(tx, key, limit=params.limit, newest=True))
-            items = [{"role": one.role, "text": shorten(one.text, 2000)} for one in found]
-            return {"session": key, "items": items}
+            return await ledger.read(lambda tx: _history(tx, key, params.limit))
         if not params.text:
             raise InvalidInput("text: there is nothing to send", hint="give the words")
 
@@ -55,4 +54,21 @@ def sessions_tool(ledger: Ledger) -> Tool:
         ),
         run=run,
         effect=lambda params: Effect.IDEMPOTENT if params.action == "send" else Effect.PURE,
+        origin=_reading,
     )
+
+
+def _history(tx: Tx, key: str, limit: int) -> Json:
+    found = sessions.entries(tx, key, limit=limit, newest=True)
+    items: list[Json] = [{"role": one.role, "text": shorten(one.text, 2000)} for one in found]
+    document: dict[str, Json] = {"session": key, "items": items}
+    held = sessions.find(tx, key)
+    if held is not None and "read" in held.settings:
+        document["read"] = held.settings["read"]
+    return document
+
+
+def _reading(_: object, answer: Json) -> Origin | None:
+    """What was read in a conversation is read again with its history."""
+    found = cast(dict[str, Json], answer) if isinstance(answer, dict) else {}
+    return remembered(found.get("read"))

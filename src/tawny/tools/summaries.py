@@ -1,17 +1,21 @@
 """Tasks in the words tools answer with: short, so that a model reads them for little."""
 
-from typing import Any
+from typing import Any, cast
 
 from tawny.clock import SECOND, Instant, iso
 from tawny.domain.lookup import left
+from tawny.domain.origin import UNTRUSTED, read_from, trust_of
 from tawny.domain.shorten import shorten
-from tawny.domain.tasks import Task
+from tawny.domain.tasks import Json, Origin, Task
 
 _RESULT_CHARS = 4000
 
 
 def brief_task(task: Task, now: Instant) -> dict[str, Any]:
-    """Title, id, status, how far, how long still; for ended ones the result's text."""
+    """Title, id, status, how far, how long still; for ended ones the result's text.
+
+    `untrusted` marks words that came of work which has read untrusted content.
+    """
     document: dict[str, Any] = {
         "task_id": task.task_id,
         "title": task.title,
@@ -39,4 +43,14 @@ def brief_task(task: Task, now: Instant) -> dict[str, Any]:
         document["error_message"] = task.error.message
     if task.status.is_terminal and task.result:
         document["result"] = shorten(str(task.result.get("text") or task.result), _RESULT_CHARS)
+    if ("result" in document or "error_message" in document) and trust_of(task.origin) == UNTRUSTED:
+        document["untrusted"] = True
     return document
+
+
+def reading(_: object, answer: Json) -> Origin | None:
+    """What a run has read with these tasks, one or lists of them: what they have read themselves."""
+    found = cast(dict[str, Any], answer) if isinstance(answer, dict) else {}
+    tasks: list[dict[str, Any]] = [found, *found.get("items", ()), *found.get("ended", ())]
+    titles = [str(task["title"]) for task in tasks if task.get("untrusted")]
+    return read_from(f"the result of {', '.join(titles)}") if titles else None

@@ -19,7 +19,7 @@ from tawny.ledger.submission import Limits, submit
 from tawny.tools.agents import Agents
 from tawny.tools.once import digest, once
 from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
-from tawny.tools.summaries import brief_task
+from tawny.tools.summaries import brief_task, reading
 
 _LISTED = 20
 
@@ -107,6 +107,7 @@ def tasks_tool(
         operation=_operation,
         run=run,
         effect=lambda params: Effect.PURE if _operation(params).level == READ else Effect.IDEMPOTENT,
+        origin=reading,
     )
 
 
