@@ -144,6 +144,8 @@ def _pyrage() -> Any:
         raise ConfigError("age: references need pyrage", hint="pip install 'tawny[age]'") from error
 
 
+SECRET_KEY = re.compile(r"(password|secret|token|api_key|.*_token|.*_secret|.*_password)", re.IGNORECASE)
+"""How a key of the configuration is called that holds a secret, or a reference to one."""
 _REFERENCE = re.compile(r"(?:env|file|keyring|age):\S+")
 _PLACE = re.compile(r"\{\{\s*secret:([\w.-]+)\s*\}\}")
 
@@ -171,6 +173,24 @@ def missing_secrets(home: Home, config: Config) -> list[ConfigError]:
             except ConfigError as error:
                 missing.append(error)
     return missing
+
+
+def literal_secrets(config: Config) -> list[str]:
+    """The keys of the configuration that hold a secret itself where a reference belongs."""
+    return list(dict.fromkeys(_literals(msgspec.to_builtins(config), ())))
+
+
+def _literals(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(value, str):
+        is_secret = path[0] == "secrets" if path[-1] == "value" else SECRET_KEY.fullmatch(path[-1])
+        if value and is_secret and not _REFERENCE.fullmatch(value):
+            yield ".".join(path)
+    elif isinstance(value, dict):
+        for name, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+            yield from _literals(item, (*path, str(name)))  # pyright: ignore[reportUnknownArgumentType]
+    elif isinstance(value, list | tuple):
+        for item in value:  # pyright: ignore[reportUnknownVariableType]
+            yield from _literals(item, path)
 
 
 def _references(value: Any) -> Iterator[str]:

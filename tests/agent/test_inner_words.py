@@ -7,6 +7,7 @@ from tawny.config import Home
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Status
 from tawny.ledger import sessions
+from tawny.log import redact
 from tawny.testing import Say, ScriptedModel, Use
 
 INNER = ("inner-agents", "inner-memory", "inner-skill", "inner-query", "inner-news", "How you work")
@@ -49,3 +50,14 @@ async def test_no_inner_words_reach_a_person(chat: OpenChat, home: Home, channel
     assert any("Heard: " in text for text in shown)
     assert [word for word in INNER for text in shown if word in text] == []
     assert not any('"buttons"' in text for text in shown)
+
+
+async def test_a_secret_in_a_file_of_the_prompt_is_not_for_the_model(chat: OpenChat, home: Home) -> None:
+    home.prepare()
+    redact.learn("c4nary-in-the-prompt")
+    (home.workspace / "AGENTS.md").write_text("The key is c4nary-in-the-prompt, and be kind.")
+    script = ScriptedModel(["Hello."])
+    async with chat(script) as app:
+        await app.say("Good morning")
+    assert "The key is [redacted], and be kind." in str(script.asked[-1])
+    assert "c4nary-in-the-prompt" not in str(script.asked)

@@ -12,6 +12,7 @@ from tawny.cli.checks import missing_capability
 from tawny.cli.main import main
 from tawny.config import Home
 from tawny.sandbox.bubblewrap import Bubblewrap
+from tawny.sandbox.limits import find_holder
 
 
 def examined(home: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
@@ -27,6 +28,10 @@ def test_a_fresh_home_has_nothing_to_mend(home: Home, capsys: pytest.CaptureFixt
     assert document["schemaVersion"] == 1
     assert document["checksRun"] == len(checks.CHECKS)
     assert {finding["severity"] for finding in document["findings"]} <= {"info"}
+    [offers] = [finding["message"] for finding in document["findings"] if finding["id"] == "sandbox.offers"]
+    holder = find_holder()
+    assert offers.startswith(f"commands run in bubblewrap, bounded by {holder.kind}")
+    assert all(controller in offers for controller in holder.controllers)
 
 
 def test_what_others_can_read_is_found_and_mended(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,6 +63,12 @@ def test_what_others_can_read_is_found_and_mended(home: Home, capsys: pytest.Cap
             "config.secrets",
             "NO_SUCH_KEY_HERE",
         ),
+        (
+            "[model]\nname = 'openai:x'\napi_key = 'sk-itself'\n",
+            "config.literal_secret",
+            "holds model.api_key itself",
+        ),
+        ("[secrets.hub]\nvalue = 'sk-itself'\n", "config.literal_secret", "holds secrets.hub.value itself"),
     ],
 )
 def test_each_mistake_is_named_with_its_mend(
@@ -70,6 +81,7 @@ def test_each_mistake_is_named_with_its_mend(
     found = [f for f in document["findings"] if f["id"] == id]
     assert found, document
     assert words in found[0]["message"]
+    assert "sk-itself" not in str(document)
     assert found[0]["mend"]
 
 

@@ -18,6 +18,10 @@ api_key = "sk-very-secret"
 [[sources.mail]]
 url = "imaps://me:hunter2@mail.example.org"
 password = "env:MAIL_PASSWORD"
+
+[secrets.hub]
+value = "hub-itself"
+hosts = ["api.hub.test"]
 """
 
 
@@ -25,11 +29,19 @@ def test_secrets_are_hidden_and_references_are_not() -> None:
     shown = hidden_text(TEXT)
     assert "sk-very-secret" not in shown
     assert "hunter2" not in shown
+    assert "hub-itself" not in shown
+    assert "api.hub.test" in shown
     assert "env:MAIL_PASSWORD" in shown
     assert "# mine" in shown
-    values = {"api_key": ["a", "env:B"], "url": "http://u:p@h/", "token": "x", "name": "y", "password": ""}
+    values = {
+        "api_key": ["a", "env:B", "age:C"],
+        "url": "http://u:p@h/",
+        "token": "x",
+        "name": "y",
+        "password": "",
+    }
     assert hidden(values) == {
-        "api_key": [HIDDEN, "env:B"],
+        "api_key": [HIDDEN, "env:B", "age:C"],
         "url": f"http://u:{HIDDEN}@h/",
         "token": HIDDEN,
         "name": "y",
@@ -48,6 +60,8 @@ async def test_keys_are_set_with_comments_kept_and_take_effect(house: House) -> 
     assert "concurrency = 4 # as many as cores" in file.read_text()
     seen = (await house.client.get("/v1/config")).json()
     assert "sk-very-secret" not in str(seen)
+    assert "hub-itself" not in str(seen)
+    assert "api.hub.test" in str(seen)
     other = await house.client.patch("/v1/config", json={"set": {"owner.timezone": "Europe/Berlin"}})
     assert other.json()["restart"] is True
 

@@ -28,6 +28,7 @@ from tawny.errors import PermanentError, TawnyError, TemporaryError
 from tawny.ledger import sessions, transitions
 from tawny.ledger.database import Ledger
 from tawny.ledger.tasks import get
+from tawny.log import redact
 from tawny.models.failures import ModelFailure, ModelsUnavailable, explain
 from tawny.models.router import Router
 from tawny.tools.call import Door
@@ -209,7 +210,8 @@ class Turns:
             notes=[note.text for note in talk.notes],
             helper=request.helper,
         )
-        return render(parts)
+        # A secret that somebody has written into a file of the workspace, say, is not for the model to know.
+        return redact(render(parts))
 
     async def _failed(self, error: TawnyError, request: Request, talk: Talk) -> TawnyError:
         """What the engine is told of a failure; a person who waits gets a sentence at once."""

@@ -28,7 +28,7 @@ from tawny.sandbox.identity import find_binary
 from tawny.sandbox.limits import find_holder
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.workshop import Workshop
-from tawny.secrets import missing_secrets
+from tawny.secrets import literal_secrets, missing_secrets
 from tawny.tools.rulebook import read_rules
 
 ERROR, WARN, INFO = "error", "warn", "info"
@@ -72,9 +72,17 @@ def config_valid(patient: Patient) -> Iterator[Finding]:
 
 
 def config_secrets(patient: Patient) -> Iterator[Finding]:
-    """References to secrets that are not there."""
-    for error in missing_secrets(patient.home, patient.config) if patient.config else ():
+    """References to secrets that are not there, and secrets that stand in the configuration themselves."""
+    config = patient.config or Config()
+    for error in missing_secrets(patient.home, config):
         yield Finding(id="config.secrets", severity=WARN, message=error.message, mend=error.hint)
+    for key in literal_secrets(config):
+        yield Finding(
+            id="config.literal_secret",
+            severity=WARN,
+            message=f"config.toml holds {key} itself, for whoever reads it or a copy of it",
+            mend="write env:NAME, file:PATH, keyring:NAME or age:NAME there ('tawny secrets set NAME' keeps it)",
+        )
 
 
 def policy_valid(patient: Patient) -> Iterator[Finding]:
@@ -245,6 +253,13 @@ def sandbox_available(patient: Patient) -> Iterator[Finding]:
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if outcome.succeeded:
+        holder = find_holder()
+        yield Finding(
+            id="sandbox.offers",
+            severity=INFO,
+            message=f"commands run in {sandbox.name}, bounded by {holder.kind}"
+            + (f" ({', '.join(holder.controllers)})" if holder.controllers else ""),
+        )
         return
     said = outcome.message or output.decode(errors="replace").strip() or outcome.state
     id, mend = missing_capability(said)

@@ -17,14 +17,15 @@ from tawny.gateway.principal import ADMIN
 from tawny.gateway.site import Site
 from tawny.ledger import audit, events
 from tawny.log import Log
+from tawny.secrets import SECRET_KEY
 
 HIDDEN = "•••"
 LIVE = ("limits.", "gateway.allowed_hosts")
 """What takes effect without a restart."""
-_SECRET = re.compile(r"(password|secret|token|api_key|.*_token|.*_secret|.*_password)", re.IGNORECASE)
-_REFERENCE = re.compile(r"(env|file|keyring):.+", re.DOTALL)
+_REFERENCE = re.compile(r"(env|file|keyring|age):.+", re.DOTALL)
 _USERINFO = re.compile(r"(?<=://)([^/@:\s]*):([^/@\s]+)@")
 _LINE = re.compile(r"^(?P<head>\s*(?P<key>[\w.\-\"]+)\s*=\s*)(?P<value>.+)$")
+_TABLE = re.compile(r"\s*\[+([^\]]+)\]")
 _log = Log("gateway.settings")
 
 
@@ -55,7 +56,7 @@ def hidden(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [hidden(held, key) for held in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, str):
-        if value and _SECRET.fullmatch(key) and not _REFERENCE.fullmatch(value):
+        if value and SECRET_KEY.fullmatch(key) and not _REFERENCE.fullmatch(value):
             return HIDDEN
         return _USERINFO.sub(rf"\1:{HIDDEN}@", value)
     return value
@@ -64,9 +65,12 @@ def hidden(value: Any, key: str = "") -> Any:
 def hidden_text(text: str) -> str:
     """The same for the file's text, line by line."""
     lines: list[str] = []
+    table = ""
     for line in text.splitlines():
+        if head := _TABLE.match(line):
+            table = head[1] + "."
         match = _LINE.match(line)
-        if match and _SECRET.fullmatch(match["key"].rpartition(".")[2].strip('"')):
+        if match and _holds_secret(table + match["key"]):
             value = match["value"].split("#")[0].strip().strip("\"'")
             if value and not _REFERENCE.fullmatch(value):
                 line = f'{match["head"]}"{HIDDEN}"'
@@ -74,8 +78,17 @@ def hidden_text(text: str) -> str:
     return "\n".join(lines) + ("\n" if lines else "")
 
 
+def _holds_secret(path: str) -> bool:
+    first, _, key = path.replace('"', "").replace(" ", "").partition(".")
+    key = key.rpartition(".")[2] or first
+    return bool(SECRET_KEY.fullmatch(key)) or (first == "secrets" and key == "value")
+
+
 def _values(config: Config) -> dict[str, Any]:
-    return hidden(msgspec.to_builtins(config))
+    values = hidden(msgspec.to_builtins(config))
+    for entry in values["secrets"].values():
+        entry["value"] = hidden(entry["value"], "secret")
+    return values
 
 
 async def get(call: Call[Nothing, Nothing]) -> dict[str, Any]:
