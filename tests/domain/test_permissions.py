@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tawny.domain.origin import UNTRUSTED, Standing
 from tawny.domain.permissions import LEVELS, OPERATIONS, SENSITIVE, Sort, permission
-from tawny.domain.permissions_page import page
+from tawny.domain.permissions_page import after_reading, page
+from tawny.domain.policy import Call, Verdict, decide
+from tawny.domain.rules import Rules
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +39,24 @@ def test_what_reaches_out_is_at_least_level_3(name):
     assert row.level in LEVELS
     if row.sort is Sort.REACH:
         assert row.level >= 3
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_page_says_what_is_decided_after_reading(name):
+    row = OPERATIONS[name]
+    call = Call(
+        tool="x", name=name, operation="x", targets=("https://elsewhere.test/",), subjects=("Tea at noon",)
+    )
+
+    def asks(words: str) -> bool:
+        standing = Standing(trust=UNTRUSTED, words=(words,))
+        return decide(call, rules=Rules(), standing=standing).verdict is Verdict.ASK
+
+    said = after_reading(name, row)
+    assert asks("what is new?") is said.startswith("asks")
+    assert asks("Tea at noon, see https://elsewhere.test/") is (
+        said.startswith("asks") and "unless" not in said
+    )
 
 
 def test_the_page_is_made_from_the_table():

@@ -1,6 +1,6 @@
 """docs/reference/permissions.md, made from the table and checked by a test."""
 
-from tawny.domain.permissions import LEVELS, OPERATIONS, Sort
+from tawny.domain.permissions import LEVELS, OPERATIONS, SENSITIVE, Permission, Sort
 from tawny.domain.rules import NAMES, Action
 
 _SORTS = {
@@ -20,6 +20,15 @@ _ACTIONS = {
     Action.NOTIFY: "runs, and you are told afterwards",
     Action.ALLOW: "runs, also where the level would ask",
 }
+
+
+def after_reading(name: str, row: Permission) -> str:
+    """What becomes of the call once the run has read untrusted content."""
+    if row.level >= SENSITIVE:
+        return "asks, as ever"
+    if name == "web.search":
+        return "runs: the words go to the engine that you have set up"
+    return _SORTS[row.sort]
 
 
 def page() -> str:
@@ -43,7 +52,7 @@ def page() -> str:
         "| operation | level | is | after reading untrusted content |",
         "| --- | --- | --- | --- |",
         *(
-            f"| `{name}` | {row.level} | {row.description} | {_SORTS[row.sort]} |"
+            f"| `{name}` | {row.level} | {row.description} | {after_reading(name, row)} |"
             for name, row in OPERATIONS.items()
         ),
         "",
