@@ -177,22 +177,6 @@ class SystemClock:
         await wait_for(asyncio.Event(), self, due)
 
 
-class ScaledClock(SystemClock):
-    """A clock that runs `factor` times as fast as the machine's, from `start` on; nobody can set it."""
-
-    def __init__(self, *, factor: float, start: Instant) -> None:
-        super().__init__()
-        self.factor = factor
-        self._start = start
-        self._origin = time.monotonic_ns()
-
-    def now(self) -> Instant:
-        return self._start + self.steady()
-
-    def steady(self) -> int:
-        return int((time.monotonic_ns() - self._origin) // 1000 * self.factor)
-
-
 async def wait_for(event: asyncio.Event, clock: Clock, due: Instant | None) -> None:
     """Return when `event` is set, or `due` is reached, whichever is first; the event is cleared."""
     await _either(event, clock.call_at(due, event.set) if due is not None else None)
@@ -277,6 +261,22 @@ def format_duration(micros: int) -> str:
         if micros % _UNITS[unit] == 0:
             return f"{micros // _UNITS[unit]}{unit}"
     return f"{micros // 1000}ms"
+
+
+_SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
+
+
+def parse_span(text: str) -> tuple[int, int]:
+    """Start and end of a span of the day such as `22:00-07:00`, in minutes after midnight.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _SPAN.fullmatch(text.strip())
+    numbers = [int(part) for part in match.groups()] if match else []
+    if not numbers or numbers[0] > 23 or numbers[2] > 23 or numbers[1] > 59 or numbers[3] > 59:
+        raise ValueError(f"{text!r} is no span of the day; write it like 22:00-07:00")
+    return numbers[0] * 60 + numbers[1], numbers[2] * 60 + numbers[3]
 
 
 def parse_time(text: str | float, *, now: Instant) -> Instant:

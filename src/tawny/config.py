@@ -7,13 +7,15 @@ them. How a mistake is explained is in `mistakes.py`.
 import os
 import tomllib
 import zoneinfo
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
 
-from tawny.errors import ConfigError
+from tawny.clock import parse_duration, parse_span
+from tawny.errors import ConfigError, InvalidInput
 from tawny.files import make_folder
 from tawny.mistakes import explain
 
@@ -22,6 +24,14 @@ Settings = dict[str, Any]
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+def _check(name: str, value: str, parse: Callable[[str], object]) -> None:
+    """Refuse a text that cannot be read, in words that begin with the key as `mistakes` wants them."""
+    try:
+        parse(value)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +48,9 @@ class Fallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_key: str | list[str] = ""
     timeout: str = "60s"
 
+    def __post_init__(self) -> None:
+        _check("timeout", self.timeout, parse_duration)
+
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "demo"
@@ -46,10 +59,17 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: str = "60s"
     fallbacks: tuple[Fallback, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check("timeout", self.timeout, parse_duration)
+
 
 class Owner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = ""
     name: str = "owner"
+
+    def __post_init__(self) -> None:
+        if self.timezone and not _is_zone(self.timezone):
+            raise ValueError(f"timezone {self.timezone!r} is no zone; write it like Europe/Berlin")
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +111,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Exec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    mode: str = "ask"
+    mode: Literal["deny", "allowlist", "ask", "full"] = "ask"
     allow: tuple[str, ...] = ()
 
 
@@ -109,6 +129,9 @@ class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_expiry: Literal["deny"] = "deny"
     approvers: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check("expire", self.expire, parse_duration)
+
 
 class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A secret that work may use: `value` is a reference, `hosts` where it may be sent, and nowhere else."""
@@ -122,6 +145,10 @@ class Ledger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: str = "7d"
     result_retention: str = "30d"
 
+    def __post_init__(self) -> None:
+        _check("retention", self.retention, parse_duration)
+        _check("result_retention", self.result_retention, parse_duration)
+
 
 class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How results reach the owner. `default` is an address such as `telegram`; the first channel unless named.
@@ -133,7 +160,13 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: str = ""
     quiet_hours: str = ""
     digest: str = ""
-    breaks: str = "high"
+    breaks: Literal["low", "normal", "high", "critical"] = "high"
+
+    def __post_init__(self) -> None:
+        if self.quiet_hours.strip():
+            _check("quiet_hours", self.quiet_hours, parse_span)
+        if self.digest:
+            _check("digest", self.digest, parse_duration)
 
 
 class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,15 +176,20 @@ class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on in the background; `progress` is how often background work asked for in a chat reports there.
     """
 
-    scope: str = "main"
+    scope: Literal["main", "per-peer", "per-channel-peer"] = "main"
     links: dict[str, tuple[str, ...]] = {}
-    queue: str = "steer"
+    queue: Literal["steer", "followup", "collect", "interrupt"] = "steer"
     debounce: str = "500ms"
     cap: Count = 20
-    drop: str = "old"
+    drop: Literal["old", "new", "summarize"] = "old"
     yield_after: str = msgspec.field(default="10s", name="yield")
     progress: str = "60s"
     context_tokens: Count = 64_000
+
+    def __post_init__(self) -> None:
+        _check("debounce", self.debounce, parse_duration)
+        _check("yield", self.yield_after, parse_duration)
+        _check("progress", self.progress, parse_duration)
 
 
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -327,14 +365,22 @@ def load(home: Home) -> Config:
     Raises:
         ConfigError: one line that names key, line and mend.
     """
+    return parse(text_of(home), file=str(home.config_file))
+
+
+def text_of(home: Home) -> str:
+    """What stands in `config.toml`, empty where there is none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        text = home.config_file.read_text(encoding="utf-8")
+        return home.config_file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Config()
+        return ""
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise ConfigError(f"{home.config_file} cannot be read: {why}", hint=_mend(home, error)) from error
-    return parse(text, file=str(home.config_file))
 
 
 def _mend(home: Home, error: Exception) -> str:
@@ -365,3 +411,41 @@ def parse(text: str, *, file: str = "config.toml") -> Config:
         return msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
         raise explain(str(error), text, file, Config) from error
+
+
+def edited(text: str, changes: dict[str, Any], *, file: str = "config.toml") -> str:
+    """The TOML text with the keys set, null takes one away; comments stay.
+
+    Raises:
+        ConfigError: the text is no TOML.
+        InvalidInput: a key's path runs through something that is no table, or a value TOML cannot say.
+    """
+    import tomlkit  # noqa: PLC0415 - only who changes the configuration pays for it
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
+    try:
+        document = tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise ConfigError(f"{file}: {error}", hint="mend the TOML syntax there") from error
+    for path, value in changes.items():
+        *tables, key = path.split(".")
+        target: Any = document
+        for name in tables:
+            if name not in target:
+                target[name] = tomlkit.table()
+            target = target[name]
+            if not hasattr(target, "pop") or not hasattr(target, "keys"):
+                raise InvalidInput(
+                    f"{path}: {name!r} is no table", hint="give a path such as limits.concurrency"
+                )
+        try:
+            if value is None:
+                target.pop(key, None)
+            else:
+                target[key] = value
+        except (TypeError, ValueError):
+            raise InvalidInput(
+                f"{path}: this value cannot stand in the file",
+                hint="null within a value has no word there: leave it out",
+            ) from None
+    return tomlkit.dumps(document)

@@ -1,6 +1,7 @@
-"""Names that survive a power cut: a new file or folder is sure only once its folder is synced."""
+"""Files and names that survive a power cut: a new file or folder is sure only once its folder is synced."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -27,3 +28,13 @@ def replace(fresh: Path, target: Path) -> None:
     """Put a file, already synced, in the place of another, for sure."""
     fresh.replace(target)
     sync_folder(target.parent)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write beside and rename: no reader ever sees half a file."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    replace(Path(name), target)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -21,16 +21,25 @@ def explain(problem: str, text: str, file: str, schema: type[msgspec.Struct]) ->
         known = _fields(parent, schema)
         close = difflib.get_close_matches(key, known, n=1)
         mend = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-        return ConfigError(f"{file}:{_line(text, path)}: unknown key {path!r}", hint=mend)
+        return ConfigError(f"{file}:{line_of(text, path)}: unknown key {path!r}", hint=mend)
     if match := _MISSING.match(problem):
         key, parent = match.group(1), match.group(2) or ""
         return ConfigError(
-            f"{file}:{_line(text, parent)}: [{_plain(parent)}] has no {key!r}",
+            f"{file}:{line_of(text, parent)}: [{_plain(parent)}] has no {key!r}",
             hint=f"add {key} = …",
         )
     if match := _WRONG.match(problem):
         what, path = match.group(1), match.group(2)
-        return ConfigError(f"{file}:{_line(text, path)}: {_plain(path)!r}: {what}", hint="correct the value")
+        mend = ""
+        key, _, rest = what.partition(" ")
+        if rest and key in _fields(path, schema):
+            # A table's own check: the key it is about, what is wrong, the mend.
+            path = f"{path}.{key}" if path else key
+            what, _, mend = rest.rpartition("; ") if "; " in rest else (rest, "", "")
+        elif choices := _choices(path, schema):
+            mend = f"one of {', '.join(choices)}"
+        where = f"{file}:{line_of(text, path)}: {_plain(path)!r}"
+        return ConfigError(f"{where}: {what}", hint=mend or "correct the value")
     return ConfigError(f"{file}: {problem}", hint="correct the value")
 
 
@@ -40,19 +49,31 @@ def _plain(path: str) -> str:
 
 def _fields(path: str, schema: type[msgspec.Struct]) -> list[str]:
     """The keys known in the table at `path`."""
+    return list(_types(path, schema))
+
+
+def _choices(path: str, schema: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The values that the key at `path` may have, where they are listed."""
+    parent, _, key = _plain(path).rpartition(".")
+    kind = _types(parent, schema).get(key)
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _types(path: str, schema: type[msgspec.Struct]) -> dict[str, Any]:
+    """The keys of the table at `path`, with their types."""
     current: Any = schema
     for name in filter(None, _plain(path).split(".")):
-        info = {field.name: field.type for field in msgspec.structs.fields(current)}
+        info = {field.encode_name: field.type for field in msgspec.structs.fields(current)}
         current = info.get(name)
         arguments = getattr(current, "__args__", ())
         if arguments:
             current = arguments[0]
         if not (isinstance(current, type) and issubclass(current, msgspec.Struct)):
-            return []
-    return [field.name for field in msgspec.structs.fields(current)]
+            return {}
+    return {field.encode_name: field.type for field in msgspec.structs.fields(current)}
 
 
-def _line(text: str, path: str) -> int:
+def line_of(text: str, path: str) -> int:
     """The line, from 1, on which the key at `path` stands; the table's where it has no line of its own."""
     wanted = [part for part in _plain(path).split(".") if part]
     index = re.findall(r"\[(\d+)\]", path)

@@ -75,6 +75,17 @@ async def test_keys_are_set_with_comments_kept_and_take_effect(house: House) -> 
         {"limits.concurrency.deep": 1},
         {"model.api_key": HIDDEN},
         {"limits.concurrency": {"a": None}},
+        {"sources.mail.url": "maildir:///x"},
+        {"owner.timezone": "Mars/X"},
+        {"exec.mode": "auto"},
+        {"approvals.expire": "soon"},
+        {"model.timeout": "soon"},
+        {"model.fallbacks": [{"name": "demo", "timeout": "soon"}]},
+        {"ledger.retention": "soon"},
+        {"ledger.result_retention": "soon"},
+        {"delivery.quiet_hours": "x"},
+        {"delivery.digest": "soon"},
+        {"delivery.breaks": "loud"},
     ],
 )
 async def test_wrong_changes_change_nothing(house: House, change: dict[str, object]) -> None:
@@ -84,6 +95,17 @@ async def test_wrong_changes_change_nothing(house: House, change: dict[str, obje
     assert answer.status_code == 422, answer.text
     assert "class" not in answer.json()["error"]["message"], "the file's words, not the program's"
     assert file.read_text() == TEXT
+
+
+@pytest.mark.parametrize("text", [b"[limits\n", b"# \xff\n"])
+async def test_file_that_cannot_be_read_is_told_and_not_written_over(house: House, text: bytes) -> None:
+    file = house.door.home.config_file
+    file.write_bytes(text)
+    answer = await house.client.patch("/v1/config", json={"set": {"limits.concurrency": 4}})
+    assert answer.status_code == 422, answer.text
+    assert str(file) in answer.json()["error"]["message"]
+    assert answer.json()["error"]["hint"] in ("mend the TOML syntax there", "save it as UTF-8")
+    assert file.read_bytes() == text
 
 
 async def test_a_wrong_file_is_told_and_the_last_good_one_stays(house: House) -> None:

@@ -4,8 +4,7 @@ import msgspec
 
 from tawny.clock import SECOND, parse_duration
 from tawny.config import Background, Config, owner_zone
-from tawny.domain.sessions import DROPS, MODES, SCOPES, Queueing
-from tawny.errors import ConfigError
+from tawny.domain.sessions import Queueing
 
 
 class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,23 +25,12 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def turn_settings(config: Config) -> TurnSettings:
-    """The settings of turns and sessions.
-
-    Raises:
-        ConfigError: a word or a time that is none.
-    """
+    """The settings of turns and sessions."""
     chat = config.chat
-    for name, value, known in (
-        ("scope", chat.scope, SCOPES),
-        ("queue", chat.queue, MODES),
-        ("drop", chat.drop, DROPS),
-    ):
-        if value not in known:
-            raise ConfigError(f"[chat] {name} = {value!r} is none", hint=f"one of {', '.join(known)}")
     return TurnSettings(
         zone=owner_zone(config),
-        yield_after=_seconds("yield", chat.yield_after),
-        progress_every=_seconds("progress", chat.progress),
+        yield_after=parse_duration(chat.yield_after) / SECOND,
+        progress_every=parse_duration(chat.progress) / SECOND,
         context_tokens=chat.context_tokens,
         turn_model_calls=config.budgets.turn.model_calls or 1_000_000,
         turn_tool_calls=config.budgets.turn.tool_calls or 1_000_000,
@@ -53,7 +41,7 @@ def turn_settings(config: Config) -> TurnSettings:
         links=chat.links,
         queueing=Queueing(
             mode=chat.queue,
-            debounce=int(_seconds("debounce", chat.debounce) * SECOND),
+            debounce=parse_duration(chat.debounce),
             cap=chat.cap,
             drop=chat.drop,
         ),
@@ -72,10 +60,3 @@ def background_rules(background: Background) -> tuple[str, ...]:
 def megabytes(size: int) -> str:
     """Such as `1 MB` or `0.3 MB`."""
     return f"{size / 1_000_000:.2g} MB" if size < 10_000_000 else f"{size / 1_000_000:.0f} MB"
-
-
-def _seconds(name: str, value: str) -> float:
-    try:
-        return parse_duration(value) / SECOND
-    except ValueError as error:
-        raise ConfigError(f"[chat] {name}: {error}", hint='write it like "10s"') from error

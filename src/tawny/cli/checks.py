@@ -14,7 +14,7 @@ from tawny import config as configuration
 from tawny.cli import remote
 from tawny.clock import SystemClock
 from tawny.config import Config, Home
-from tawny.domain.commands import Mode, bare_name_means_nothing, parse_entry, parse_mode
+from tawny.domain.commands import Mode, bare_name_means_nothing, parse_entry
 from tawny.domain.network import parse_rules
 from tawny.errors import InvalidInput, Refused, TawnyError
 from tawny.ledger import backup, roll
@@ -63,7 +63,6 @@ def config_valid(patient: Patient) -> Iterator[Finding]:
     try:
         config = configuration.load(patient.home)
         parse_rules(config.network.allow, config.network.allow_private)
-        parse_mode(config.exec.mode)
         for entry in config.exec.allow:
             parse_entry(entry)
         open_sandbox(config.sandbox.backend, image=config.sandbox.image)

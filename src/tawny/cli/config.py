@@ -1,9 +1,6 @@
 """`tawny config`: read, change and check `config.toml`; comments are kept."""
 
 import argparse
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +13,8 @@ from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.config import Config, Home
 from tawny.errors import ConfigError, NotFound
+from tawny.files import write_text
+from tawny.mistakes import line_of
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,18 +49,10 @@ def _get(args: argparse.Namespace, home: Home) -> int:
 
 def _set(args: argparse.Namespace, home: Home) -> int:
     home.prepare()
-    text = home.config_file.read_text(encoding="utf-8") if home.config_file.exists() else ""
-    document = tomlkit.parse(text)
-    *tables, key = args.key.split(".")
-    target: Any = document
-    for name in tables:
-        if name not in target:
-            target[name] = tomlkit.table()
-        target = target[name]
-    target[key] = _value(args.value)
-    changed = tomlkit.dumps(document)
+    text = configuration.text_of(home)
+    changed = configuration.edited(text, {args.key: _value(args.value)}, file=str(home.config_file))
     configuration.parse(changed, file=str(home.config_file))
-    replace(home.config_file, changed)
+    write_text(home.config_file, changed)
     remote.wake(home, {"config"})
     emit({"key": args.key, "value": _value(args.value)}, args, text=f"{args.key} is set")
     return 0
@@ -74,35 +65,28 @@ def _value(text: str) -> Any:
         return text
 
 
-def replace(path: Path, text: str) -> None:
-    """Write beside and rename, so that no reader ever sees half a file."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".config")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
-
-
 def _check(args: argparse.Namespace, home: Home) -> int:
     if not home.config_file.exists():
         emit({"ok": True, "file": None}, args, text=f"{home.config_file} does not exist; the defaults hold")
         return 0
-    config: Config = configuration.load(home)
-    for name in (config.owner.timezone,):
-        _check_zone(name, home)
+    _check_files(configuration.load(home), home)
     emit({"ok": True, "file": str(home.config_file)}, args, text=f"{home.config_file} is good")
     return 0
 
 
-def _check_zone(name: str, home: Home) -> None:
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only `config check` needs it
+def _check_files(config: Config, home: Home) -> None:
+    """The sources that are files have to be there."""
+    from tawny.sources.fetch import path_of  # noqa: PLC0415 - only `config check` needs them
+    from tawny.sources.place import Place, split  # noqa: PLC0415
 
-    if name:
-        try:
-            ZoneInfo(name)
-        except (KeyError, OSError, ValueError) as error:
+    for noun in config.sources.__struct_fields__:
+        for number, source in enumerate(getattr(config.sources, noun)):
+            place = Place(noun=noun, name=source.name or noun, url=source.url, root=str(home.root))
+            parts = split(place)
+            if parts.scheme not in ("file", "maildir", "mbox") or (path := path_of(place, parts)).exists():
+                continue
+            line = line_of(configuration.text_of(home), f"sources.{noun}[{number}].url")
             raise ConfigError(
-                f"{home.config_file}: [owner] timezone: {name!r} is no zone",
-                hint="write it like Europe/Berlin",
-            ) from error
+                f"{home.config_file}:{line}: 'sources.{noun}.url': there is no file {path}",
+                hint="create it, or correct the url",
+            )

@@ -11,11 +11,11 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from tawny import config as configuration
-from tawny.cli.config import replace
 from tawny.cli.localmodels import CANDIDATES, LocalModel, find
 from tawny.cli.output import emit
 from tawny.config import Config, Home
 from tawny.errors import ConfigError, InvalidInput
+from tawny.files import write_text
 
 _KEYS = {"openai": "env:OPENAI_API_KEY", "anthropic": "env:ANTHROPIC_API_KEY", "google": "env:GEMINI_API_KEY"}
 _LIBRARIES = {"openai": "openai", "ollama": "openai", "anthropic": "anthropic", "google": "google.genai"}
@@ -72,11 +72,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif not answers.model and current.model.name == "demo" and found:
         answers.model, answers.base_url = found[0].name, found[0].base_url
     check(answers)
-    text = home.config_file.read_text(encoding="utf-8") if home.config_file.exists() else ""
+    text = configuration.text_of(home)
     changed = apply(text, answers)
     configuration.parse(changed, file=str(home.config_file))
     if changed != text:
-        replace(home.config_file, changed)
+        write_text(home.config_file, changed)
     if changed != text:
         said = [f"{home.config_file} is written"]
     elif home.config_file.exists():

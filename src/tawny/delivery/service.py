@@ -11,31 +11,19 @@ from tawny.delivery.listeners import Listeners
 from tawny.delivery.live import Live
 from tawny.delivery.roster import Roster
 from tawny.domain import notify
-from tawny.errors import ConfigError
 from tawny.ledger import channels
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outages import enduring
 
 
 def manners(*, quiet_hours: str, digest: str, breaks: str, zone: tzinfo) -> Manners:
-    """The owner's wishes from the configuration.
-
-    Raises:
-        ConfigError: one of them cannot be read.
-    """
-    if breaks not in notify.SEVERITIES:
-        raise ConfigError(
-            f"[delivery] breaks: {breaks!r} is no severity", hint=f"one of {', '.join(notify.SEVERITIES)}"
-        )
-    try:
-        return Manners(
-            quiet=notify.parse_quiet_hours(quiet_hours),
-            digest=parse_duration(digest) if digest else 0,
-            breaks=breaks,
-            zone=zone,
-        )
-    except ValueError as error:
-        raise ConfigError(f"[delivery] {error}", hint="correct the value") from error
+    """The owner's wishes from the configuration, which has checked them."""
+    return Manners(
+        quiet=notify.parse_quiet_hours(quiet_hours),
+        digest=parse_duration(digest) if digest else 0,
+        breaks=breaks,
+        zone=zone,
+    )
 
 
 class Delivery:

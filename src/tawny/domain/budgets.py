@@ -31,11 +31,6 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     def plus(self, more: "Use") -> "Use":
         return Use(**{name: getattr(self, name) + getattr(more, name) for name in self.__struct_fields__})
 
-    def minus(self, less: "Use") -> "Use":
-        return Use(
-            **{name: max(0, getattr(self, name) - getattr(less, name)) for name in self.__struct_fields__}
-        )
-
 
 _SAID = {
     "tokens": "tokens",

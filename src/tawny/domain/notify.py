@@ -1,12 +1,11 @@
 """Which changes of a task are told, to whom, how loudly, and when; the same rules for every channel."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta, tzinfo
 
 import msgspec
 
-from tawny.clock import Instant, from_datetime, to_datetime
+from tawny.clock import Instant, from_datetime, parse_span, to_datetime
 from tawny.domain.messages import Button, Outgoing
 from tawny.domain.tasks import DEFAULT_NOTIFY, Delivery, Json, Notify, Runtime, Task
 
@@ -211,9 +210,6 @@ class QuietHours(msgspec.Struct, frozen=True):
         return from_datetime(datetime.combine(day, time(self.end // 60, self.end % 60), tzinfo=zone))
 
 
-_SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
-
-
 def parse_quiet_hours(text: str) -> QuietHours | None:
     """`22:00-07:00`; an empty text is none.
 
@@ -222,11 +218,7 @@ def parse_quiet_hours(text: str) -> QuietHours | None:
     """
     if not text.strip():
         return None
-    match = _SPAN.fullmatch(text.strip())
-    numbers = [int(part) for part in match.groups()] if match else []
-    if not numbers or numbers[0] > 23 or numbers[2] > 23 or numbers[1] > 59 or numbers[3] > 59:
-        raise ValueError(f"{text!r} is no span of the day; write it like 22:00-07:00")
-    start, end = numbers[0] * 60 + numbers[1], numbers[2] * 60 + numbers[3]
+    start, end = parse_span(text)
     return None if start == end else QuietHours(start, end)
 
 

@@ -8,7 +8,6 @@ import msgspec
 from tawny.clock import parse_duration
 from tawny.domain.messages import Inbound
 
-SCOPES = ("main", "per-peer", "per-channel-peer")
 MODES = ("steer", "followup", "collect", "interrupt")
 DROPS = ("old", "new", "summarize")
 MAIN = "main"

@@ -1,17 +1,15 @@
 """The configuration over HTTP: read without its secrets, described, changed with its comments kept, read again."""
 
 import asyncio
-import os
 import re
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tawny import config as configuration
-from tawny.config import Config, Home
+from tawny.config import Config
 from tawny.errors import ConfigError, InvalidInput
+from tawny.files import write_text
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import ADMIN
 from tawny.gateway.site import Site
@@ -92,7 +90,7 @@ def _values(config: Config) -> dict[str, Any]:
 
 
 async def get(call: Call[Nothing, Nothing]) -> dict[str, Any]:
-    text = await asyncio.to_thread(_read, call.site.home)
+    text = await asyncio.to_thread(configuration.text_of, call.site.home)
     return {"values": _values(call.site.config), "text": hidden_text(text)}
 
 
@@ -108,58 +106,15 @@ async def change(call: Call[Nothing, Changes]) -> dict[str, Any]:
             "a hidden secret cannot be written back", hint="write a reference such as env:NAME"
         )
     async with site.doing("config"):
-        text = await asyncio.to_thread(_read, site.home)
-        changed = edited(text, changes)
+        text = await asyncio.to_thread(configuration.text_of, site.home)
+        changed = configuration.edited(text, changes, file=str(site.home.config_file))
         configuration.parse(changed, file=str(site.home.config_file))
-        await asyncio.to_thread(replace, site.home.config_file, changed)
+        await asyncio.to_thread(write_text, site.home.config_file, changed)
         await reload(site)
     detail = {"keys": sorted(changes)}
     actor = call.principal.actor
     await site.ledger.write(lambda tx: audit.append(tx, "config.set", actor=actor, detail=detail))
     return {"values": _values(site.config), "restart": not all(key.startswith(LIVE) for key in changes)}
-
-
-def edited(text: str, changes: dict[str, Any]) -> str:
-    """The TOML text with the keys set; comments stay.
-
-    Raises:
-        InvalidInput: a key's path runs through something that is no table, or a value TOML cannot say.
-    """
-    import tomlkit  # noqa: PLC0415 - only who changes the configuration pays for it
-
-    document = tomlkit.parse(text)
-    for path, value in changes.items():
-        *tables, key = path.split(".")
-        target: Any = document
-        for name in tables:
-            if name not in target:
-                target[name] = tomlkit.table()
-            target = target[name]
-            if not hasattr(target, "pop") or not hasattr(target, "keys"):
-                raise InvalidInput(
-                    f"{path}: {name!r} is no table", hint="give a path such as limits.concurrency"
-                )
-        try:
-            if value is None:
-                target.pop(key, None)
-            else:
-                target[key] = value
-        except (TypeError, ValueError):
-            raise InvalidInput(
-                f"{path}: this value cannot stand in the file",
-                hint="null within a value has no word there: leave it out",
-            ) from None
-    return tomlkit.dumps(document)
-
-
-def replace(path: Path, text: str) -> None:
-    """Write beside and rename, so that no reader ever sees half a file."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".config")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
 
 
 async def reload(site: Site) -> bool:
@@ -178,10 +133,6 @@ async def reload(site: Site) -> bool:
         site.apply(fresh)
         await site.ledger.write(lambda tx: events.append(tx, "system.config_changed", {}))
     return True
-
-
-def _read(home: Home) -> str:
-    return home.config_file.read_text(encoding="utf-8") if home.config_file.exists() else ""
 
 
 OPERATIONS = (

@@ -58,7 +58,7 @@ def candidates(config: Model) -> list[ModelSpec]:
     """The models to try, in order: each account of the main one, then the fallbacks.
 
     Raises:
-        ConfigError: a name that is none of ours, or a time that is none.
+        ConfigError: a name that is none of ours.
     """
     return [spec for entry in (config, *config.fallbacks) for spec in _specs(entry)]
 
@@ -82,10 +82,7 @@ def parse_name(name: str) -> tuple[str, str]:
 
 def _specs(entry: Model | Fallback) -> list[ModelSpec]:
     provider, model = parse_name(entry.name)
-    try:
-        timeout = parse_duration(entry.timeout) / SECOND
-    except ValueError as error:
-        raise ConfigError(f"[model] timeout: {error}", hint='write it like "60s"') from error
+    timeout = parse_duration(entry.timeout) / SECOND
     base_url = entry.base_url or (_OLLAMA if provider == "ollama" else "")
     given = [entry.api_key] if isinstance(entry.api_key, str) else list(entry.api_key)
     keys = [key for key in given if key] or ["" if base_url else _DEFAULT_KEY.get(provider, "")]
