@@ -1,7 +1,10 @@
 """The morning brief as a task: real files, the real engine, an awkward day, sources that fail."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import date
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,10 +13,15 @@ import pytest
 from tawny.api import Ask, Context
 from tawny.app import open_app, open_shelf
 from tawny.assistants.brief import generate_daily_brief
-from tawny.config import Config, Home, Model, Owner, Source, Sources
+from tawny.clock import iso
+from tawny.config import Config, Home, Model, Owner, Source, Sources, owner_zone
+from tawny.domain.brief import Brief, Section, tells_all, weather_line
+from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Status, Task
+from tawny.domain.weather import Weather
+from tawny.engine import automations as orders
 from tawny.engine.submit import parse_request
-from tawny.ledger import steps
+from tawny.ledger import occurrences, outbox, steps
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get, logs
 from tawny.models.failures import ModelFailure
@@ -319,6 +327,73 @@ async def test_model_ranks_and_writes(home: Home, day: Config):
     assert len(asked) == 2
 
 
+TOLD = [line for line in GOLDEN.splitlines() if line.startswith("- ") or "Weather" in line]
+
+
+async def test_model_that_leaves_out_one_line_costs_nothing(home: Home, day: Config):
+    left_out = ""
+
+    async def ask(_: Context, system: str, prompt: str) -> str:
+        if "numbered list" in system:
+            return "[1, 2]"
+        assert prompt.count(left_out) == 1
+        return "Dear owner!\n\n" + prompt.replace(left_out, "")
+
+    assert len(TOLD) == 12
+    async with desk(home, day, ask) as it:
+        for left_out in TOLD:
+            task = await it.brief()
+            assert task.result is not None
+            assert task.result["text"] == GOLDEN, left_out
+
+
+async def test_second_letter_of_a_sender_may_not_be_left_out(home: Home, day: Config):
+    (home.root / "mail" / "new" / "9").write_bytes(
+        letter("Bob Stone <bob@client.example>", "Contract", "Hello,\ncould you sign it?\n")
+    )
+
+    async def ask(_: Context, system: str, prompt: str) -> str:
+        kept = [line for line in prompt.splitlines() if "Contract" not in line]
+        return "[1, 2, 3]" if "numbered list" in system else "\n".join(kept)
+
+    async with desk(home, day, ask) as it:
+        task = await it.brief()
+    assert task.result is not None
+    assert "- From Bob Stone: Contract - asks for an answer" in task.result["text"].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.3, 0.4, "0 to 0 °C"), (-3.6, -0.2, "-4 to 0 °C"), (3.1, 9.4, "3 to 9 °C")],
+)
+def test_degrees_are_whole_and_never_minus_nothing(low: float, high: float, said: str):
+    weather = Weather(day=date(2026, 3, 17), code=2, low=low, high=high)
+    assert weather_line(weather).startswith(f"Partly cloudy, {said}")
+
+
+@pytest.mark.parametrize(
+    ("prose", "is_whole"),
+    [
+        ("It will be -4 to 0 °C in Oslo, and Ann calls until 10:30 (tentative).", True),
+        ("In Oslo −4 to 0 °C; Ann calls until 10:30, tentative", True),
+        ("It will be 4 to 0 °C in Oslo, and Ann calls until 10:30 (tentative).", False),
+        ("It will be -4 to 10 °C in Oslo, and Ann calls until 10:30 (tentative).", False),
+        ("It will be -4 to 0 °C, and Ann calls until 10:30 (tentative).", False),
+        ("It will be -4 to 0 °C in Oslo, and Ann calls (tentative).", False),
+        ("It will be -4 to 0 °C in Oslo, and Ann calls until 10:30.", False),
+    ],
+)
+def test_what_a_text_must_tell_it_may_tell_in_its_own_words(prose: str, is_whole: bool):
+    lines = {
+        "weather": "Oslo: Snow, -4 to 0 °C, dress warmly",
+        "calendar": "until 10:30 Ann calls – tentative",
+    }
+    sections = tuple(Section(key=key, sign="", title="", lines=(line,)) for key, line in lines.items())
+    free = Section(key="tasks", sign="", title="", lines=("Nothing due.",))
+    made = Brief(day=date(2026, 3, 17), greeting="", sections=(*sections, free))
+    assert tells_all(made, prose) is is_whole
+
+
 @pytest.mark.parametrize("answer", ["", "no idea", "[1, 2", "Good morning, nothing is on today."])
 async def test_model_that_leaves_something_out_costs_nothing(home: Home, day: Config, answer: str):
     async def ask(_: Context, system: str, prompt: str) -> str:
@@ -352,3 +427,45 @@ async def test_model_that_is_down_costs_the_prose_alone(home: Home, day: Config)
     assert task.status is Status.SUCCEEDED, task.error
     assert task.result is not None
     assert task.result["text"] == GOLDEN
+
+
+async def test_brief_comes_at_eight_in_the_owners_zone_and_is_delivered(home: Home, day: Config):
+    document = {
+        "name": "Morning brief",
+        "type": "scheduled",
+        "schedule": {"type": "cron", "expression": "0 8 * * *"},
+        "action": {"type": "generate_daily_brief", "parameters": {"format": "markdown"}},
+        "delivery": {"channels": ["inbox", "file:brief.md"]},
+    }
+    clock = FakeClock(NOW)
+    async with open_app(home, day, clock=clock) as app:
+        order = await app.ledger.write(
+            lambda tx: orders.add(tx, document, kinds=app.kinds, timezone=owner_zone(day))
+        )
+        assert order.document()["next_run"] == "2026-03-17T07:00:00.000Z"
+        changed = app.ledger.bell.subscribe("events")
+        await clock.settle()
+        await clock.advance("1h59m")
+        assert (await app.ledger.read(lambda tx: occurrences.page(tx, order.automation_id))).items == []
+        await clock.advance("1m")
+        slots: list[Occurrence] = []
+        lines: list[outbox.Line] = []
+        async with asyncio.timeout(60):
+            while len(lines) < 2 or {line.status for line in lines} != {"delivered"}:
+                await changed.wait()
+                changed.clear()
+                slots = (await app.ledger.read(lambda tx: occurrences.page(tx, order.automation_id))).items
+                if slots and slots[0].task_id:
+                    lines = await app.ledger.read(partial(outbox.of_task, task_id=slots[0].task_id))
+        (slot,) = slots
+        task = await app.ledger.read(lambda tx: get(tx, slot.task_id))
+        (kept,) = await app.ledger.read(outbox.inbox)
+    assert (iso(slot.slot), slot.status) == ("2026-03-17T07:00:00.000Z", "ran")
+    assert iso(task.started_at) == "2026-03-17T07:00:00.000Z"
+    assert task.result is not None
+    assert task.result["text"] == GOLDEN
+    assert sorted(line.target for line in lines) == ["file:brief.md", "inbox"]
+    assert kept.message.text == GOLDEN
+    written = (home.workspace / "brief.md").read_text(encoding="utf-8")
+    assert GOLDEN in written
+    assert written.count("Good Morning!") == 1

@@ -18,6 +18,8 @@ from tawny.domain.todos import Todo, due_by
 from tawny.domain.weather import Weather, advice, describe
 
 FORMATS = ("markdown", "text", "html")
+_FREE, _DONE, _QUIET = "Nothing scheduled.", "Nothing due.", "Nothing that needs you."
+_URGENT, _ASKS, _TENTATIVE = " - High priority", " - asks for an answer", " – tentative"
 _MOST_LINES = 10
 _MOST_NEWS = 5
 _ONLINE = re.compile(
@@ -97,7 +99,7 @@ def _schedule(events: Iterable[CalendarEvent], material: Material) -> Section:
         key="calendar",
         sign="📅",
         title="Today's Schedule",
-        lines=_limited(lines) or ("Nothing scheduled.",),
+        lines=_limited(lines) or (_FREE,),
         count=timed,
     )
 
@@ -113,14 +115,14 @@ def _event_line(event: CalendarEvent, material: Material) -> str:
         when = f"{to_datetime(event.start, zone):%H:%M}"
     place = " ".join(event.location.split())
     where = f" ({'online' if _ONLINE.search(place) else place})" if place else ""
-    doubt = " – tentative" if event.status == "tentative" else ""
+    doubt = _TENTATIVE if event.status == "tentative" else ""
     return f"{when} {_one_line(event.title)}{where}{doubt}"
 
 
 def _due(todos: Iterable[Todo], material: Material) -> Section:
     lines = tuple(_todo_line(todo, material) for todo in due_by(todos, material.day))
     return Section(
-        key="tasks", sign="⚠️", title="Due Today", lines=_limited(lines) or ("Nothing due.",), count=len(lines)
+        key="tasks", sign="⚠️", title="Due Today", lines=_limited(lines) or (_DONE,), count=len(lines)
     )
 
 
@@ -141,14 +143,14 @@ def _mail(letters: Sequence[Letter]) -> Section:
         key="mail",
         sign="📧",
         title=title,
-        lines=_limited(lines) or ("Nothing that needs you.",),
+        lines=_limited(lines) or (_QUIET,),
         count=len(lines),
     )
 
 
 def letter_line(letter: Letter) -> str:
     """`From CEO Zhang: Q2 budget approval - High priority`."""
-    weight = " - High priority" if letter.is_urgent else " - asks for an answer" if letter.asks else ""
+    weight = _URGENT if letter.is_urgent else _ASKS if letter.asks else ""
     return f"From {_one_line(letter.sender)}: {_one_line(letter.mail.subject)}{weight}"
 
 
@@ -170,7 +172,7 @@ def weather_line(weather: Weather, *, named: bool = False) -> str:
     _, words = describe(weather)
     parts = [words]
     if weather.low is not None and weather.high is not None:
-        parts.append(f"{weather.low:.0f} to {weather.high:.0f} °C")
+        parts.append(f"{round(weather.low)} to {round(weather.high)} °C")
     if hint := advice(weather):
         parts.append(hint)
     return (f"{weather.place}: " if named and weather.place else "") + ", ".join(parts)
@@ -208,26 +210,49 @@ def overnight(day: date, zone: str) -> tuple[int, int]:
 
 
 def tells_all(brief: Brief, prose: str) -> bool:
-    """Whether a text tells every time and name of the brief's lines: what a model may not leave out."""
-    told = " ".join(prose.replace("\\", "").split()).casefold()
-    for section in brief.sections:
-        for line in section.lines:
-            if section.count and not all(
-                word.replace("\\", "").casefold() in told for word in _facts(section.key, line)
-            ):
-                return False
-    return all(_missing_name(line) in told for line in brief.missing)
+    """Whether a text tells every time, name and number of the brief's lines: what a model may not leave out."""
+    told = _levelled(prose)
+    facts = (
+        fact for section in brief.sections for line in section.lines for fact in _facts(section.key, line)
+    )
+    return all(_is_told(_levelled(fact), told) for fact in facts) and all(
+        _missing_name(line) in told for line in brief.missing
+    )
+
+
+def _levelled(text: str) -> str:
+    return " ".join(text.replace("\\", "").replace("−", "-").split()).replace(" °", "°").casefold()
+
+
+def _is_told(fact: str, told: str) -> bool:
+    """Whether it stands there; a number as that number, not as a part of another or of a time."""
+    if not fact[:1].isdigit() and not fact.startswith("-"):
+        return fact in told
+    return re.search(rf"(?<![\d:.-]){re.escape(fact)}(?![\d:])", told) is not None
+
+
+_WHEN = re.compile(r"(?:All day|(?:until )?(?P<time>\d\d:\d\d)) (?P<title>.*)")
 
 
 def _facts(key: str, line: str) -> tuple[str, ...]:
-    """What of a line must not get lost: the time and title of an event, the to-do, the sender."""
-    plain = re.sub(r"\s*\([^()]*\)$", "", line)
-    if key == "calendar":
-        when, _, title = plain.partition(" ")
-        return (when, title) if when[:1].isdigit() else (title,)
+    """What of a line must not get lost, by section."""
+    if line in (_FREE, _DONE, _QUIET):
+        return ()
+    if line.startswith("… and "):
+        return (line.removeprefix("… "),)
+    plain = re.sub(r"\s*\([^()]*\)$", "", line.removesuffix(_TENTATIVE) if key == "calendar" else line)
+    if key == "calendar" and (match := _WHEN.fullmatch(plain)):
+        return (match["time"] or "", match["title"], "tentative" if line.endswith(_TENTATIVE) else "")
     if key == "mail" and line.startswith("From "):
-        return (line.removeprefix("From ").partition(":")[0],)
-    return (plain,) if key == "tasks" else ()
+        sender, _, subject = line.removeprefix("From ").partition(": ")
+        return (sender, subject.removesuffix(_URGENT).removesuffix(_ASKS))
+    if key == "weather":
+        place, _, rest = line.rpartition(": ")
+        numbers = re.search(r"(-?\d+) to (-?\d+ °C)", rest)
+        return (place, *(numbers.groups() if numbers else (rest.partition(",")[0],)))
+    if key == "tasks" and (by := re.search(r"\(by (\d\d:\d\d)\)$", line)):
+        return (plain, by[1])
+    return (plain,)
 
 
 def _missing_name(line: str) -> str:
