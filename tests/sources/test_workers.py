@@ -12,7 +12,8 @@ import pytest
 from tawny.config import Source
 from tawny.domain.calendar import day_span
 from tawny.errors import PermanentError, TemporaryError
-from tawny.sources.place import CalendarQuery, FeedQuery, MailQuery, NewTodo, Place, TodoQuery
+from tawny.sources import mailboxes
+from tawny.sources.place import CalendarQuery, FeedQuery, MailQuery, NewTodo, Place, TodoQuery, split
 from tawny.sources.workers import Workers, shown
 
 SPAN = day_span(date(2026, 3, 2), ZoneInfo("Europe/Berlin"))
@@ -63,7 +64,18 @@ async def test_file_over_the_limit_is_refused_with_its_size(tmp_path: Path, shel
 async def test_missing_file_is_named_with_the_mend(shelf: Any, tmp_path: Path):
     with pytest.raises(PermanentError, match=r"there is no file .*/none\.ics") as caught:
         await shelf(calendar=[Source(name="work", url=f"file://{tmp_path}/none.ics")]).calendar("work", *SPAN)
-    assert "[[sources.calendar]]" in caught.value.hint
+    assert caught.value.hint == "create it, or correct url in [[sources.calendar]]", (
+        "the message has the path"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+async def test_file_that_is_none_of_its_kind_is_named_with_the_mend(shelf: Any, tmp_path: Path, scheme: str):
+    (tmp_path / "people.vcf").write_text("hello")
+    url = f"{scheme}{tmp_path}/people.vcf"
+    with pytest.raises(PermanentError, match="no vCard file") as caught:
+        await shelf(contacts=[Source(url=url)]).contacts("contacts")
+    assert caught.value.hint.endswith(f" (in {url})")
 
 
 async def test_expanding_entities_do_not_eat_the_memory(tmp_path: Path, shelf: Any):
@@ -118,6 +130,34 @@ async def test_maildir_and_mbox_are_read(tmp_path: Path, shelf: Any):
         found = (await reader.mail(name, MailQuery())).items
         assert {(mail.subject, mail.unread) for mail in found} == {("One", True), ("Two", False)}
         assert [mail.subject for mail in (await reader.mail(name, MailQuery(unread=True))).items] == ["One"]
+
+
+async def test_message_that_cannot_be_read_costs_itself_and_is_named(tmp_path: Path, shelf: Any):
+    new = tmp_path / "mail" / "new"
+    new.mkdir(parents=True)
+    (new / "1").write_bytes(b"From: a@b.c\nSubject: One\nDate: Mon, 2 Mar 2026 07:00:00 +0000\n\nx\n")
+    (new / "2").symlink_to("/proc/self/mem")  # a file that not even root can read
+    (new / "3").symlink_to("3")
+    reading = await shelf(mail=[Source(name="me", url=f"maildir://{tmp_path}/mail")]).mail("me", MailQuery())
+    assert [mail.subject for mail in reading.items] == ["One"]
+    (problem,) = reading.problems
+    assert problem == f'mail "me": {new}/2 cannot be read: Input/output error; check its permissions'
+
+
+def test_message_that_is_moved_while_others_are_read_costs_itself_and_is_named(tmp_path: Path):
+    new = tmp_path / "new"
+    new.mkdir()
+    for number in (1, 2, 3):
+        (new / str(number)).write_bytes(b"Subject: %d\n\nx\n" % number)
+        os.utime(new / str(number), (number, number))
+    place = Place(noun="mail", name="me", url=f"maildir://{tmp_path}")
+    messages = mailboxes._maildir(place, split(place), MailQuery())
+    assert next(messages).data.startswith(b"Subject: 3")
+    (tmp_path / "cur").mkdir()
+    (new / "2").rename(tmp_path / "cur" / "2:2,S")
+    moved, last = messages
+    assert moved == f'mail "me": {new}/2 was moved while it was read; the next reading finds it'
+    assert last.data.startswith(b"Subject: 1")
 
 
 async def test_folder_that_is_no_maildir_is_named(tmp_path: Path, shelf: Any):

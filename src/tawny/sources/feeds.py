@@ -74,8 +74,16 @@ def parse(content: Content, place: Place) -> tuple[str, list[FeedEntry], list[st
             f"{place.label}: this is no RSS or Atom feed",
             hint="give the address of the feed itself, not of its page",
         )
-    problems = [f"{place.label}: the feed is malformed and was read as far as it goes"] if is_broken else []
-    return _title(found, place), _entries(found, place, content.url), problems
+    problem = f"{place.label}: the feed is malformed{_where(found, content)} and was read as far as it goes"
+    return _title(found, place), _entries(found, place, content.url), [problem] if is_broken else []
+
+
+def _where(found: Any, content: Content) -> str:
+    """The line that the tolerant parser stumbled over, where it knows one; it adds a declaration to what has none."""
+    line = getattr(found.get("bozo_exception"), "getLineNumber", lambda: None)()
+    if line is None:
+        return ""
+    return f" in line {line if content.data.lstrip().startswith(b'<?xml') else max(1, line - 1)}"
 
 
 def _quickly(content: Content) -> Any:

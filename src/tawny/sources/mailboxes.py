@@ -50,6 +50,9 @@ def read(place: Place, query: MailQuery) -> Reading[Mail]:
     problems: list[str] = []
     found: list[Mail] = []
     for raw in reader(place, parts, query):
+        if isinstance(raw, str):
+            problems.append(raw)
+            continue
         try:
             mail = mail_of(
                 raw.data,
@@ -99,7 +102,8 @@ def _folder(parts: SplitResult) -> str:
 # --- maildir ---
 
 
-def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
+def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw | str]:
+    """The messages; of one that cannot be read, the line that says so."""
     root = path_of(place, parts)
     if not any((root / name).is_dir() for name in ("cur", "new")):
         raise PermanentError(
@@ -107,20 +111,31 @@ def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Ra
             hint=f"correct url in [[sources.{place.noun}]]",
         )
     files: list[tuple[float, Path, bool]] = []
-    for name in ("new", "cur"):
-        folder = root / name
-        if folder.is_dir():
-            files.extend(
-                (file.stat().st_mtime, file, name == "new") for file in folder.iterdir() if file.is_file()
-            )
+    for folder in (root / "new", root / "cur"):
+        for file in folder.iterdir() if folder.is_dir() else ():
+            try:
+                if file.is_file():
+                    files.append((file.stat().st_mtime, file, folder.name == "new"))
+            except OSError as error:
+                yield _unread(place, file, error)
     files.sort(key=lambda entry: (entry[0], entry[1].name), reverse=True)
     for _, file, is_new in files[:_MOST_LOOKED_AT]:
         flags = file.name.rpartition(":2,")[2] if ":2," in file.name else ""
         if query.unread and "S" in flags:
             continue
-        with file.open("rb") as stream:
-            data = stream.read(_READ_BYTES)
+        try:
+            with file.open("rb") as stream:
+                data = stream.read(_READ_BYTES)
+        except OSError as error:
+            yield _unread(place, file, error)
+            continue
         yield _Raw(data, is_new or "S" not in flags, "F" in flags, "R" in flags)
+
+
+def _unread(place: Place, file: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{place.label}: {file} was moved while it was read; the next reading finds it"
+    return f"{place.label}: {file} cannot be read: {error.strerror or error}; check its permissions"
 
 
 # --- mbox ---
@@ -271,7 +286,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-_READERS: dict[str, Callable[[Place, SplitResult, MailQuery], Iterator[_Raw]]] = {
+_READERS: dict[str, Callable[[Place, SplitResult, MailQuery], Iterator[_Raw | str]]] = {
     "maildir": _maildir,
     "mbox": _mbox,
     "imap": _imap,

@@ -166,6 +166,9 @@ def _rebuild(said: Mapping[str, Any], place: Place) -> TawnyError:
     if place.label not in message:
         message = f"{place.label}: {message}"
     hint = str(said.get("hint") or f"look at {shown(place)}")
+    where = shown(place)
+    if (where.partition("://")[2] or where) not in f"{message} {hint}":
+        hint += f" (in {where})"
     if issubclass(kind, TemporaryError):
         return kind(message, hint=hint, retry_after=said.get("retry_after"))
     return kind(message, hint=hint)
