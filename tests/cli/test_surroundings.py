@@ -1,6 +1,7 @@
 """Where commands are run: pipes that close, odd terminals, homes that cannot be used, signals at any moment."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -155,6 +156,7 @@ def test_demo_that_is_broken_off_leaves_nothing_behind(number: signal.Signals, t
     )  # fmt: skip
     assert process.stdout is not None
     assert "is ready after" in process.stdout.readline()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#token=\S+\n", process.stdout.readline())
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tawny-demo-")]
     process.send_signal(number)
     _, err = process.communicate(timeout=100)

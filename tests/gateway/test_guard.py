@@ -114,6 +114,11 @@ async def test_malformed_bodies_get_the_fitting_status(
         assert answer.status_code == status
         error = answer.json()["error"]
         assert set(error) == {"code", "message", "hint", "retryable"}
+        if status == 400 and b"u0000" in body:
+            assert (error["message"], error["hint"]) == ("the body holds a NUL character", "leave it out")
+        elif status == 400:
+            assert error["message"].startswith("the body is no JSON: ")
+            assert error["hint"] == "send one JSON document in UTF-8"
     assert (await door.client.get("/v1/tasks")).json()["items"] == []
 
 

@@ -155,9 +155,11 @@ def decode(body: bytes | str) -> Any:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpError(400, "malformed", f"the body is no JSON: {error}") from None
+        raise HttpError(
+            400, "malformed", f"the body is no JSON: {error}", hint="send one JSON document in UTF-8"
+        ) from None
     if ("\\u0000" if isinstance(body, str) else b"\\u0000") in body:  # pyright: ignore[reportOperatorIssue]
-        raise HttpError(400, "malformed", "the body holds a NUL character")
+        raise HttpError(400, "malformed", "the body holds a NUL character", hint="leave it out")
     return value
 
 
