@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,13 @@ def test_links_of_the_page_lead_somewhere(page: str):
     for target in LINK.findall((ROOT / page).read_text(encoding="utf-8")):
         if "://" not in target:
             assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_every_dependency_is_accounted_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "decisions" / "0002-dependencies.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| ([^|]+?) \|", page, re.MULTILINE)
+    told = {name for cell in cells for name in cell.split(", ")}
+    needed = {re.split(r"[>=<;\[ ]", wanted)[0] for wanted in project["dependencies"]}
+    assert len(needed) > 30
+    assert needed - told == set()
