@@ -6,6 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Python's own error would be about one of our lines; this one names the mend.
+define ENVIRONMENT
+@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "Tawny needs Python 3.11 or newer, $(PYTHON) is `$(PYTHON) -V 2>&1` (name another: PYTHON=python3.12)" >&2; exit 1; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+endef
+
 .PHONY: help demo test test-long check format bench panel wheel clean
 
 help: ## this list
@@ -16,7 +23,7 @@ $(VENV)/.package: pyproject.toml
 ifdef UV
 	@uv sync --quiet --no-default-groups --inexact
 else
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(ENVIRONMENT)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 endif
 	@touch $@
@@ -25,7 +32,7 @@ $(STAMP): pyproject.toml
 ifdef UV
 	@uv sync --quiet --all-extras
 else
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(ENVIRONMENT)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all]' --group dev --group browser
 endif
