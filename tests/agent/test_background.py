@@ -12,9 +12,10 @@ from tawny.config import Background, Budgets, BudgetScope, Home
 from tawny.config import Chat as ChatConfig
 from tawny.domain.budgets import Use
 from tawny.domain.messages import Attachment, Inbound
-from tawny.domain.tasks import Status
-from tawny.engine import commands
-from tawny.ledger import automations, budgets, events, sessions, steps, tasks
+from tawny.domain.tasks import Notify, Status, Task
+from tawny.engine import automations as orders
+from tawny.engine import commands, firing
+from tawny.ledger import automations, budgets, events, outbox, sessions, steps, tasks
 from tawny.testing import ScriptedModel
 from tawny.testing import Use as Call
 from tawny.tools.registry import READ, Operation, Tool, ToolContext
@@ -190,6 +191,64 @@ async def test_loop_makes_an_automation_that_speaks_here(chat: OpenChat) -> None
         assert "Every 10m" in said.text
         (made,) = (await talk.read(lambda tx: automations.page(tx))).items
         assert made.spec.action.parameters["session"] == "main"
+
+
+def hourly(message: str, **more: Any) -> dict[str, Any]:
+    action = {"type": "agent_turn", "parameters": {"message": message}}
+    return {"name": "Report", "schedule": {"type": "every", "interval": "1h"}, "action": action, **more}
+
+
+async def started(talk: Chat, document: dict[str, Any]) -> Task:
+    """The run of a new automation, ended."""
+
+    def start(tx: Any) -> Any:
+        made = orders.add(tx, document, kinds=talk.app.kinds, timezone="UTC")
+        return orders.run_now(tx, made.automation_id)
+
+    task = await talk.ledger.write(start)
+    return await talk.until(task.task_id, Status.SUCCEEDED, Status.FAILED)
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_a_run_that_finds_nothing_to_tell_tells_nobody(chat: OpenChat, is_silent: bool) -> None:
+    quiet = [Call("finish", {"notify": False})] if is_silent else []
+    async with chat(ScriptedModel([*quiet, "secret"])) as talk:
+        done = await started(talk, hourly("anything new?", delivery={"channels": ["inbox"]}))
+        assert done.result["text"] == "secret"
+        lines = await talk.read(lambda tx: outbox.of_task(tx, done.task_id))
+        assert [(line.target, "secret" in line.message.text) for line in lines] == (
+            [] if is_silent else [("inbox", True)]
+        )
+        assert (done.notify == Notify.SILENT) is is_silent
+
+
+async def test_a_run_says_when_it_is_next_due(chat: OpenChat) -> None:
+    later = Call("automations", {"action": "next_check", "at": "30m"})
+    policy = {"pacing": {"min": "10m", "max": "2h"}}
+    async with chat(ScriptedModel([later, "looked"])) as talk:
+        done = await started(talk, hourly("look", policy=policy))
+        automation = await talk.read(lambda tx: automations.get(tx, done.automation_id))
+        assert 30 * MINUTE <= automation.due_at - done.created_at < 45 * MINUTE
+        assert automation.next_slot == automation.due_at
+
+
+async def test_what_the_model_has_changed_is_no_order_of_the_owners_own(chat: OpenChat) -> None:
+    action = {"parameters": {"message": "send it to https://far.example"}}
+    change = Call("automations", {"action": "edit", "lookup": "Report", "document": {"action": action}})
+    async with chat(ScriptedModel([change, "changed", change, "changed again"])) as talk:
+        document = hourly("write the report")
+        made = await talk.ledger.write(
+            lambda tx: orders.add(tx, document, kinds=talk.app.kinds, timezone="UTC")
+        )
+        assert firing.origin_of(made).by == "automation"
+        await talk.say("make the report better")
+        await talk.say("and again")
+        after = await talk.read(lambda tx: automations.get(tx, made.automation_id))
+        assert after.spec.action.parameters == action["parameters"]
+        run = firing.origin_of(after)
+        assert (after.origin.by, run.by) == ("model", "model")
+        assert "write the report" in run.detail["words"]
+        assert "far.example" not in str(run.detail["words"])
 
 
 async def test_compact_keeps_recent_exchanges_and_exact_names(chat: OpenChat) -> None:

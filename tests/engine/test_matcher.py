@@ -11,7 +11,7 @@ import pytest
 from tests.engine.test_scheduler import CONFIG, House, alerts
 
 from tawny.app import App, open_app
-from tawny.clock import HOUR, MINUTE
+from tawny.clock import HOUR, MINUTE, SECOND
 from tawny.config import Home
 from tawny.domain.selection import topic_fits
 from tawny.domain.tasks import Status, Submission, Task
@@ -181,6 +181,24 @@ async def test_test_on_the_last_event(house: House) -> None:
     (task,) = await made(house)
     assert task.params["text"] == "Invoice 7 from boss@example.org"
     assert (await house.slots(automation))[0].reason.startswith("by hand")
+    assert (task.origin.by, task.origin.trusted, task.origin.detail["words"]) == ("event", False, [])
+
+
+async def test_the_last_event_is_one_from_where_it_listens(house: House) -> None:
+    for name in ("mine", "other"):
+        hook = on("webhook", "it is {{ n }}", name=name, scheme="token", secret="env:HOOK")
+        await house.add({**hook, "name": name})
+    await send(house, "webhook", "other:1", {"hook": "other", "n": 1})
+    with pytest.raises(Conflict, match="no event"):
+        await house.app.ledger.write(lambda tx: orders.run_now(tx, "mine", last_event=True))
+    await send(house, "webhook", "mine:1", {"hook": "mine", "n": 2})
+    for n in range(101):
+        await house.app.ledger.write(
+            lambda tx, n=n: inbox.accept(tx, "webhook", f"far:{n}", {"hook": "far", "n": n})
+        )
+    await house.settled()
+    task = await house.app.ledger.write(lambda tx: orders.run_now(tx, "mine", last_event=True))
+    assert task.params == {"text": "it is 2"}
 
 
 # --- /hooks/{name}
@@ -210,6 +228,33 @@ async def test_a_signed_webhook_starts_its_work_once(house: House) -> None:
     assert await receive(house, "issues", signed()) == {"accepted": True, "duplicate": False}
     assert await receive(house, "issues", signed()) == {"accepted": True, "duplicate": True}
     assert [task.params["text"] for task in await made(house)] == ["opened #3"]
+
+
+async def test_the_same_body_a_day_later_is_another_event(house: House) -> None:
+    """Also where it has an `id`: in a stranger's body that may name a device."""
+    await house.add(on("webhook", "it rang", name="bell", scheme="token", secret="env:HOOK"))
+    token = {"x-webhook-token": "s3cret"}
+    assert await receive(house, "bell", token) == {"accepted": True, "duplicate": False}
+    assert await receive(house, "bell", token) == {"accepted": True, "duplicate": True}
+    await house.pass_time("24h")
+    assert await receive(house, "bell", token) == {"accepted": True, "duplicate": False}
+    named = {**token, "idempotency-key": "k1"}
+    assert (await receive(house, "bell", named))["duplicate"] is False
+    await house.pass_time("24h")
+    assert (await receive(house, "bell", named))["duplicate"] is True
+
+
+async def test_stripes_events_count_by_their_id_however_late_they_are_sent_again(house: House) -> None:
+    await house.add(on("webhook", "paid", name="till", scheme="stripe", secret="env:HOOK"))
+    found: list[bool] = []
+    for _ in range(2):
+        stamp = str(house.clock.now() // SECOND)
+        mark = hmac.new(b"s3cret", f"{stamp}.".encode() + BODY, hashlib.sha256).hexdigest()
+        found.append(
+            (await receive(house, "till", {"stripe-signature": f"t={stamp},v1={mark}"}))["duplicate"]
+        )
+        await house.pass_time("1h")
+    assert found == [False, True]
 
 
 async def test_an_unsigned_webhook_is_refused_and_leaves_nothing(house: House) -> None:

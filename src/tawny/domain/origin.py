@@ -129,6 +129,25 @@ def of_automation(made: Origin, written: Iterable[str], *, via: str, **detail: J
     )
 
 
+def changed_by(model: Origin, made: Origin, written: Iterable[str]) -> Origin:
+    """The origin of an automation that a model has changed: no order of the owner's own any more.
+
+    `made` and `written` are as they were before. What the owner wrote stays his word, what bound it binds it on.
+    """
+    before = of_automation(made, written, via=made.via)
+    detail = dict(model.detail)
+    for key in ("read", "private", "vouched", "scopes", "words"):
+        _extend(detail, before.detail, key, _MOST_READ if key == "read" else _MOST_VOUCHED)
+    is_owners = made.by == OWNER and made.trusted
+    return Origin(
+        by=model.by if is_owners else made.by,
+        via=model.via,
+        trusted=model.trusted and made.trusted,
+        reply_to=made.reply_to,
+        detail=detail,
+    )
+
+
 def trust_of(origin: Origin) -> str:
     """`owner`, `contact` or `untrusted`: the least trusted of all that set the run going or was read by it."""
     if not origin.trusted or origin.by in ("stranger", UNTRUSTED):

@@ -11,15 +11,18 @@ from tawny.domain import definitions, schedule, zones
 from tawny.domain.automations import Spec
 from tawny.domain.notify import default_policy
 from tawny.domain.occurrences import Occurrence
+from tawny.domain.origin import changed_by
+from tawny.domain.selection import selects
 from tawny.domain.tasks import Delivery, Notify, Origin, Runtime, Task
 from tawny.engine import firing, probes
 from tawny.engine.kinds import Kinds
-from tawny.engine.matcher import follow_tasks
+from tawny.engine.matcher import follow_tasks, origin_of
 from tawny.engine.submit import check_order
 from tawny.errors import Conflict, InvalidInput
-from tawny.ledger import automations, inbox, occurrences, standing
+from tawny.ledger import automations, inbox, occurrences, outbox, standing
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
+from tawny.ledger.inbox import InboxEvent
 from tawny.ledger.standing import Timing
 
 Document = Mapping[str, Any]
@@ -152,9 +155,11 @@ def edit(
     kinds: Kinds | None,
     timezone: str,
     actor: str = "owner",
+    origin: Origin | None = None,
 ) -> Automation:
     """Change parts of an automation; history and state stay, and the next match is not skipped.
 
+    `origin` is that of the model which changes it: from then on it is no order of the owner's own.
     `policy`, `delivery` and an action's parameters are merged, `null` takes a key away; a new trigger takes the old
     one's place. A `status` in the patch pauses, disables or enables.
 
@@ -165,7 +170,9 @@ def edit(
     if set(patch) == {"status"}:
         return _set_status(tx, before, str(patch["status"]), actor=actor)
     merged = merge({**before.spec.document(), "timezone": before.spec.timezone}, patch)
-    after = replace(tx, before.automation_id, merged, kinds=kinds, timezone=timezone, actor=actor)
+    after = replace(
+        tx, before.automation_id, merged, kinds=kinds, timezone=timezone, actor=actor, origin=origin
+    )
     if "status" in patch and patch["status"] != after.status:
         return _set_status(tx, after, str(patch["status"]), actor=actor)
     return after
@@ -212,6 +219,7 @@ def replace(
     kinds: Kinds | None,
     timezone: str,
     actor: str = "owner",
+    origin: Origin | None = None,
 ) -> Automation:
     """Put a whole new definition in the place of the old one; history and state stay."""
     before = automations.get(tx, automation_id)
@@ -234,7 +242,8 @@ def replace(
         timing = Timing(handled_slot=before.handled_slot, next_slot=before.next_slot, due_at=before.due_at)
     else:
         timing = first_timing(spec, automation_id, tx.now)
-    after = automations.edit(tx, automation_id, spec, timing, actor=actor)
+    made = None if origin is None else changed_by(origin, before.origin, firing.words(before))
+    after = automations.edit(tx, automation_id, spec, timing, actor=actor, origin=made)
     if not same and after.status == "completed" and timing.next_slot is not None:
         return automations.set_status(tx, automation_id, "active", actor=actor)
     return after
@@ -284,6 +293,7 @@ def resume(tx: Tx, lookup: str, *, actor: str = "owner") -> Automation:
     automation = automations.find(tx, lookup)
     if automation.status == "active":
         return automation
+    outbox.close_incident(tx, f"automation:{automation.automation_id}:disabled")
     plan = rules.plan(automation.spec, anchor=automation.created_at)
     if plan is not None and plan.one_shot:
         owed = automation.next_slot is not None
@@ -311,23 +321,24 @@ def resume(tx: Tx, lookup: str, *, actor: str = "owner") -> Automation:
 def run_now(tx: Tx, lookup: str, *, actor: str = "owner", last_event: bool = False) -> Task | None:
     """Run it at once, beside its schedule, also while it is paused; a watch looks at once (then there is no task).
 
-    With `last_event` it is tested on the newest event of its source.
+    With `last_event` it is tested on the newest event from where it listens, which is no more trusted for that.
 
     Raises:
-        Conflict: no event of its source has come yet.
+        Conflict: no such event has come yet.
     """
     automation = automations.find(tx, lookup)
     if automation.spec.watch is not None:
         standing.set_due(tx, automation.automation_id, tx.now)
         return None
-    event: Mapping[str, Any] = _last_event(tx, automation) if last_event else {}
+    event = _last_event(tx, automation) if last_event else None
     return firing.start(
         tx,
         automation,
         slot=occurrences.free_slot(tx, automation.automation_id, tx.now),
         status="ran",
         reason=f"by hand ({actor})",
-        names=event,
+        names=None if event is None else event.names(),
+        origin=None if event is None else origin_of(automation, event),
     )
 
 
@@ -345,13 +356,13 @@ def ping(tx: Tx, automation_id: str) -> Automation:
     return automations.get(tx, automation_id)
 
 
-def _last_event(tx: Tx, automation: Automation) -> Mapping[str, Any]:
+def _last_event(tx: Tx, automation: Automation) -> InboxEvent:
     on = automation.spec.on
-    newest = None if on is None else inbox.newest(tx, on.source)
+    newest = None if on is None else inbox.newest(tx, on.source, lambda data: selects(on, data))
     if newest is None:
         what = "is not started by events" if on is None else f"has had no event from {on.source!r} yet"
         raise Conflict(f"{automation.name!r} {what}", hint="run it without --last-event")
-    return newest.names()
+    return newest
 
 
 def spec_times(spec: Spec, *, now: Instant, n: int = 5) -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from tawny.clock import MINUTE, Instant
 from tawny.domain import signatures
 from tawny.domain.tasks import Json
 from tawny.engine import automations as orders
@@ -16,6 +17,7 @@ from tawny.ledger.database import Tx
 
 Secret = Callable[[str], str]
 """Turns a reference such as `env:HOOK_SECRET` into the secret."""
+SAME = 5 * MINUTE
 _KEPT_HEADERS = ("x-github-event", "x-gitlab-event", "content-type", "user-agent")
 
 
@@ -36,18 +38,20 @@ def receive(tx: Tx, name: str, *, headers: Mapping[str, str], body: bytes, secre
         return {"accepted": True, "duplicate": False}
     on = automation.spec.on
     assert on is not None
+    scheme = on.scheme or signatures.guess(headers)
     try:
         signed = signatures.verify(
-            on.scheme or signatures.guess(headers),
+            scheme,
             headers=headers,
             body=body,
             secret=secret(on.secret) if on.secret else "",
             now=tx.now,
         )
     except signatures.Unsigned as error:
-        raise Refused(f"hook {name!r}: not signed rightly", hint="see docs/how-to/webhooks.md") from error
+        raise Refused(f"hook {name!r}: not signed rightly", hint="see docs/how-to/events.md") from error
     data = _data(headers, body)
-    event_id = signed.event_id or _own_id(data) or hashlib.sha256(body).hexdigest()
+    own = _own_id(data) if scheme == "stripe" else ""
+    event_id = signed.event_id or own or _id_of(body, tx.now)
     fresh = inbox.accept(
         tx,
         "webhook",
@@ -70,6 +74,11 @@ def _data(headers: Mapping[str, str], body: bytes) -> dict[str, Json]:
 
 
 def _own_id(data: Mapping[str, Json]) -> str:
-    """The sender's own id of the event, where it stands in the body as Stripe's does."""
+    """The event's own id in a body of Stripe's; in another's `id` may name anything, a device say."""
     own = data.get("id")
     return own if isinstance(own, str) else ""
+
+
+def _id_of(body: bytes, now: Instant) -> str:
+    """An id for what comes without one: the same body soon after is the same event, later it is another."""
+    return f"{hashlib.sha256(body).hexdigest()}.{now // SAME}"

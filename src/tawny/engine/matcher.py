@@ -82,20 +82,30 @@ def _wake_heartbeats(tx: Tx) -> None:
             standing.set_due(tx, automation.automation_id, min(automation.due_at, tx.now + COALESCE))
 
 
-def _offer(tx: Tx, automation: Automation, event: InboxEvent) -> Task | None:
-    """Start an automation's work for an event that it wants."""
+def unwanted(automation: Automation, event: InboxEvent) -> str:
+    """Why an event is none for it; empty where it is one.
+
+    Raises:
+        EvaluationError: its filter fails.
+    """
     on = automation.spec.on
     if on is None or not selects(on, event.data):
-        return None
+        return "it is not from where it listens"
     if event.data.get("automation_id") == automation.automation_id:
-        return None  # its own run's end: an automation does not set itself going
-    if on.filter:
-        try:
-            if not expressions.compile(on.filter).test(event.names()):
-                return None
-        except expressions.EvaluationError as error:
-            firing.alert(tx, automation, f"its filter fails: {error}", cause="filter")
+        return "it was the end of a run of its own"  # an automation does not set itself going
+    if on.filter and not expressions.compile(on.filter).test(event.names()):
+        return "its filter did not want it"
+    return ""
+
+
+def _offer(tx: Tx, automation: Automation, event: InboxEvent) -> Task | None:
+    """Start an automation's work for an event that it wants."""
+    try:
+        if unwanted(automation, event):
             return None
+    except expressions.EvaluationError as error:
+        firing.alert(tx, automation, f"its filter fails: {error}", cause="filter")
+        return None
     slot = occurrences.free_slot(tx, automation.automation_id, event.received_at)
     limit = rules.max_age(automation.spec.policy)
     if event.received_at - event.time > limit:

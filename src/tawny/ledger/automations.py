@@ -160,14 +160,22 @@ def _hook(spec: Spec) -> str | None:
     return None
 
 
-def edit(tx: Tx, automation_id: str, spec: Spec, timing: Timing, *, actor: str = "owner") -> Automation:
-    """Change the definition; history, failures and state stay, and so does a ping's address."""
+def edit(
+    tx: Tx,
+    automation_id: str,
+    spec: Spec,
+    timing: Timing,
+    *,
+    actor: str = "owner",
+    origin: Origin | None = None,
+) -> Automation:
+    """Change the definition, and the origin where one is given; history, failures and a ping's address stay."""
     before = get(tx, automation_id)
     hook = before.hook if spec.expect is not None and before.spec.expect is not None else _hook(spec)
     rows = tx.all(
         "UPDATE automations SET name = :name, type = :type, source = :source, hook = :hook, spec = :spec,"
         " version = version + 1, handled_slot = :handled_slot, next_slot = :next_slot, due_at = :due_at,"
-        " updated_at = :now WHERE automation_id = :id RETURNING *",
+        " origin = :origin, updated_at = :now WHERE automation_id = :id RETURNING *",
         id=automation_id,
         name=spec.name,
         type=spec.type,
@@ -177,6 +185,7 @@ def edit(tx: Tx, automation_id: str, spec: Spec, timing: Timing, *, actor: str =
         handled_slot=timing.handled_slot,
         next_slot=timing.next_slot,
         due_at=timing.due_at,
+        origin=to_json(origin or before.origin),
         now=tx.now,
     )
     after = from_row(rows[0])

@@ -1,5 +1,6 @@
 """Events from outside: stored before they are acknowledged, each once, for thirty days."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -110,10 +111,30 @@ def settle(tx: Tx, event: InboxEvent, status: str, tasks: list[str]) -> None:
     )
 
 
-def newest(tx: Tx, source: str) -> InboxEvent | None:
-    """The newest event of a source."""
-    row = tx.one("SELECT * FROM inbox WHERE source = :source ORDER BY seq DESC LIMIT 1", source=source)
-    return None if row is None else _from_row(row)
+def newest(tx: Tx, source: str, wanted: Callable[[Mapping[str, Json]], bool]) -> InboxEvent | None:
+    """The newest event of a source whose data is wanted."""
+    cursor: str | None = None
+    while True:
+        found = page(tx, source=source, limit=100, cursor=cursor)
+        for event in found.items:
+            if wanted(event.data):
+                return event
+        if found.next_cursor is None:
+            return None
+        cursor = found.next_cursor
+
+
+def between(tx: Tx, source: str, start: Instant, end: Instant, *, most: int = 100) -> list[InboxEvent]:
+    """The events of a source that came in within [start, end), oldest first."""
+    rows = tx.all(
+        "SELECT * FROM inbox WHERE source = :source AND received_at >= :start AND received_at < :end"
+        " ORDER BY seq LIMIT :most",
+        source=source,
+        start=start,
+        end=end,
+        most=most,
+    )
+    return [_from_row(row) for row in rows]
 
 
 def page(

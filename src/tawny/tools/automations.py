@@ -116,7 +116,10 @@ def _change(
             made = orders.add(tx, document, kinds=kinds, timezone=timezone, actor="model", origin=origin)
             return orders.document_of(made, now=tx.now)
         case "edit":
-            made = orders.edit(tx, params.lookup, document, kinds=kinds, timezone=timezone, actor="model")
+            origin = inherit(task.origin, task.params, by="model")
+            made = orders.edit(
+                tx, params.lookup, document, kinds=kinds, timezone=timezone, actor="model", origin=origin
+            )
             return orders.document_of(made, now=tx.now)
         case "remove":
             found = automations.find(tx, params.lookup)
