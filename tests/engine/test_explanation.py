@@ -8,7 +8,7 @@ from tests.engine.test_scheduler import REMIND, House, _three_crashes, every, fa
 from tawny.config import Home
 from tawny.engine import automations as orders
 from tawny.engine.explanation import why
-from tawny.ledger import occurrences
+from tawny.ledger import inbox, occurrences
 from tawny.testing import FakeClock
 
 
@@ -123,6 +123,64 @@ async def test_an_event_that_did_not_come_a_watch_and_a_silence_have_their_answe
     await house.settled()
     said = await house.app.ledger.read(lambda tx: why(tx, "File", "2026-03-02T08:30:00Z"))
     assert "'exists' did not fire" in said["summary"]
+
+
+async def said_at(house: House, at: str = "2026-03-02T08:30:00Z") -> str:
+    return (await house.app.ledger.read(lambda tx: why(tx, "It", at)))["summary"]
+
+
+@pytest.mark.parametrize(
+    ("on", "event", "word"),
+    [
+        ({"source": "door", "filter": "open"}, {"open": False}, "its filter did not want it"),
+        ({"source": "door", "filter": "size > 10"}, {"size": "big"}, "its filter fails: "),
+        ({"source": "door", "account": "front"}, {"account": "back"}, "it is not from where it listens"),
+    ],
+)
+async def test_an_event_that_came_and_was_not_wanted_is_named(
+    house: House, on: dict[str, Any], event: dict[str, Any], word: str
+) -> None:
+    await house.add({"name": "It", "on": on, "action": REMIND})
+    await house.pass_time("30m")
+    await house.app.ledger.write(lambda tx: inbox.accept(tx, "door", "1", event))
+    await house.settled()
+    assert "An event from 'door' came at" in await said_at(house)
+    assert word in await said_at(house)
+    assert "No event from 'door'" in await said_at(house, "2026-03-02T08:29:00Z")
+
+
+async def test_a_pause_is_the_reason_for_an_event_that_started_nothing(house: House) -> None:
+    await house.add({"name": "It", "on": {"source": "door"}, "action": REMIND})
+    await house.app.ledger.write(lambda tx: orders.stop(tx, "It"))
+    await house.pass_time("30m")
+    await house.app.ledger.write(lambda tx: inbox.accept(tx, "door", "1", {}))
+    await house.pass_time("30m")
+    answer = await house.app.ledger.read(lambda tx: why(tx, "It", "2026-03-02T08:30:00Z"))
+    assert answer["summary"].startswith("It is paused (paused by owner): nothing runs at")
+    assert answer["unblock"] == ["'tawny automations enable It'"]
+
+
+async def test_a_watch_that_slept_or_could_not_look_says_so(house: House) -> None:
+    hours = {"start": "09:00", "end": "20:00", "timezone": "UTC"}
+    # a folder is there, and no file
+    (house.app.home.workspace / "x").mkdir()
+    watch = {"probe": {"type": "file", "path": "x"}, "every": "10m", "condition": "exists"}
+    await house.add({"name": "It", "watch": watch, "action": REMIND, "policy": {"active_hours": hours}})
+    await house.pass_time("2h")
+    assert "outside its active hours (09:00-20:00@UTC)" in await said_at(house)
+    assert "It could not be looked at: x: " in await said_at(house, "2026-03-02T09:30:00Z")
+    (house.app.home.workspace / "x").rmdir()
+    await house.pass_time("10m")
+    assert "did not fire" in await said_at(house, "2026-03-02T09:30:00Z")
+
+
+async def test_a_one_shot_that_waits_for_its_hours_says_so(house: House) -> None:
+    policy = {"active_hours": {"start": "09:00", "end": "20:00", "timezone": "UTC"}}
+    await house.add(
+        {"name": "It", "schedule": {"type": "after", "delay": "30m"}, "action": REMIND, "policy": policy}
+    )
+    await house.pass_time("40m")
+    assert "waits until Mon 2026-03-02 09:00:00 UTC, for its active hours" in await asked(house, "8:30")
 
 
 async def test_the_version_that_was_in_force_answers(house: House) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tawny.app import App, open_app
 from tawny.clock import DAY, HOUR, MINUTE, SECOND, Instant, iso, parse_duration
 from tawny.config import Config, Home, Limits
+from tawny.domain import automations as rules
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.tasks import Status
 from tawny.engine import automations as orders
@@ -20,7 +21,7 @@ from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import automations, events, occurrences, outbox, revisions, standing, tasks
 from tawny.ledger.automations import Automation
-from tawny.ledger.database import Tx
+from tawny.ledger.database import Tx, write_now
 from tawny.testing import FakeClock
 
 CONFIG = Config(limits=Limits(concurrency=8, max_running_per_owner=8, busy_load=0))
@@ -44,8 +45,9 @@ def failing(**more: Any) -> dict[str, Any]:
 class House:
     """An app that can be stopped and started again on the same home and clock."""
 
-    def __init__(self, home: Home, clock: FakeClock, config: Config = CONFIG) -> None:
+    def __init__(self, home: Home, clock: FakeClock, config: Config = CONFIG, model: Any = None) -> None:
         self.home = home
+        self.model = model
         self.config = config
         self.clock = clock
 
@@ -57,7 +59,7 @@ class House:
         await self.stop()
 
     async def start(self) -> None:
-        self._opened = open_app(self.home, self.config, clock=self.clock)
+        self._opened = open_app(self.home, self.config, clock=self.clock, model=self.model)
         self.app = await self._opened.__aenter__()
         await self.settled()
 
@@ -172,6 +174,29 @@ async def test_one_shot_that_fell_due_while_away_is_caught_up(house: House) -> N
     (only,) = await house.slots(automation)
     assert (only.status, only.outcome) == ("caught_up", "succeeded")
     assert "late" in only.reason
+    assert (await house.get(automation)).status == "completed"
+
+
+async def test_a_one_shot_outside_its_hours_waits_for_them(house: House) -> None:
+    hours = {"start": "08:00", "end": "20:00", "timezone": "UTC"}
+    schedule = {"type": "at", "time": "2026-03-02T23:00:00Z"}
+    automation = await house.add({"schedule": schedule, "action": REMIND, "policy": {"active_hours": hours}})
+    await house.pass_time("16h")
+    assert await house.slots(automation) == []
+    assert (await house.get(automation)).document()["next_run"] == "2026-03-03T08:00:00.000Z"
+    await house.pass_time("8h")
+    (only,) = await house.slots(automation)
+    assert (iso(only.slot), only.status, only.outcome) == ("2026-03-02T23:00:00.000Z", "ran", "succeeded")
+    assert (await house.get(automation)).status == "completed"
+
+
+async def test_a_one_shot_is_not_lost_to_a_run_by_hand(house: House) -> None:
+    action = {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 5000}}
+    schedule, policy = {"type": "after", "delay": "30m"}, {"timeout": "1d"}
+    automation = await house.add({"schedule": schedule, "action": action, "policy": policy})
+    await house.app.ledger.write(lambda tx: orders.run_now(tx, automation.automation_id))
+    await house.pass_time("4h")
+    assert [(o.status, o.outcome) for o in await house.slots(automation)] == [("ran", "succeeded")] * 2
     assert (await house.get(automation)).status == "completed"
 
 
@@ -293,6 +318,10 @@ async def test_waits_grow_after_failures_and_a_success_forgets_them(house: House
     assert (await house.get(automation)).failures == 0
 
 
+def test_the_waits_after_failures() -> None:
+    assert [rules.backoff(n) // SECOND for n in range(7)] == [0, 30, 60, 300, 900, 3600, 3600]
+
+
 async def test_alert_after_two_failures_is_told_once(house: House) -> None:
     automation = await house.add(failing(policy={"notify": "silent"}))
     await house.pass_time("10s")
@@ -301,6 +330,35 @@ async def test_alert_after_two_failures_is_told_once(house: House) -> None:
     assert (await house.get(automation)).failures > 3
     (alert,) = await alerts(house)
     assert "failed 2 times in a row" in alert.message.text
+
+
+async def test_a_success_in_between_makes_no_second_alert_within_the_hour(house: House) -> None:
+    automation = await house.add(failing(policy={"notify": "silent"}))
+    bad = {"action": automation.spec.document()["action"]}
+    await house.pass_time("1m")
+    assert ((await house.get(automation)).failures, len(await alerts(house))) == (2, 1)
+    await edit(house, automation, {"action": REMIND})
+    await house.pass_time("2m")
+    assert (await house.get(automation)).failures == 0
+    await edit(house, automation, bad)
+    await house.pass_time("2m")
+    assert (await house.get(automation)).failures >= 2
+    assert len(await alerts(house)) == 1
+    # an hour after the first it is told again
+    await house.pass_time("90m")
+    told = await alerts(house)
+    assert [line.status == "suppressed" for line in told] == [False, False]
+
+
+async def test_being_disabled_again_after_a_resume_is_told_again(house: House) -> None:
+    automation = await house.add(failing(policy={"notify": "silent", "alert_after": 9, "disable_after": 2}))
+    for _ in range(2):
+        await house.pass_time("1m")
+        assert (await house.get(automation)).status == "disabled"
+        await house.app.ledger.write(lambda tx: orders.resume(tx, automation.automation_id))
+    told = await alerts(house)
+    assert ["disabled after 2" in line.message.text for line in told] == [True, True]
+    assert "suppressed" not in [line.status for line in told]
 
 
 async def alerts(house: House) -> list[outbox.Line]:
@@ -414,6 +472,22 @@ async def edit(house: House, automation: Automation, patch: dict[str, Any]) -> A
     )
 
 
+async def test_an_edit_while_a_slot_is_owed_loses_nothing(house: House) -> None:
+    automation = await house.add(scheduled("0 9 * * *"))
+    await house.stop()
+    await house.clock.advance("2h")
+    later = {"schedule": {"type": "cron", "expression": "30 10 * * *", "timezone": "UTC"}}
+    write_now(
+        house.app.ledger.store,
+        house.clock,
+        lambda tx: orders.edit(tx, automation.automation_id, later, kinds=None, timezone="UTC"),
+    )
+    await house.start()
+    await house.pass_time("45m")
+    found = await house.slots(automation)
+    assert [(iso(o.slot)[11:16], o.status) for o in found] == [("09:00", "caught_up"), ("10:30", "ran")]
+
+
 async def test_slots_while_paused_are_listed_as_skipped(house: House) -> None:
     automation = await house.add(scheduled("0 * * * *"))
     await house.app.ledger.write(lambda tx: orders.stop(tx, "It"))
@@ -439,10 +513,18 @@ async def test_active_hours_skip_what_lies_outside(house: House) -> None:
 async def test_stagger_moves_the_run_and_not_the_slot(house: House) -> None:
     document = scheduled("0 9 * * *")
     document["schedule"]["stagger"] = "5m"
-    automation = await house.add(document)
-    await house.pass_time("66m")
+    automation = await house.add({**document, "id": "auto_01stagger"})
+    assert automation.due_at is not None
+    assert automation.next_slot is not None
+    share = automation.due_at - automation.next_slot
+    assert 0 < share < 5 * MINUTE
+    await house.pass_time("60m")
+    assert await house.slots(automation) == []
+    await house.pass_time("6m")
     (only,) = await house.slots(automation)
     assert (iso(only.slot), only.status) == ("2026-03-02T09:00:00.000Z", "ran")
+    task = await house.app.ledger.read(lambda tx: tasks.get(tx, only.task_id))
+    assert task.created_at == only.slot + share
 
 
 def paced(**more: Any) -> dict[str, Any]:
@@ -603,6 +685,35 @@ async def test_overdue_work_is_a_problem_and_is_told(house: House) -> None:
     await house.settled()
     assert await house.app.ledger.read(scheduler.problems) == []
     assert [o.status for o in await house.slots(automation)] == ["caught_up"]
+
+
+async def test_what_is_overdue_is_told_once_and_so_is_its_end(house: House) -> None:
+    automation = await house.add(every("1h"))
+    house.app.scheduler.held_until = house.clock.now() + DAY
+    await house.app.ledger.write(lambda tx: tx.wake(standing.TOPIC))
+    await house.pass_time("61m")
+
+    async def look(_: Automation) -> None:
+        raise AssertionError
+
+    # one whose clock for firing has stopped: it only watches
+    watching = scheduler.Scheduler(house.app.ledger, house.clock, workspace=house.home.workspace, look=look)
+
+    async def told() -> tuple[list[str], int]:
+        await watching._check()
+        log = await house.app.ledger.read(lambda tx: events.after(tx, 0, limit=500))
+        lines = await house.app.ledger.read(lambda tx: outbox.page(tx, limit=100))
+        said = [event.type for event in log if event.type in ("system.overdue", "system.on_time")]
+        return said, len([o for o in lines if o.transition == "system.overdue" and o.fallback_of is None])
+
+    assert await told() == ([], 0)
+    await house.pass_time("2m")
+    assert await told() == (["system.overdue"], 1)
+    await house.pass_time("5m")
+    assert await told() == (["system.overdue"], 1)
+    due = house.clock.now() + HOUR
+    await house.app.ledger.write(lambda tx: standing.set_due(tx, automation.automation_id, due))
+    assert await told() == (["system.overdue", "system.on_time"], 1)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,10 @@ class Pacing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class ActiveHours(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Outside of these hours slots are skipped. `timezone` is the schedule's unless given."""
+    """Outside of these hours slots are skipped; what runs only once waits for them.
+
+    `timezone` is the schedule's unless given.
+    """
 
     start: str
     end: str

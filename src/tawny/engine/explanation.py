@@ -2,19 +2,24 @@
 
 import re
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from tawny.clock import DAY, MINUTE, Instant, iso, to_datetime
 from tawny.domain import automations as rules
-from tawny.domain import zones
-from tawny.domain.automations import Spec
+from tawny.domain import watching, zones
+from tawny.domain.automations import On, Spec, Watch
+from tawny.domain.expressions import EvaluationError
 from tawny.domain.moments import Time, on_day
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.schedule import Plan, first_slots, read_time
+from tawny.engine import firing
+from tawny.engine.matcher import unwanted
 from tawny.errors import InvalidInput, NotFound
-from tawny.ledger import automations, occurrences, revisions, starts, tasks
+from tawny.ledger import automations, inbox, occurrences, revisions, starts, tasks
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
+from tawny.ledger.inbox import InboxEvent
 
 Answer = dict[str, Any]
 
@@ -123,9 +128,7 @@ def _absent(tx: Tx, automation: Automation, start: Instant, end: Instant) -> tup
     if automation.next_slot == slot and slot < tx.now and automation.status == "active":
         return _not_handled(tx, automation, when, facts)
     if automation.status != "active":
-        way = f"'tawny automations enable {automation.name}'"
-        said = f"It is {automation.status}" + (f" ({automation.reason})" if automation.reason else "")
-        return f"{said}: nothing runs at {when}.", facts, [way] if automation.status != "completed" else []
+        return _stopped(automation, when, facts)
     if slot > tx.now:
         due = automation.due_at or slot
         return f"It is to run then: {_local(automation, due)}.", facts, []
@@ -133,11 +136,20 @@ def _absent(tx: Tx, automation: Automation, start: Instant, end: Instant) -> tup
     return f"Nothing is recorded for {when}; the automation was last changed {changed}.", facts, []
 
 
+def _stopped(automation: Automation, when: str, facts: list[str]) -> tuple[str, list[str], list[str]]:
+    way = f"'tawny automations enable {automation.name}'"
+    said = f"It is {automation.status}" + (f" ({automation.reason})" if automation.reason else "")
+    return f"{said}: nothing runs at {when}.", facts, [way] if automation.status != "completed" else []
+
+
 def _not_handled(
     tx: Tx, automation: Automation, when: str, facts: list[str]
 ) -> tuple[str, list[str], list[str]]:
     if automation.due_at is not None and automation.due_at > tx.now:
         cause = f"after {automation.failures} failures in a row" if automation.retry_at else "by its stagger"
+        hours = automation.spec.policy.active_hours
+        if hours is not None and firing.opening(automation, tx.now) == automation.due_at:
+            cause = f"for its active hours ({rules.window(hours, automation.spec.timezone)})"
         return f"The run of {when} waits until {_local(automation, automation.due_at)}, {cause}.", facts, []
     if starts.crashes(tx) >= starts.STORM:
         return f"The run of {when} waits: the process has crashed several times within minutes.", facts, []
@@ -169,25 +181,61 @@ def _absent_event(
     tx: Tx, automation: Automation, start: Instant, end: Instant, when: str
 ) -> tuple[str, list[str], list[str]]:
     spec = automation.spec
+    if automation.status != "active" and end > automation.updated_at:
+        return _stopped(automation, when, [])
     if spec.on is not None:
         facts = [f"Its filter is {spec.on.filter!r}."] if spec.on.filter else []
-        return f"No event from {spec.on.source!r} that it wants came at {when}.", facts, []
-    state = automation.state
+        came = inbox.between(tx, spec.on.source, start, end)
+        return _unwanted(automation, spec.on, came, when), facts, []
     if spec.watch is not None:
-        facts = [
-            f"{name.replace('_', ' ').capitalize()}: {state[name]}"
-            for name in ("value", "previous", "checks", "armed", "error", "failed")
-            if state.get(name) is not None
-        ]
-        return f"Its condition {spec.watch.condition!r} did not fire at {when}.", facts, []
-    del tx, start, end
-    last = state.get("last_ping")
+        return _not_fired(automation, spec.watch, start, tx.now, when)
+    last = automation.state.get("last_ping")
     pinged = (
         f"The last ping came {_local(automation, last)}."
         if isinstance(last, int)
         else "No ping has come yet."
     )
     return f"It was not silent at {when}.", [pinged], []
+
+
+def _unwanted(automation: Automation, on: On, came: list[InboxEvent], when: str) -> str:
+    """What came in that minute, and why it started nothing."""
+    if not came:
+        return f"No event from {on.source!r} that it wants came at {when}."
+    found: list[str] = []
+    for event in came:
+        try:
+            reason = unwanted(automation, event)
+        except EvaluationError as error:
+            reason = f"its filter fails: {error}"
+        if not reason:
+            is_new = event.status == "new"
+            reason = (
+                "it has not been handled yet" if is_new else "it was not active, or another version of it was"
+            )
+        found.append(reason)
+    # what its own filter said of one tells more than that others were none of its business
+    told = next((reason for reason in found if "listens" not in reason), found[0])
+    what = "An event" if len(came) == 1 else f"{len(came)} events"
+    return f"{what} from {on.source!r} came at {when}: {told}."
+
+
+def _not_fired(
+    automation: Automation, watch: Watch, start: Instant, now: Instant, when: str
+) -> tuple[str, list[str], list[str]]:
+    state, hours = automation.state, automation.spec.policy.active_hours
+    if hours is not None and firing.opening(automation, start) > start:
+        window = rules.window(hours, automation.spec.timezone)
+        return f"It did not look at {when}: that is outside its active hours ({window}).", [], []
+    facts = [
+        f"{name.replace('_', ' ').capitalize()}: {state[name]}"
+        for name in ("value", "previous", "checks", "armed", "error", "failed")
+        if state.get(name) is not None
+    ]
+    plan, failed = rules.plan(automation.spec, anchor=automation.created_at), watching.failures(state)
+    if failed and plan is not None and len(list(islice(plan.slots(start - 1, now), failed + 1))) <= failed:
+        return f"It could not be looked at: {state.get('error')}.", facts, []
+    return f"Its condition {watch.condition!r} did not fire at {when}.", facts, []
 
 
 def _now(tx: Tx, automation: Automation) -> tuple[str, list[str], list[str]]:

@@ -38,6 +38,12 @@ def acting_time(spec: Spec, automation_id: str, slot: Instant | None) -> Instant
     return slot + (zlib.crc32(automation_id.encode()) % stagger if stagger else 0)
 
 
+def opening(automation: Automation, at: Instant) -> Instant:
+    """`at` where its active hours let it run then, else when they next do."""
+    hours, zone = automation.spec.policy.active_hours, automation.spec.timezone
+    return at if hours is None else next_opening(rules.window(hours, zone), zone=zone, now=at)
+
+
 def patience(spec: Spec) -> int:
     """How long after a ping its successor's absence is told, in microseconds."""
     assert spec.expect is not None
@@ -64,19 +70,27 @@ def fire(tx: Tx, automation: Automation, *, started_at: Instant) -> list[Task]:
     plan = rules.plan(automation.spec, anchor=automation.created_at)
     assert plan is not None
     slots = due_slots(plan, automation, tx.now)
+    delay = acting_time(automation.spec, automation.automation_id, 0) or 0
+    if plan.one_shot and slots:
+        # its only slot: it is not lost to the hours or to a run by hand, it waits
+        if (opens := opening(automation, tx.now)) > tx.now:
+            standing.set_due(tx, automation.automation_id, opens)
+            return []
+        delay = (automation.due_at or slots[0]) - slots[0]
     decisions = decide(
         slots,
         now=tx.now,
         started_at=started_at,
-        delay=acting_time(automation.spec, automation.automation_id, 0) or 0,
+        delay=delay,
         misfire=rules.misfire(automation.spec.policy),
         one_shot=plan.one_shot,
         retry_at=automation.retry_at,
     )
-    several = sum(decision.status in ("ran", "caught_up") for decision in decisions) > 1
+    queue = sum(decision.status in ("ran", "caught_up") for decision in decisions) > 1
+    queue = queue or (plan.one_shot and rules.overlap(automation.spec) == "skip")
     started: list[Task] = []
     for decision in decisions:
-        task = _handle(tx, automation, decision, queue=several)
+        task = _handle(tx, automation, decision, queue=queue)
         if task is not None:
             started.append(task)
     if "next_check" in automation.state:
@@ -169,11 +183,9 @@ def skip(tx: Tx, automation: Automation, slot: Instant, why: str) -> None:
 
 def _obstacle(tx: Tx, automation: Automation, *, queue: bool, by_hand: bool) -> str:
     """Why no work starts now; empty where it may. A run that is in the way is replaced where the policy says so."""
-    policy = automation.spec.policy
-    if policy.active_hours is not None and not by_hand:
-        window = rules.window(policy.active_hours, automation.spec.timezone)
-        if next_opening(window, zone=automation.spec.timezone, now=tx.now) > tx.now:
-            return f"outside its active hours ({window})"
+    hours = automation.spec.policy.active_hours
+    if hours is not None and not by_hand and opening(automation, tx.now) > tx.now:
+        return f"outside its active hours ({rules.window(hours, automation.spec.timezone)})"
     overlap = rules.overlap(automation.spec)
     if queue or overlap in ("queue", "parallel"):
         return ""

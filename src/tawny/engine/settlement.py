@@ -63,9 +63,9 @@ def _tell_denied(tx: Tx, automation: Automation, task: Task) -> None:
 
 
 def _succeeded(tx: Tx, automation: Automation) -> None:
-    if automation.failures == 0 and automation.alerted_at is None:
+    if automation.failures == 0 and automation.alert_cause is None:
         return
-    standing.note_outcome(tx, automation.automation_id, failures=0)
+    standing.note_outcome(tx, automation.automation_id, failures=0, alerted_at=automation.alerted_at)
     for incident in _incidents(automation):
         outbox.close_incident(tx, incident)
 
