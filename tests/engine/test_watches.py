@@ -1,5 +1,6 @@
 """Continuous watches over simulated weeks: one alert, no noise, and a failing probe is told."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,16 +8,16 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.engine.test_scheduler import House, alerts
+from tests.engine.test_scheduler import REMIND, House, alerts
 
-from tawny.clock import iso
-from tawny.config import Config, Home, Limits, Network
+from tawny.clock import DAY, iso
+from tawny.config import Config, Home, Limits, Network, Source, Sources
 from tawny.domain import watching
 from tawny.domain.automations import Watch
 from tawny.domain.expressions import EvaluationError
 from tawny.domain.heartbeat import CONDITION
 from tawny.ledger import inbox, outbox, tasks
-from tawny.testing import FakeClock
+from tawny.testing import FakeClock, ScriptedModel
 
 
 class Shop:
@@ -27,12 +28,21 @@ class Shop:
         self.body = b""
         self.kind = "application/json"
         self.asked = 0
+        self.etag = ""
+        self.unchanged = 0
         shop = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 shop.asked += 1
+                if shop.etag and self.headers.get("If-None-Match") == shop.etag:
+                    shop.unchanged += 1
+                    self.send_response(304)
+                    self.end_headers()
+                    return
                 self.send_response(shop.status)
+                if shop.etag:
+                    self.send_header("ETag", shop.etag)
                 self.send_header("Content-Type", shop.kind)
                 self.send_header("Content-Length", str(len(shop.body)))
                 self.end_headers()
@@ -362,6 +372,112 @@ async def test_the_same_words_within_a_day_are_one_heartbeat(house: House) -> No
         await house.pass_time("10h")
     # at 0 h and, a day having passed since, at 30 h
     assert len(await made(house)) == 2
+
+
+async def report(house: House, number: int) -> None:
+    """Something the house itself has to say."""
+    await house.app.ledger.write(
+        lambda tx: inbox.accept(tx, "system", f"e{number}", {"text": f"event {number}"})
+    )
+
+
+async def test_a_system_event_is_told_to_one_run_and_to_no_other(house: House) -> None:
+    file = house.app.home.workspace / "HEARTBEAT.md"
+    await house.add(heartbeat())
+    for number in range(3):
+        await report(house, number)
+        await house.pass_time("1h")
+    for line in ("- water the plants", "- feed the cat"):
+        file.write_text(line)
+        await house.pass_time("1h")
+    assert [task.params["text"].removeprefix("Look at: ") for task in await made(house)] == [
+        "event 0", "event 1", "event 2", "- water the plants", "- feed the cat",
+    ]  # fmt: skip
+    # nor does one that is forgotten make a difference
+    house.clock.pass_to(house.clock.now() + 31 * DAY)
+    await house.settled()
+    await report(house, 3)
+    await house.pass_time("1h")
+    assert (await made(house))[-1].params["text"] == "Look at: - feed the cat\nevent 3"
+
+
+async def test_a_system_event_whose_run_was_skipped_is_told_to_the_next(house: House) -> None:
+    action = {
+        "type": "simulate",
+        "title": "{{ text }}",
+        "parameters": {"steps": 1, "step_seconds": 5400},
+    }
+    await house.add({**heartbeat(timeout="1d"), "action": action})
+    await report(house, 0)
+    await house.pass_time("40m")
+    await report(house, 1)
+    await house.pass_time("2h")
+    assert [task.title for task in await made(house)] == ["event 0"]
+    await report(house, 2)
+    await house.pass_time("1m")
+    (_, second) = await made(house)
+    assert [f"event {number}" in second.title for number in range(3)] == [False, True, True]
+
+
+@pytest.mark.parametrize(("text", "asked"), [("- call mum\n", 1), ("# Heartbeat\n\n- [x] done\n", 0)])
+async def test_an_idle_week_asks_a_model_once_for_what_is_open(
+    home: Home, clock: FakeClock, text: str, asked: int
+) -> None:
+    model = ScriptedModel(["I have called her."])
+    async with House(home, clock, model=model) as house:
+        (house.app.home.workspace / "HEARTBEAT.md").write_text(text)
+        action = {"type": "agent_turn", "parameters": {"message": "Look at: {{ text }}"}}
+        await house.add({**heartbeat(), "action": action})
+        async with asyncio.timeout(60):
+            # the libraries of a model take their time to load: none passes meanwhile
+            while [task.status for task in await made(house)] != ["succeeded"] * asked:
+                await asyncio.sleep(0.01)
+        await house.pass_time("7d")
+        assert len(model.asked) == asked
+        assert "call mum" in str(model.asked) or not asked
+
+
+DAY_PLAN = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//t//t//EN
+BEGIN:VEVENT
+UID:1
+DTSTAMP:20260301T000000Z
+DTSTART:20260302T090000Z
+DTEND:20260302T100000Z
+SUMMARY:Product weekly
+END:VEVENT
+END:VCALENDAR
+"""
+NEWS = """<rss version="2.0"><channel><title>News</title>
+<item><title>Rain</title><link>https://example.org/rain</link><guid>1</guid></item></channel></rss>"""
+
+
+@pytest.mark.parametrize(
+    ("probe", "value"),
+    [
+        ({"type": "feed", "name": "news"}, "https://example.org/rain"),
+        ({"type": "calendar", "name": "work", "within": "3h"}, 1),
+        ({"type": "calendar", "name": "work", "within": "30m"}, 0),
+        ({"type": "agent_turn", "parameters": {"message": "how many are left?"}}, 7),
+    ],
+)
+async def test_feeds_calendars_and_what_a_model_says_are_watched(
+    home: Home, clock: FakeClock, shop: Shop, probe: dict[str, Any], value: Any
+) -> None:
+    shop.kind, shop.body = "application/rss+xml", NEWS.encode()
+    (home.root / "work.ics").write_text(DAY_PLAN.replace("\n", "\r\n"))
+    config = Config(
+        network=Network(allow_private=(f"127.0.0.1:{shop.server.server_port}",)),
+        sources=Sources(
+            feed=(Source(name="news", url=shop.url),),
+            calendar=(Source(name="work", url=f"file://{home.root}/work.ics"),),
+        ),
+    )
+    async with House(home, clock, config, model=ScriptedModel(["7"])) as house:
+        watch = {"probe": probe, "every": "1h", "condition": "changed"}
+        automation = await house.add({"name": "It", "watch": watch, "action": REMIND})
+        assert (await house.get(automation)).state["value"] == value
 
 
 async def test_a_heartbeat_sleeps_at_night_and_sees_it_in_the_morning(house: House) -> None:

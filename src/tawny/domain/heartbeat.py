@@ -24,11 +24,16 @@ def due(text: str, today: str) -> list[str]:
     return found
 
 
-def digest(lines: list[str], newest_event: int) -> str:
-    """Tells one state of affairs from another; empty where there is nothing to look at."""
-    if not lines and not newest_event:
-        return ""
-    return hashlib.sha256("\n".join([*lines, str(newest_event)]).encode()).hexdigest()[:24]
+def mark(lines: list[str], newest_event: int) -> str:
+    """Tells one state of affairs from another, and how far the events have been seen."""
+    words = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:24] if lines else ""
+    return f"{words}.{newest_event}"
+
+
+def seen(mark: str) -> int:
+    """The newest event that was seen at a mark; 0 where it tells of none."""
+    number = mark.partition(".")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def fresh(events: Sequence[tuple[int, Instant, str]]) -> list[tuple[int, str]]:

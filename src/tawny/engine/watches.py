@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from tawny.clock import Clock
-from tawny.domain import automations as rules
 from tawny.domain import holes, watching
 from tawny.domain.expressions import EvaluationError
 from tawny.domain.origin import merge, read_from
 from tawny.domain.tasks import Json, Origin
-from tawny.domain.windows import next_opening
 from tawny.engine import firing
 from tawny.errors import NotFound, TawnyError
 from tawny.ledger import automations, occurrences, outbox, standing
@@ -67,11 +65,8 @@ class Watches:
 
     def _is_night(self, automation: Automation) -> bool:
         """Outside its active hours a watch does not look: what has changed by then is seen in the morning."""
-        hours, now = automation.spec.policy.active_hours, self._clock.now()
-        if hours is None:
-            return False
-        zone = automation.spec.timezone
-        return next_opening(rules.window(hours, zone), zone=zone, now=now) > now
+        now = self._clock.now()
+        return firing.opening(automation, now) > now
 
     def _is_quiet(self, automation: Automation, observed: Json) -> bool:
         """Whether this look leaves everything as it was, so that nothing needs to be written."""
@@ -107,7 +102,12 @@ def _take(tx: Tx, automation_id: str, observed: Json) -> None:
         slot = occurrences.free_slot(tx, automation_id, tx.now)
         reason = f"{watch.condition} ({_brief(step.names['value'])})"
         origin = _origin(automation)
-        firing.start(tx, automation, slot=slot, status="ran", reason=reason, names=step.names, origin=origin)
+        task = firing.start(
+            tx, automation, slot=slot, status="ran", reason=reason, names=step.names, origin=origin
+        )
+        if task is None:
+            # nothing has run: what the last run saw is still what the next one is compared with
+            state = {**state, "baseline": automation.state.get("baseline", state["baseline"])}
         if watch.rearm == "once":
             state = {**state, "over": True}
             standing.set_due(tx, automation_id, None)

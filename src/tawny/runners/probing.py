@@ -119,7 +119,10 @@ class Prober:
         }
 
     async def _heartbeat(self, automation: Automation, wanted: Heartbeat) -> Json:
-        """The free check: `value` changes when the file does, a line of it falls due, or a system event comes."""
+        """The free check: `value` changes when the file does, a line of it falls due, or a system event comes.
+
+        An event is told to one run: `baseline` is what the last one saw. Where nothing is left, `value` is empty.
+        """
         zone = zones.load(automation.spec.timezone)
         today = zones.wall(self._clock.now(), zone).date().isoformat()
         try:
@@ -134,10 +137,11 @@ class Prober:
             (event.seq, event.received_at, str(event.data.get("text", "")))
             for event in reversed(pending.items)
         ]
-        said = heartbeat.fresh(told)[-20:]
-        newest = said[-1][0] if said else 0
+        before = heartbeat.seen(str(automation.state.get("baseline", "")))
+        said = [(number, words) for number, words in heartbeat.fresh(told) if number > before][-20:]
+        newest = said[-1][0] if said else before
         text = "\n".join([*lines, *(words for _, words in said)])
-        return {"value": heartbeat.digest(lines, newest), "text": text}
+        return {"value": heartbeat.mark(lines, newest) if text else "", "text": text}
 
     async def _work(self, automation: Automation, wanted: Work) -> Json:
         """Run it as a task that no listing shows; its result is what is seen."""
