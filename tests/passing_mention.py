@@ -17,6 +17,7 @@ class PassingMention:
         self.fetched: set[int] = set()
         self.during = during
         self.port = 0
+        self.connections = 0
 
     @asynccontextmanager
     async def listening(self) -> AsyncGenerator["PassingMention"]:
@@ -28,6 +29,7 @@ class PassingMention:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         writer.write(b"* OK IMAP4rev1\r\n")
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():

@@ -22,9 +22,11 @@ from tawny.config import Config, Home, Network, Source, Sources
 from tawny.domain.automations import On
 from tawny.domain.tasks import Json
 from tawny.engine import automations as orders
+from tawny.errors import StorageError
 from tawny.ledger import automations, inbox, outbox
 from tawny.sources.listening.host import Desk, Event
 from tawny.sources.listening.imap import Connection, is_verified
+from tawny.sources.listening.mqtt import mqtt
 from tawny.testing import FakeClock
 
 Read = Callable[[], Awaitable[Any]]
@@ -147,6 +149,7 @@ class Noting(Desk):
 async def test_mail_told_of_in_passing_does_not_wait_for_the_next(mail_home: Home, during: str) -> None:
     async with PassingMention(message(1), message(2), during=during).listening() as server:
         await _hear_both(mail_home, server)
+        assert server.connections == 1
 
 
 async def _hear_both(home: Home, server: PassingMention) -> None:
@@ -265,6 +268,73 @@ async def test_feed_entries_come_once_and_the_first_look_is_no_news(home: Home, 
         assert [e.data["title"] for e in found] == ["T3", "T4"]
 
 
+async def test_a_feed_that_has_not_changed_is_not_sent_again(home: Home, shop: Shop) -> None:  # noqa: F811
+    shop.kind, shop.body, shop.etag = "application/rss+xml", feed(1), '"one"'
+    clock = FakeClock()
+    config = Config(network=Network(allow_private=(f"127.0.0.1:{shop.server.server_port}",)))
+    async with open_app(home, config, clock=clock) as app:
+        await add(app, document("rss", url=shop.url, every="15m"))
+        await ready(app, "rss")
+        shop.body = feed(2, 1)
+        async with asyncio.timeout(20):
+            while not shop.unchanged:
+                clock.pass_to(clock.now() + 900_000_000)
+                await asyncio.sleep(0.02)
+            assert await app.ledger.read(lambda tx: events(tx, "rss")) == []
+            shop.etag = '"two"'
+            while not (found := await app.ledger.read(lambda tx: events(tx, "rss"))):
+                clock.pass_to(clock.now() + 900_000_000)
+                await asyncio.sleep(0.02)
+        assert [e.data["title"] for e in found] == ["T2"]
+
+
+class Refusing(Noting):
+    """A ledger's desk that finds no room for what is heard, until it is told otherwise."""
+
+    has_room = False
+
+    async def take(self, events: list[Event], cursor: Mapping[str, Json] | None = None) -> None:
+        if events and not self.has_room:
+            raise StorageError("no room")
+        await Desk.take(self, events, cursor)
+        self.heard += [str(event.data["payload"]) for event in events]
+        self.changed.set()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            await self.changed.wait()
+            self.changed.clear()
+
+
+async def test_a_message_that_could_not_be_kept_is_sent_again(home: Home, tmp_path: Path) -> None:
+    aiomqtt = pytest.importorskip("aiomqtt")
+
+    async def admit(_host: str, _port: int) -> None:
+        pass
+
+    listen = mqtt(admit, lambda _: "")
+    with mosquitto(tmp_path) as port:
+        place = On(source="mqtt", url=f"mqtt://127.0.0.1:{port}", topic="door")
+        async with open_app(home, Config()) as app, asyncio.timeout(30):
+            state = await app.ledger.read(lambda tx: inbox.source_state(tx, "mqtt:key"))
+            desk = Refusing(app.ledger, app.clock, "mqtt", "mqtt:key", state)
+            listening = asyncio.create_task(listen(place, desk))
+            await desk.until(lambda: "subscribed" in desk.cursor)
+            async with aiomqtt.Client("127.0.0.1", port) as client:
+                await client.publish("door", "open", qos=1)
+            with pytest.raises(StorageError):
+                await listening
+            desk.has_room = True
+            listening = asyncio.create_task(listen(place, desk))
+            await desk.until(lambda: bool(desk.heard))
+            async with aiomqtt.Client("127.0.0.1", port) as client:
+                await client.publish("door", "shut", qos=1)
+            await desk.until(lambda: len(desk.heard) > 1)
+            listening.cancel()
+            await asyncio.wait([listening])
+        assert desk.heard == ["open", "shut"]
+
+
 async def test_mqtt_messages_are_events_and_lasting_ones_wait_for_us(home: Home, tmp_path: Path) -> None:
     aiomqtt = pytest.importorskip("aiomqtt")
     with mosquitto(tmp_path) as port:
@@ -291,6 +361,9 @@ async def test_mqtt_messages_are_events_and_lasting_ones_wait_for_us(home: Home,
         async with open_app(home, config) as app:
             found = await until(app, lambda tx: len(e := events(tx, "mqtt")) == 3 and e)
             assert found[2].data["late"] == 1
+            # what is said again, in another session, has happened again
+            await publish("home/back/door", json.dumps({"open": False}))
+            await until(app, lambda tx: len(events(tx, "mqtt")) == 4)
 
 
 CALENDAR = """BEGIN:VCALENDAR

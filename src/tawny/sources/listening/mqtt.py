@@ -34,7 +34,7 @@ def mqtt(admit: Admit, secret: Secret) -> Listener:
         identifier = "tawny-" + hashlib.sha256(f"{on.url} {on.topic}".encode()).hexdigest()[:16]
         options: dict[str, Any] = {"tls_params": library.TLSParameters()} if parts.scheme == "mqtts" else {}
         try:
-            async with library.Client(
+            connection = library.Client(
                 host,
                 port,
                 username=parts.username,
@@ -42,11 +42,16 @@ def mqtt(admit: Admit, secret: Secret) -> Listener:
                 identifier=identifier,
                 clean_session=False,
                 **options,
-            ) as client:
+            )
+            # Not until it is stored: the library itself acknowledges what has only just come in.
+            wire = connection._client  # noqa: SLF001 - it has no way of its own to say so
+            wire.manual_ack_set(on=True)
+            async with connection as client:
                 await client.subscribe(on.topic, qos=1)
-                await desk.take([], {"subscribed": on.topic})
+                await desk.take([], {**desk.cursor, "subscribed": on.topic})
                 async for message in client.messages:
                     await _take(on, desk, message)
+                    wire.ack(message.mid, message.qos)
         except library.MqttError as error:
             raise TemporaryError(f"{host}:{port}: {error}", hint="is the broker running?") from error
 
