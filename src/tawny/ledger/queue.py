@@ -11,6 +11,12 @@ from tawny.ledger.database import Row, Tx
 from tawny.ledger.transitions import start, wake
 
 _SCAN = 1000
+# The first of its lane: nobody of the lane runs, and nobody before it waits for a start of its own.
+_FIRST = (
+    "(lane IS NULL OR NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.lane = tasks.lane"
+    " AND other.status IN ('queued', 'running') AND other.task_id <> tasks.task_id"
+    " AND (other.status = 'running' OR (other.task_id < tasks.task_id AND other.blocked_by = 0))))"
+)
 
 
 class Slots(msgspec.Struct, frozen=True):
@@ -90,30 +96,25 @@ def _owners(tx: Tx, *, detached: bool) -> list[str]:
 
 
 def _candidates(tx: Tx, owner: str, slots: Slots, *, detached: bool) -> list[Row]:
+    """What may start, first come: nothing that its lane or kind holds back, as that would hide what stands behind."""
     low = "" if slots.low else " AND (priority NOT IN ('low', 'idle') OR queue_rank <= :now)"
+    kinds = {f"kind{n}": kind for n, kind in enumerate(slots.only)}
+    only = f" AND kind IN ({', '.join(f':{name}' for name in kinds)})" if kinds else ""
     return list(
         tx.all(
-            "SELECT task_id, attempt, kind, lane, queue_rank, time_window, deadline FROM tasks"
+            "SELECT task_id, attempt, lane, queue_rank, time_window, deadline FROM tasks"
             " WHERE status = 'queued' AND runnable = 1 AND detached = :detached AND owner = :owner"
-            f"{low} ORDER BY queue_rank, task_id LIMIT :limit",
+            f"{low}{only} AND {_FIRST} ORDER BY queue_rank, task_id LIMIT :limit",
             detached=int(detached),
             owner=owner,
             limit=min(_SCAN, 2 * (slots.background if detached else slots.interactive) + 50),
             **({} if slots.low else {"now": tx.now}),
+            **kinds,
         )
     )
 
 
 def _may_start(tx: Tx, row: Row, slots: Slots) -> bool:
-    if slots.only and row["kind"] not in slots.only:
-        return False
-    if row["lane"] is not None and tx.one(
-        "SELECT 1 AS one FROM tasks WHERE lane = :lane AND status IN ('queued', 'running')"
-        " AND ((task_id < :task_id AND blocked_by = 0) OR status = 'running') AND task_id <> :task_id LIMIT 1",
-        lane=row["lane"],
-        task_id=row["task_id"],
-    ):
-        return False
     if row["time_window"] is not None and (row["deadline"] is None or row["deadline"] > tx.now):
         opening = next_opening(row["time_window"], zone=slots.zone, now=tx.now)
         if opening > tx.now:

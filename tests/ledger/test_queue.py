@@ -1,0 +1,166 @@
+"""What a claim takes, by place, owner, lane, kind, class and window; and that what cannot start hides nothing."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tawny.clock import HOUR, MINUTE, SECOND, from_datetime
+from tawny.domain.tasks import Priority, Submission
+from tawny.ledger import queue
+from tawny.ledger.database import Ledger, Tx
+from tawny.ledger.migrations import migrate
+from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.submission import submit
+from tawny.testing import FakeClock
+
+
+class Line:
+    """A queue that is known by the titles of what stands in it."""
+
+    def __init__(self, ledger: Ledger, clock: FakeClock) -> None:
+        self.ledger = ledger
+        self.clock = clock
+
+    async def add(self, *titles: str, kind: str = "work", **more: Any) -> None:
+        def write(tx: Tx) -> None:
+            for title in titles:
+                submit(tx, Submission(kind=kind, title=title, **{"owner": "ann", **more}))
+
+        self.clock.set(self.clock.now() + SECOND)
+        await self.ledger.write(write)
+
+    async def claim(self, **places: Any) -> list[str]:
+        slots = queue.Slots(**{"background": 3, "interactive": 0, "per_owner": 100, **places})
+        lease = self.clock.now() + MINUTE
+        claimed = await self.ledger.write(
+            lambda tx: queue.claim(tx, slots, worker="worker", lease_until=lease)
+        )
+        return [task.title for task in claimed]
+
+    async def at(self, text: str) -> None:
+        """Set the clock to that time of UTC, and let go what was held until then."""
+        self.clock.set(from_datetime(datetime.fromisoformat(text).replace(tzinfo=UTC)))
+        await self.ledger.write(queue.release_due)
+
+
+@pytest.fixture
+def line(ledger: Ledger, clock: FakeClock) -> Line:
+    return Line(ledger, clock)
+
+
+async def test_what_waits_in_a_held_lane_does_not_hide_what_stands_behind_it(line):
+    await line.add("head", lane="x", not_before=line.clock.now() + HOUR)
+    await line.add(*(f"in the lane {n}" for n in range(60)), lane="x")
+    await line.add("free 1", "free 2")
+
+    assert await line.claim() == ["free 1", "free 2"]
+
+
+async def test_what_waits_in_a_taken_lane_does_not_hide_what_stands_behind_it(line):
+    await line.add("head", lane="x")
+    assert await line.claim() == ["head"]
+    await line.add(*(f"in the lane {n}" for n in range(60)), lane="x")
+    await line.add("free")
+
+    assert await line.claim() == ["free"]
+
+
+async def test_of_a_lane_one_starts_at_a_time(line):
+    await line.add("first", lane="x")
+    await line.add("second", lane="x", priority=Priority.INTERACTIVE)
+
+    assert await line.claim() == ["first"]
+    assert await line.claim() == []
+
+
+async def test_kinds_that_this_worker_has_not_do_not_hide_those_it_has(line):
+    await line.add(*(f"theirs {n}" for n in range(60)), kind="elsewhere")
+    await line.add("ours")
+
+    assert await line.claim(only=("work", "more")) == ["ours"]
+
+
+async def test_an_interactive_place_is_for_turns_alone(line):
+    await line.add("background")
+    await line.add("turn", detached=False)
+
+    assert await line.claim(background=0, interactive=1) == ["turn"]
+    assert await line.claim(background=0, interactive=1) == []
+
+
+async def test_an_owner_has_as_many_as_one_may_have(line):
+    await line.add("ann 1", "ann 2", "ann 3")
+    await line.add("ben", owner="ben")
+
+    assert sorted(await line.claim(per_owner=1)) == ["ann 1", "ben"]
+    assert await line.claim(per_owner=1) == []
+
+
+async def test_low_work_waits_for_a_quiet_machine_for_an_hour_at_most(line):
+    await line.add("low", priority=Priority.LOW)
+    assert await line.claim(low=False) == []
+
+    line.clock.set(line.clock.now() + HOUR - SECOND)
+    assert await line.claim(low=False) == []
+
+    line.clock.set(line.clock.now() + SECOND)
+    assert await line.claim(low=False) == ["low"]
+
+
+async def test_a_window_is_waited_for_and_a_deadline_beats_it(line):
+    await line.at("2026-03-02 12:00")
+    await line.add("night", window="22:00-06:00")
+    await line.add("urgent", window="22:00-06:00", deadline=line.clock.now() + HOUR)
+    assert await line.claim() == []
+
+    await line.at("2026-03-02 13:00:01")
+    assert await line.claim() == ["urgent"]
+
+    await line.at("2026-03-02 21:59:59")
+    assert await line.claim() == []
+
+    await line.at("2026-03-02 22:00")
+    assert await line.claim() == ["night"]
+
+
+async def test_what_found_no_place_in_its_window_waits_for_the_next(line):
+    await line.at("2026-03-02 22:00")
+    await line.add("night", window="22:00-06:00")
+
+    await line.at("2026-03-03 06:00")
+    assert await line.claim() == []
+
+    await line.at("2026-03-03 22:00")
+    assert await line.claim() == ["night"]
+
+
+def test_a_claim_in_a_lane_does_not_read_what_has_ended(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = SqliteStore(tmp_path / "state.db")
+    migrate(store, clock)
+    connection = store.connect()
+    connection.begin()
+    tx = Tx(connection, clock.now())
+    work = Submission(kind="work", lane="x")
+
+    def hundreds_of_instructions() -> int:
+        tx.execute("UPDATE tasks SET status = 'succeeded', runnable = 0, ended_at = :now", now=tx.now)
+        submit(tx, work)
+        ticks: list[int] = []
+        raw = connection._raw
+        raw.set_progress_handler(lambda: ticks.append(1), 100)
+        slots = queue.Slots(background=1, interactive=0, per_owner=1, only=("work",))
+        claimed = queue.claim(tx, slots, worker="worker", lease_until=tx.now + MINUTE)
+        raw.set_progress_handler(None, 0)
+        assert len(claimed) == 1
+        return len(ticks)
+
+    hundreds_of_instructions()
+    before = hundreds_of_instructions()
+    for _ in range(2_000):
+        submit(tx, work)
+    assert hundreds_of_instructions() <= before + 2
+    connection.rollback()
+    connection.close()
