@@ -32,6 +32,7 @@ from tawny.domain.tasks import Delivery, Effect, Json, Origin, Priority, Status,
 from tawny.domain.todos import Todo, due_by
 from tawny.domain.weather import Weather
 from tawny.engine.kinds import Ask, Context, Kind, Result, action
+from tawny.engine.parts import file_of
 from tawny.errors import (
     ConfigError,
     InvalidInput,
@@ -130,6 +131,7 @@ __all__ = [
     "digest",
     "due_by",
     "failure",
+    "file_of",
     "from_datetime",
     "hookimpl",
     "iso",

@@ -189,3 +189,16 @@ def test_what_the_reader_cares_for_comes_first():
     text = "# T\n\nThe new office has a kitchen for everybody.\n\nThe new contract changes the price of licences.\n"
     (part,) = digest.split(text)
     assert "licences" in digest.examine(part, focus=("licences",)).key_points[0].text
+
+
+async def test_documents_of_one_name_in_a_batch_have_analyses_of_their_own(engine: Any, home: Home):
+    for folder in ("a", "b"):
+        (home.workspace / folder).mkdir()
+        (home.workspace / folder / "report.md").write_text(f"# Report of {folder}\n\n{FILLER * 30}\n")
+    action = {"kind": "digest_document", "params": {"path": "{item}"}}
+    task = await engine.submit(
+        "batch", params={"items": ["a/report.md", "b/report.md"], "action": action, "concurrency": 1}
+    )
+    assert (await engine.done(task.task_id, deadline=60)).result["succeeded"] == 2
+    texts = [path.read_text() for path in (home.artifacts / task.task_id).glob("*report-analysis.md")]
+    assert sorted("Report of a" in text for text in texts) == [False, True]

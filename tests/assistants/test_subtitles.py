@@ -9,6 +9,7 @@ from tawny.assistants.subtitles import Segment, Transcript, subtitles
 from tawny.config import Home
 from tawny.domain.tasks import Status
 from tawny.errors import PermanentError
+from tawny.ledger import artifacts
 
 
 def test_long_speech_is_shared_among_blocks_of_two_lines():
@@ -57,3 +58,17 @@ async def test_file_outside_of_the_workspace_is_refused(engine: Any):
     task = await engine.done(task.task_id)
     assert task.error is not None
     assert task.error.kind == "refused"
+
+
+async def test_clips_of_one_name_in_a_batch_have_files_of_their_own(engine: Any, home: Home):
+    for folder in ("a", "b"):
+        (home.workspace / folder).mkdir()
+        words = [{"start": 0, "end": 2, "text": f"Said in {folder}"}]
+        (home.workspace / folder / "x.json").write_text(json.dumps({"segments": words}))
+    action = {"kind": "make_subtitles", "params": {"file": "{item}"}}
+    task = await engine.submit("batch", params={"items": ["a/x.json", "b/x.json"], "action": action})
+    assert (await engine.done(task.task_id)).result["succeeded"] == 2
+    made = await engine.ledger.read(lambda tx: artifacts.of_task(tx, task.task_id))
+    files = [artifact for artifact in made if artifact.name.endswith("x.srt")]
+    texts = [(home.artifacts / artifact.path).read_text() for artifact in files]
+    assert sorted(text.split("\n")[2] for text in texts) == ["Said in a", "Said in b"]

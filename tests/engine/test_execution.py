@@ -13,7 +13,7 @@ from tawny.domain.tasks import Effect, Status, Submission
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, PermanentError, QueueFull, TemporaryError
-from tawny.ledger import audit, endings, events, outbox, steps
+from tawny.ledger import artifacts, audit, endings, events, outbox, steps
 from tawny.ledger import tasks as ledger_tasks
 from tawny.ledger.sqlite import SqliteStore
 
@@ -122,6 +122,11 @@ def kinds(world: World) -> dict[str, Kind]:
         await ctx.submit("late", Submission(kind="three_steps"))
         return "interim"
 
+    async def chatty(ctx: Context, params: Nothing) -> str:
+        for n in range(params.n):
+            ctx.log(f"line {n}")
+        return "said"
+
     async def sleeper(ctx: Context, params: Nothing) -> str:
         await ctx.wait_until("nap", ctx.task.created_at + 3600 * SECOND)
         world.effects["woke"] += 1
@@ -159,6 +164,7 @@ def kinds(world: World) -> dict[str, Kind]:
         "sharing": sharing,
         "draining_shared": draining_shared,
         "failing_late": failing_late,
+        "chatty": chatty,
         "sleeper": sleeper,
         "holding": holding,
         "stubborn": stubborn,
@@ -223,6 +229,24 @@ async def test_an_uncertain_effect_waits_for_a_person(open_engine, world, answer
 
     assert ended.status == status
     assert world.effects["paid"] == paid
+
+
+async def test_an_answer_about_an_effect_does_not_wake_a_paused_task(open_engine, world):
+    async with open_engine() as engine:
+        task = await engine.submit("risky")
+        await _until(engine, lambda: world.effects["paid"] == 1)
+        raise Crash
+    async with open_engine() as engine:
+        await engine.ledger.write(lambda tx: commands.pause(tx, task.task_id))
+        await engine.ledger.write(lambda tx: commands.reconcile(tx, task.task_id, "done", result="seen"))
+        await engine.clock.settle()
+        kept = await engine.task(task.task_id)
+        assert (kept.status, kept.waiting_for) == (Status.PAUSED, None)
+        await engine.ledger.write(lambda tx: commands.resume(tx, task.task_id))
+        ended = await engine.done(task.task_id)
+
+    assert (ended.status, ended.result) == (Status.SUCCEEDED, {"text": "seen"})
+    assert world.effects["paid"] == 1
 
 
 @pytest.mark.parametrize(("answer", "paid"), [("done", 1), ("redo", 2)])
@@ -432,6 +456,10 @@ async def test_a_task_that_kills_its_worker_three_times_is_quarantined(open_engi
         ended = await engine.task(task.task_id)
         assert ended.status is Status.FAILED
         assert "quarantined" in ended.error.message
+        owed = await engine.ledger.read(lambda tx: outbox.of_task(tx, task.task_id))
+        alert = next(line for line in owed if line.transition == "quarantined")
+        assert (alert.target, alert.severity) == ("inbox", "high")
+        assert f"tawny tasks retry {task.task_id}" in alert.message.text
         assert world.effects["held"] == 3
         assert (await engine.until(other.task_id, Status.WAITING)).status is Status.WAITING
 
@@ -508,16 +536,32 @@ async def test_dedupe_returns_the_task_that_is_there(engine, world):
     assert second.task_id == first.task_id
 
 
-async def test_similar_queued_work_is_merged_and_the_result_fanned_out(engine):
+async def test_the_same_queued_work_is_merged_and_its_result_shared(engine):
     first = await engine.submit("remind", params={"text": "one"}, merge_key="m", merge_window="5s")
-    second = await engine.submit("remind", params={"text": "two"}, merge_key="m")
-    assert second.merged_into == first.task_id
+    same = await engine.submit("remind", params={"text": "one"}, merge_key="m")
+    other = await engine.submit("remind", params={"text": "two"}, merge_key="m")
+    assert (same.merged_into, other.merged_into) == (first.task_id, None)
 
     await engine.clock.advance("6s")
-    ended = [await engine.done(task.task_id) for task in (first, second)]
+    ended = [await engine.done(task.task_id) for task in (first, same, other)]
 
-    assert [task.status for task in ended] == ["succeeded", "succeeded"]
-    assert ended[1].attempt == 0
+    assert [task.result for task in ended] == [{"text": "one"}, {"text": "one"}, {"text": "two"}]
+    assert [task.attempt for task in ended] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_cancelling_a_task_leaves_what_was_folded_into_it(engine, is_paused):
+    first = await engine.submit("remind", params={"text": "one"}, merge_key="m", merge_window="1h")
+    folded = await engine.submit("remind", params={"text": "one"}, merge_key="m")
+    assert folded.merged_into == first.task_id
+    if is_paused:
+        await engine.ledger.write(lambda tx: commands.pause(tx, folded.task_id))
+    await engine.ledger.write(lambda tx: commands.cancel(tx, first.task_id))
+    if is_paused:
+        await engine.ledger.write(lambda tx: commands.resume(tx, folded.task_id))
+    ended = await engine.done(folded.task_id)
+
+    assert (ended.status, ended.result, ended.merged_into) == (Status.SUCCEEDED, {"text": "one"}, None)
 
 
 async def test_a_task_follows_others_and_a_missed_condition_cancels_it(engine, world):
@@ -615,6 +659,16 @@ async def test_a_retry_keeps_the_finished_steps(engine, world):
     assert [step.key for step in kept][:2] == ["step-1", "step-2"]
 
 
+async def test_what_has_succeeded_is_done_again_by_the_explicit_word_alone(engine):
+    task = await engine.submit("three_steps")
+    await engine.done(task.task_id)
+    with pytest.raises(Conflict, match="has succeeded"):
+        await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id, fresh=True))
+    assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
+
+
 async def test_a_retry_asks_about_a_step_that_was_cut_off(engine, world):
     """What cancelled it cannot know whether it was paid; to run it again unasked could pay twice."""
     task = await engine.submit("risky")
@@ -662,6 +716,29 @@ async def test_fresh_is_the_explicit_word(engine, world):
     again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id, fresh=True))
     assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
     assert world.effects["paid"] == 2
+
+
+@pytest.mark.parametrize(("is_wanted", "names"), [(True, ["half.txt"]), (False, [])])
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_what_an_unfinished_run_has_kept_is_brought_along(engine, world, how, is_wanted, names):
+    task = await engine.submit(
+        "holding", timeout="5s", notify="done_only", delivery={"partial": is_wanted, "channels": ["inbox"]}
+    )
+    await _until(engine, lambda: world.effects["held"] == 1)
+    if how == "cancel":
+        await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
+    else:
+        await engine.clock.advance("5s")
+    ended = await engine.done(task.task_id)
+    owed = await engine.ledger.read(lambda tx: outbox.of_task(tx, task.task_id))
+    told = next(line.message for line in owed if line.transition == f"task.{ended.status}")
+
+    assert ended.status is (Status.CANCELLED if how == "cancel" else Status.TIMED_OUT)
+    assert [file.name for file in told.attachments] == names
+    assert ("Kept up to there: half.txt" in told.text) is is_wanted
+    made = await engine.ledger.read(lambda tx: artifacts.of_task(tx, task.task_id))
+    kept = [artifact.artifact_id for artifact in made if artifact.partial]
+    assert [file.artifact_id for file in told.attachments] == kept[: len(names)]
 
 
 async def test_a_child_shares_the_result_of_anothers_task_with_its_key(engine, world):
@@ -744,6 +821,24 @@ async def test_a_task_that_nobody_follows_costs_no_read_and_no_look_for_more(eng
     for _ in range(3):
         await write(lambda tx: tx.value("SELECT 1"))
     assert (ledger.reads - reads, len(claims)) == (0, 5)
+
+
+async def test_a_task_keeps_the_newest_thousand_lines_of_its_log(engine):
+    task = await engine.submit("chatty", params={"n": 1_100})
+    await engine.done(task.task_id)
+    kept = await engine.ledger.read(lambda tx: ledger_tasks.logs(tx, task.task_id, limit=2_000))
+
+    assert [line["message"] for line in kept] == [f"line {n}" for n in range(100, 1_100)]
+
+
+async def test_a_permanent_failure_is_told_though_the_task_is_silent(engine, world):
+    world.error = PermanentError("broken")
+    task = await engine.submit("failing", notify="silent", title="Dig")
+    await engine.done(task.task_id)
+    (owed,) = await engine.ledger.read(lambda tx: outbox.of_task(tx, task.task_id))
+
+    assert (owed.target, owed.severity, owed.message.text) == ("inbox", "high", "Dig failed: broken")
+    assert world.effects["run"] == 1
 
 
 async def test_a_resting_engine_commits_nothing(engine):

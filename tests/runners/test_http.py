@@ -75,3 +75,34 @@ async def test_a_persons_retry_asks_again(listed: Engine, server: Server) -> Non
     done = await listed.done(again.task_id)
     assert done.result is not None
     assert (done.status, done.result["body"]) == (Status.SUCCEEDED, "there now")
+
+
+async def test_a_persons_retry_sends_the_key_that_was_sent(listed: Engine, server: Server) -> None:
+    """What timed out may have had its effect: under the same key the other side knows it again."""
+    server.answers = [(503, "later"), (503, "later"), (200, "made"), (200, "made again")]
+    body = {"url": f"http://127.0.0.1:{server.port}/", "method": "POST"}
+    first = await listed.submit("http", params=body, retry={"max": 0})
+    task = await listed.done(first.task_id)
+    for _ in range(2):
+        assert task.status is Status.FAILED
+        failed = task.task_id
+        again = await listed.ledger.write(lambda tx, failed=failed: commands.retry(tx, failed))
+        task = await listed.done(again.task_id)
+    assert task.status is Status.SUCCEEDED
+    last = task.task_id
+    fresh = await listed.ledger.write(lambda tx: commands.retry(tx, last, fresh=True))
+    assert (await listed.done(fresh.task_id)).status is Status.SUCCEEDED
+    sent = [request.lower().partition("idempotency-key: ")[2].split("\r\n")[0] for request in server.requests]
+    assert sent == [f"{first.task_id}:request"] * 3 + [f"{fresh.task_id}:request"]
+
+
+async def test_a_childs_key_is_its_own_though_its_parent_is_a_retry(listed: Engine, server: Server) -> None:
+    url = f"http://127.0.0.1:{server.port}/"
+    server.answers = [(404, "no"), (200, "made"), (200, "made")]
+    posts = [{"id": f"s{n}", "kind": "http", "params": {"url": url, "method": "POST"}} for n in range(2)]
+    flow = await listed.submit("flow", params={"document": {"steps": posts}})
+    assert (await listed.done(flow.task_id)).status is Status.FAILED
+    again = await listed.ledger.write(lambda tx: commands.retry(tx, flow.task_id))
+    assert (await listed.done(again.task_id)).status is Status.SUCCEEDED
+    sent = {request.lower().partition("idempotency-key: ")[2].split("\r\n")[0] for request in server.requests}
+    assert len(sent) == 3

@@ -21,6 +21,7 @@ from tawny.api import (
     Shelf,
     TawnyError,
     digest,
+    file_of,
 )
 
 _MODEL_PARTS = 120
@@ -110,7 +111,7 @@ async def _digest(
         title=digest.title_of(text), words=len(text.split()), parts=len(parts), findings=digest.merge(found)
     )
     full = digest.render_whole(whole, zip(parts, found, strict=True))
-    artifact = await ctx.artifact(f"{path.stem}-analysis.md", full, media_type="text/markdown")
+    artifact = await ctx.artifact(file_of(ctx, f"{path.stem}-analysis.md"), full, media_type="text/markdown")
     ctx.log("Analysis complete")
     said = whole.findings
     return {

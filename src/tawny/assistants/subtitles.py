@@ -18,6 +18,7 @@ from tawny.api import (
     PermanentError,
     Result,
     Root,
+    file_of,
 )
 
 Post = Callable[[str, dict[str, Json], str], Awaitable[None]]
@@ -65,8 +66,9 @@ def make_subtitles(workspace: Path, post: Post) -> Kind:
         made = await ctx.step("subtitles", body, input=params.file, name=f"Subtitles of {path.name}")
         if params.effect_url is not None:
             await _tell(ctx, params, post)
-        await ctx.artifact(f"{path.stem}.srt", made, media_type="application/x-subrip")
-        return {"text": f"Subtitled {path.name}.", "file": f"{path.stem}.srt", "lines": made.count(" --> ")}
+        name = file_of(ctx, f"{path.stem}.srt")
+        await ctx.artifact(name, made, media_type="application/x-subrip")
+        return {"text": f"Subtitled {path.name}.", "file": name, "lines": made.count(" --> ")}
 
     return Kind(
         name="make_subtitles",

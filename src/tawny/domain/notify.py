@@ -6,7 +6,7 @@ from datetime import datetime, time, timedelta, tzinfo
 import msgspec
 
 from tawny.clock import Instant, from_datetime, parse_span, to_datetime
-from tawny.domain.messages import Button, Outgoing
+from tawny.domain.messages import Attachment, Button, Outgoing
 from tawny.domain.tasks import DEFAULT_NOTIFY, Delivery, Json, Notify, Runtime, Task
 
 SEVERITIES = ("low", "normal", "high", "critical")
@@ -29,6 +29,8 @@ DEFAULT = "default"
 """The target that stands for the person's own default channel."""
 CHAT = "chat"
 INBOX = "inbox"
+_BROUGHT = 10
+"""The most files that one message brings along."""
 
 
 class Owed(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +77,13 @@ def targets(task: Task, event: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_resolve(target, task) for target in wanted))
 
 
-def owed(task: Task, event: str, document: dict[str, Json]) -> list[Owed]:
-    """The outbox lines for an event of the task; `document` is the task as it is on the wire."""
+def owed(task: Task, event: str, document: dict[str, Json], *, kept: Sequence[Attachment] = ()) -> list[Owed]:
+    """The outbox lines for an event of the task.
+
+    `document` is the task as it is on the wire, `kept` are the files of an unfinished run.
+    """
     severity = severity_of(task, event)
-    message = announcement(task, event, document, severity=severity)
+    message = announcement(task, event, document, severity=severity, kept=kept)
     transition = event if event in ENDINGS else f"{event}@{task.attempt}"
     incident = f"failing:{task.automation_id}" if event in FAILURES and task.automation_id else None
     lines = [
@@ -139,7 +144,14 @@ _SAID = {
 }
 
 
-def announcement(task: Task, event: str, document: dict[str, Json], *, severity: str = "normal") -> Outgoing:
+def announcement(
+    task: Task,
+    event: str,
+    document: dict[str, Json],
+    *,
+    severity: str = "normal",
+    kept: Sequence[Attachment] = (),
+) -> Outgoing:
     """The message about an event: the result itself where there is one, else a line that says what happened."""
     said = _SAID.get(event, event.removeprefix("task.").replace("_", " ").capitalize())
     result = str((task.result or {}).get("text") or "")
@@ -153,12 +165,16 @@ def announcement(task: Task, event: str, document: dict[str, Json], *, severity:
             text += f" (for {task.waiting_for.kind})"
         if event in ENDINGS and result and task.delivery.partial:
             text += f"\n\nUp to there:\n\n{result}"
+    if kept:
+        more = f" and {len(kept) - _BROUGHT} more" if len(kept) > _BROUGHT else ""
+        text += f"\n\nKept up to there: {', '.join(file.name for file in kept[:_BROUGHT])}{more}"
     return Outgoing(
         key="",
         text=text,
         title=task.title,
         severity=severity,
         buttons=_buttons(task) if event == "task.succeeded" else (),
+        attachments=tuple(kept[:_BROUGHT]),
         document={"type": event, "task": document},
     )
 

@@ -13,10 +13,11 @@ from typing import cast
 import msgspec
 
 from tawny.domain.mentions import Mentions, emails_in, links_in
-from tawny.domain.tasks import Json, Origin
+from tawny.domain.tasks import Json, Origin, Task
 
 OWNER, CONTACT, UNTRUSTED = "owner", "contact", "untrusted"
 _RANK = {OWNER: 0, CONTACT: 1, UNTRUSTED: 2}
+_KEYS_OF = "keys_of"
 _MOST_READ = 50
 _MOST_TEXT = 20_000
 _MOST_VOUCHED = 500
@@ -76,6 +77,25 @@ def inherit(
     }
     kept["words"] = words_of(origin, params)
     return msgspec.structs.replace(origin, by=by or origin.by, via=via or origin.via, detail=kept)
+
+
+def of_retry(task: Task) -> Origin:
+    """The origin of a task that does another's work again: its own, and the keys of its effects.
+
+    Whatever was under way may have happened: under the same key the other side knows it again.
+    """
+    return msgspec.structs.replace(task.origin, detail={**task.origin.detail, _KEYS_OF: keys_of(task)})
+
+
+def with_own_keys(origin: Origin) -> Origin:
+    """The same origin for other work, whose effects have keys of their own."""
+    detail = {key: value for key, value in origin.detail.items() if key != _KEYS_OF}
+    return msgspec.structs.replace(origin, detail=detail)
+
+
+def keys_of(task: Task) -> str:
+    """The task whose id the idempotency keys of this one begin with: the first of those that do its work."""
+    return str(task.origin.detail.get(_KEYS_OF, task.task_id))
 
 
 def of_child(origin: Origin, params: Mapping[str, Json], wanted: Origin) -> Origin:

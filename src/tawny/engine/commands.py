@@ -1,5 +1,6 @@
 """What a person may order of a task. Each takes an id and re-reads it inside its transaction."""
 
+from tawny.domain.origin import of_retry, with_own_keys
 from tawny.domain.tasks import Failure, Json, Notify, Priority, Status, Submission, Task, queue_rank
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import (
@@ -93,7 +94,7 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
     that was cut off; `fresh` starts from the beginning, whatever has happened.
 
     Raises:
-        Conflict: it succeeded, or is under way.
+        Conflict: it is under way, or succeeded in all its parts and is not to be done `fresh`.
     """
     task = get(tx, task_id)
     if task.status is Status.QUEUED:
@@ -101,6 +102,11 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
         return transitions.run_now(tx, task)
     if not task.status.is_terminal:
         raise Conflict(f"{task.task_id} is {task.status}: it is under way", hint="cancel it first")
+    if task.status is Status.SUCCEEDED and not fresh and not relations.has_failed_parts(tx, task_id):
+        raise Conflict(
+            f"{task.task_id} has succeeded: nothing of it is left to do",
+            hint="'tawny tasks retry --fresh' does all of it again",
+        )
     audit.append(tx, "task.retry", actor=by, task_id=task_id)
     again = submit(
         tx,
@@ -122,7 +128,7 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
             automation_id=task.automation_id,
             flow_id=task.flow_id,
             detached=task.detached,
-            origin=task.origin,
+            origin=with_own_keys(task.origin) if fresh else of_retry(task),
         ),
         actor=by,
     )
@@ -194,4 +200,7 @@ def reconcile(tx: Tx, task_id: str, answer: str, *, by: str = "owner", result: J
         else:
             steps.forget(tx, task_id, key)
     task = particulars.set_crashes(tx, task, 0)
+    if task.status is Status.PAUSED:
+        transitions.end_wait(tx, task_id)
+        return get(tx, task_id)
     return transitions.requeue(tx, task, event="resumed", data={"after": "reconcile", "answer": answer})

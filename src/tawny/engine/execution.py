@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from tawny.clock import Clock, Instant
+from tawny.domain import origin as origins
 from tawny.domain.approvals import Answer, Question
 from tawny.domain.tasks import Effect, Json, Origin, Retry, Submission, Task, Usage
 from tawny.engine.fence import Fence
@@ -139,7 +140,7 @@ class Execution:
         return self._journal.is_settled(key)
 
     def idempotency_key(self, step: str) -> str:
-        return f"{self.task.task_id}:{step}"
+        return f"{origins.keys_of(self.task)}:{step}"
 
     async def progress(
         self,

@@ -65,7 +65,7 @@ class Context(Protocol):
         ...
 
     def idempotency_key(self, step: str) -> str:
-        """Task and step, the same in every attempt: what an `IDEMPOTENT` effect sends along."""
+        """Task and step, the same in every attempt and retry: what an `IDEMPOTENT` effect sends along."""
         ...
 
     async def progress(

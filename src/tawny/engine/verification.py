@@ -9,6 +9,7 @@ from typing import Any
 from tawny.domain import automations as rules
 from tawny.domain import expressions, holes
 from tawny.domain.automations import Verifier
+from tawny.domain.origin import with_own_keys
 from tawny.domain.tasks import Notify, Runtime, Status, Submission, Task
 from tawny.errors import TawnyError
 from tawny.ledger import tasks
@@ -50,7 +51,7 @@ def _start(tx: Tx, automation: Automation, verifier: Verifier, task: Task) -> Fi
             parent_id=task.task_id,
             detached=False,
             awaited=False,
-            origin=task.origin,
+            origin=with_own_keys(task.origin),
         )
         submit(tx, submission, actor=f"automation:{automation.automation_id}")
     except (TawnyError, expressions.EvaluationError) as error:

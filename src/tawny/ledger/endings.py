@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 
 from tawny.domain.documents import task_document
-from tawny.domain.messages import Outgoing
+from tawny.domain.messages import Attachment, Outgoing
 from tawny.domain.tasks import Failure, Json, Notify, Progress, Status, Task, WaitingFor
 from tawny.ledger import audit, outbox
 from tawny.ledger.database import Tx
 from tawny.ledger.relations import Ties, active_children, ties
 from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
-from tawny.ledger.transitions import advance, end_execution, wake
+from tawny.ledger.transitions import advance, end_execution, requeue, wake
 from tawny.ledger.withdrawals import withdraw
 
 _NEEDS_A_PERSON = frozenset({Status.FAILED, Status.TIMED_OUT, Status.LOST})
@@ -204,11 +204,15 @@ def _tell_merged(tx: Tx, ended: Task) -> None:
 
 
 def _share(tx: Tx, ended: Task, folded: Task) -> None:
-    share = dict(ended.result or {})
-    answers = share.pop("merged", None)
-    if isinstance(answers, dict) and folded.task_id in answers:
-        share = answers[folded.task_id]  # pyright: ignore[reportUnknownVariableType]
-    finish(tx, folded, ended.status, result=share, error=ended.error)  # pyright: ignore[reportUnknownArgumentType]
+    waiting = folded.waiting_for
+    if ended.status is Status.CANCELLED and waiting is not None and waiting.detail.get("is_own"):
+        # Who called the other off did not call this one off.
+        reason = f"{ended.task_id}, into which it was folded, was cancelled"
+        requeue(
+            tx, folded, event="resumed", ready_at=folded.not_before, data={"reason": reason}, merged_into=None
+        )
+        return
+    finish(tx, folded, ended.status, result=ended.result, error=ended.error)
 
 
 def catch_up(tx: Tx, task: Task) -> Task:
@@ -227,7 +231,7 @@ def _tell(tx: Tx, task: Task) -> None:
     """Owe the news of an ended task to whom its policy names; a failure needs a person, so it is in the inbox too."""
     status = task.delivery_status
     if task.notify is not Notify.SILENT or task.automation_id is not None:
-        status = outbox.announce(tx, task, f"task.{task.status}", task_document(task))
+        status = outbox.announce(tx, task, f"task.{task.status}", task_document(task), kept=_kept(tx, task))
     if status != task.delivery_status:
         tx.execute(
             "UPDATE tasks SET delivery_status = :status WHERE task_id = :id", status=status, id=task.task_id
@@ -243,3 +247,18 @@ def _tell(tx: Tx, task: Task) -> None:
             severity="high",
             incident=f"failing:{task.automation_id}" if task.automation_id else None,
         )
+
+
+def _kept(tx: Tx, task: Task) -> list[Attachment]:
+    """The files that a run which did not come to its end has marked as partial, where they are wanted."""
+    if task.status is Status.SUCCEEDED or not task.delivery.partial:
+        return []
+    rows = tx.all(
+        "SELECT artifact_id, name, media_type FROM artifacts WHERE task_id = :task_id AND partial = 1"
+        " ORDER BY artifact_id",
+        task_id=task.task_id,
+    )
+    return [
+        Attachment(name=row["name"], media_type=row["media_type"], artifact_id=row["artifact_id"])
+        for row in rows
+    ]

@@ -12,7 +12,7 @@ import msgspec
 
 from tawny.clock import DAY, MINUTE, Instant, iso
 from tawny.domain import notify
-from tawny.domain.messages import Outgoing, Receipt
+from tawny.domain.messages import Attachment, Outgoing, Receipt
 from tawny.domain.tasks import Notify, Task
 from tawny.errors import Conflict, NotFound
 from tawny.ids import new_id
@@ -144,14 +144,16 @@ def close_incident(tx: Tx, incident: str) -> None:
     tx.execute("UPDATE outbox SET incident = NULL WHERE incident = :incident", incident=incident)
 
 
-def announce(tx: Tx, task: Task, event: str, document: dict[str, Any]) -> str:
+def announce(
+    tx: Tx, task: Task, event: str, document: dict[str, Any], *, kept: Sequence[Attachment] = ()
+) -> str:
     """Owe everybody concerned the news of `task` (as it is after the change); the delivery status it has now.
 
-    `document` is the task as on the wire; webhooks get it whole.
+    `document` is the task as on the wire; webhooks get it whole. `kept` are the files of an unfinished run.
     """
     if event == "task.succeeded" and task.automation_id:
         close_incident(tx, f"failing:{task.automation_id}")
-    owed = notify.owed(task, event, document)
+    owed = notify.owed(task, event, document, kept=kept)
     for line in owed:
         put(
             tx,

@@ -59,6 +59,19 @@ def live_children(tx: Tx, task_id: str) -> list[Task]:
     return [from_row(row) for row in rows]
 
 
+def has_failed_parts(tx: Tx, task_id: str) -> bool:
+    """Whether a step, an item or a child of the task has not succeeded, whatever became of the whole."""
+    return bool(
+        tx.value(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM steps WHERE task_id = :id AND status <> 'succeeded')"
+            " OR EXISTS (SELECT 1 FROM items WHERE task_id = :id AND status <> 'succeeded')"
+            " OR EXISTS (SELECT 1 FROM tasks WHERE parent_id = :id AND status <> 'succeeded')"
+            " THEN 1 ELSE 0 END AS found",
+            id=task_id,
+        )
+    )
+
+
 def unfinished_before(tx: Tx, task_id: str) -> list[tuple[str, str, str]]:
     """What a task follows and what has not ended: (id, title, status)."""
     rows = tx.all(

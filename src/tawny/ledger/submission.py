@@ -8,6 +8,7 @@ from tawny.domain.notify import default_policy
 from tawny.domain.tasks import (
     After,
     Delivery,
+    Json,
     Progress,
     Retry,
     Status,
@@ -22,7 +23,7 @@ from tawny.errors import InvalidInput, QueueFull
 from tawny.ids import new_id
 from tawny.ledger import audit, steps
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
+from tawny.ledger.tasks import ACTIVE, from_row, to_json
 from tawny.ledger.transitions import record
 
 
@@ -150,7 +151,11 @@ def _insert(
         opening = next_opening(submission.window, zone=limits.zone, now=ready_at)
         ready_at = opening if submission.deadline is None else min(opening, max(submission.deadline, tx.now))
     held = blocked > 0 or leader is not None or ready_at > tx.now
-    waiting = WaitingFor("child", key="…", detail={"merged_into": leader}) if leader else None
+    waiting = None
+    if leader is not None:
+        # What shares its key with another's wants that very task; what was merged is work of its own.
+        detail: dict[str, Json] = {"merged_into": leader, "is_own": bool(submission.merge_key)}
+        waiting = WaitingFor("child", key="…", detail=detail)
     stored = tx.insert(
         "tasks",
         {
@@ -270,25 +275,16 @@ def _refuse_cycle(tx: Tx, submission: Submission, waits_for: list[str], *, field
 
 
 def _merge_leader(tx: Tx, submission: Submission) -> str | None:
-    """The queued task that this one folds into, its parameters added to the leader's `merged`.
+    """The queued task that this one folds into: the very same work, so that its result is this one's too.
 
     Never one that still follows others: they could be waiting for this one, for ever.
     """
     row = tx.one(
-        "SELECT * FROM tasks WHERE owner = :owner AND merge_key = :key AND status = 'queued' AND kind = :kind"
-        " AND attempt = 0 AND blocked_by = 0 ORDER BY task_id LIMIT 1",
+        "SELECT task_id FROM tasks WHERE owner = :owner AND merge_key = :key AND status = 'queued' AND kind = :kind"
+        " AND params = :params AND attempt = 0 AND blocked_by = 0 ORDER BY task_id LIMIT 1",
         owner=submission.owner,
         key=submission.merge_key,
         kind=submission.kind,
+        params=to_json(submission.params),
     )
     return None if row is None else str(row["task_id"])
-
-
-def merged_params(tx: Tx, task_id: str) -> dict[str, dict[str, Any]]:
-    """The parameters of all that was folded into a task, itself included, by task id."""
-    own = get(tx, task_id)
-    rows = tx.all(
-        f"SELECT * FROM tasks WHERE merged_into = :task_id AND status IN {ACTIVE} ORDER BY task_id",
-        task_id=task_id,
-    )
-    return {own.task_id: own.params} | {task.task_id: task.params for task in map(from_row, rows)}

@@ -209,12 +209,17 @@ def wake(tx: Tx, task_id: str, key: str, value: Json) -> bool:
         return False
     steps.settle(tx, task_id, key, status="succeeded", result=value)
     if task.status is Status.PAUSED:
-        tx.execute(
-            "UPDATE tasks SET waiting_for = NULL, wake_at = NULL WHERE task_id = :task_id", task_id=task_id
-        )
+        end_wait(tx, task_id)
         return True
     requeue(tx, task, event="resumed", data={"after": waiting.kind})
     return True
+
+
+def end_wait(tx: Tx, task_id: str) -> None:
+    """What a paused task waited for has come: it goes on from there when it is resumed."""
+    tx.execute(
+        "UPDATE tasks SET waiting_for = NULL, wake_at = NULL WHERE task_id = :task_id", task_id=task_id
+    )
 
 
 def resume_queued(tx: Tx, task: Task) -> Task:

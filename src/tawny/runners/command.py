@@ -16,8 +16,8 @@ from tawny.domain import environment
 from tawny.domain.network import parse_rules
 from tawny.domain.tasks import Effect, Json, Task, Usage
 from tawny.engine.kinds import Context, Kind, Result
+from tawny.engine.parts import file_of, part_of
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TemporaryError, Uncertain
-from tawny.runners.parts import file_of, part_of
 from tawny.sandbox.commands import Command, Commands, Outcome
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.place import Workplace, find_program

@@ -8,8 +8,8 @@ import msgspec
 from tawny.domain.network import parse_url
 from tawny.domain.tasks import Effect, Json
 from tawny.engine.kinds import Context, Kind, Result
+from tawny.engine.parts import file_of
 from tawny.errors import InvalidInput, PermanentError, TemporaryError
-from tawny.runners.parts import file_of
 
 if TYPE_CHECKING:
     from tawny.sandbox.egress import Egress, Fetched

@@ -10,7 +10,7 @@ _LONGEST = 40
 
 def part_of(ctx: Context) -> str:
     """What part of its task a run is: empty where it is the whole, else a name for the item such as `items-3`."""
-    within = ctx.idempotency_key("").removeprefix(f"{ctx.task.task_id}:")
+    within = ctx.idempotency_key("").partition(":")[2]
     name = re.sub(r"[^A-Za-z0-9]+", "-", within).strip("-")
     return name if len(name) <= _LONGEST else hashlib.sha256(within.encode()).hexdigest()[:16]
 
