@@ -1,6 +1,7 @@
 """Flows branch, fan out, wait, ask and undo; batches finish each item once."""
 
 import asyncio
+from argparse import Namespace
 from collections import Counter
 
 import msgspec
@@ -8,13 +9,17 @@ import pytest
 from tests.both import config  # noqa: F401 - these run on both databases
 from tests.conftest import Crash
 
+from tawny.cli import flow as cli_flow
 from tawny.clock import SECOND
+from tawny.domain.flows import parse_flow
 from tawny.domain.tasks import Effect, Origin, Status
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
-from tawny.errors import InvalidInput, PermanentError, TemporaryError
+from tawny.errors import Conflict, InvalidInput, PermanentError, TemporaryError
+from tawny.ledger import approvals
 from tawny.ledger import tasks as ledger_tasks
 from tawny.runners.flowfile import load_flow
+from tawny.tools.flows import Flows, flows_tool
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -172,6 +177,36 @@ async def test_a_step_is_retried_as_it_says(engine, world):
     assert (await engine.done(task.task_id)).status is Status.SUCCEEDED
 
 
+def test_what_a_map_does_has_names_of_its_own():
+    each = {"items": "args.a", "do": {"sequence": [say("a"), say("b")]}}
+    parse_flow({"steps": [say("a"), {"id": "one", "map": each}, {"id": "two", "map": each}]})
+
+
+async def test_a_step_that_takes_too_long_is_ended(engine, world):
+    world.hold, world.hold_at = asyncio.Event(), 1
+    task = await engine.submit("flow", params={"document": {"steps": [{**say("slow"), "timeout": "5s"}]}})
+    await _said(world, 1)
+    await engine.clock.advance("5s")
+    ended = await engine.done(task.task_id)
+
+    (kid,) = await engine.ledger.read(lambda tx: ledger_tasks.children(tx, task.task_id))
+    assert (kid.status, ended.status) == (Status.TIMED_OUT, Status.FAILED)
+    assert "longer than the 5 s" in ended.error.message
+
+
+@pytest.mark.parametrize("on_deny", ["fail", "skip"])
+async def test_a_no_fails_the_step_or_goes_by_it_as_it_says(engine, world, on_deny):
+    document = {"steps": [{"id": "ok", "approval": {"reason": "r", "on_deny": on_deny}}, say("on")]}
+    task = await engine.submit("flow", params={"document": document})
+    await _waits_for(engine, task.task_id, "approval")
+    (asked,), _ = await engine.ledger.read(approvals.page)
+    await engine.ledger.write(lambda tx: approvals.answer(tx, asked.approval_id, status="denied", by="owner"))
+    ended = await engine.done(task.task_id)
+
+    assert ended.status is (Status.FAILED if on_deny == "fail" else Status.SUCCEEDED)
+    assert world.said == ({} if on_deny == "fail" else {"on": 1})
+
+
 async def test_a_wait_survives_three_restarts_and_fires_on_time(open_engine, world):
     document = {"steps": [say("before"), {"id": "week", "wait_until": "7d"}, say("after")]}
     async with open_engine() as engine:
@@ -216,6 +251,29 @@ async def test_a_flow_goes_on_from_its_last_finished_step_after_a_crash(open_eng
         ("steps: [\n", 2, ""),
         ("- 1\n", 1, "mapping"),
         ("steps:\n  - id: a\n    if: 'true'\n    then:\n      - id: b\n", 5, "none of"),
+        ("steps:\n  - id: a\n    approval: {reason: x, on_deny: stop}\n", 3, "stop"),
+        ("steps:\n  - id: a\n    approval: {reason: x, expires: soonish}\n", 2, "approval.expires"),
+        ("steps:\n  - id: a\n    wait_event: {source: x, timeout: soon}\n", 2, "wait_event.timeout"),
+        ("steps:\n  - id: a\n    wait_event: {source: x, filter: 'subject =='}\n", 2, "wait_event.filter"),
+        ("steps:\n  - id: a\n    map: {items: args.a, concurrency: 0, do: {kind: say}}\n", 3, ">= 1"),
+        ("steps:\n  - id: a\n    kind: sya\n", 2, "no kind 'sya'"),
+        ("steps:\n  - id: a\n    map:\n      items: args.a\n      do: {kind: sya}\n", 5, "no kind 'sya'"),
+        ("steps:\n  - id: a\n    kind: say\n    compensate: {kind: sya}\n", 4, "no kind 'sya'"),
+        (
+            "steps:\n  - id: a\n    map:\n      items: args.a\n      do:\n        sequence:\n          - id: b\n",
+            7,
+            "none of",
+        ),
+        (
+            "steps:\n  - id: a\n    map:\n      items: args.a\n      do: {sequence: [{id: do, kind: say}]}\n",
+            5,
+            "twice",
+        ),
+        ("steps:\n  - id: a\n    kind: say\n    then: [{id: b, kind: say}]\n", 2, "without an if"),
+        ("steps:\n  - id: a\n    kind: say\n    retry: {base: soon}\n", 2, "retry.base"),
+        ("steps:\n  - id: a\n    timeout: 5s\n    sequence: [{id: b, kind: say}]\n", 2, "takes none"),
+        ("steps:\n  - id: a\n    timeout: 5s\n    wait_until: 1h\n", 2, "takes none"),
+        ("steps:\n  - id: a\n    retry: {max: 1}\n    parallel: [{id: b, kind: say}]\n", 2, "takes none"),
     ],
 )
 def test_a_broken_flow_is_refused_with_line_and_mend(tmp_path, text, line, problem):
@@ -223,7 +281,7 @@ def test_a_broken_flow_is_refused_with_line_and_mend(tmp_path, text, line, probl
     path.write_text(text)
 
     with pytest.raises(InvalidInput) as caught:
-        load_flow(path)
+        load_flow(path, kinds={"say"})
 
     assert f"{path}:{line}:" in caught.value.message
     assert problem in caught.value.message
@@ -361,3 +419,32 @@ async def test_an_item_that_has_read_stays_itself(engine, world):
     ended = await engine.done(task.task_id)
     assert ended.status is Status.SUCCEEDED
     assert sorted(world.order) == ["read a untrusted", "read b untrusted"]
+
+
+def test_the_check_names_a_kind_that_is_not_there(home, tmp_path):
+    path = tmp_path / "flow.yaml"
+    path.write_text("steps:\n  - id: a\n    kind: htpp\n")
+
+    with pytest.raises(InvalidInput, match=r"flow\.yaml:2: .*there is no kind 'htpp'"):
+        cli_flow.run(Namespace(action="check", file=path), home)
+
+
+async def test_a_batch_that_ended_well_with_failures_is_retried_for_those(engine, world):
+    world.broken.add("b")
+    action = {"kind": "say", "params": {"word": "{item}"}}
+    task = await engine.submit("batch", params={"items": ["a", "b"], "action": action})
+    assert (await engine.done(task.task_id)).status is Status.SUCCEEDED
+    world.broken.clear()
+    again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+    assert (await engine.done(again.task_id)).result["succeeded"] == 2
+    assert world.said == {"a": 1, "b": 1}
+    with pytest.raises(Conflict):
+        await engine.ledger.write(lambda tx: commands.retry(tx, again.task_id))
+
+
+async def test_the_assistants_check_knows_the_kinds_there_are(engine):
+    tool = flows_tool(engine.ledger, engine.app.kinds, engine.app.limits)
+    assert await tool.run(None, Flows("check", document={"steps": [say("a")]})) == {"valid": True, "steps": 1}
+
+    with pytest.raises(InvalidInput, match="no kind 'htpp'"):
+        await tool.run(None, Flows("check", document={"steps": [{"id": "a", "kind": "htpp"}]}))

@@ -39,7 +39,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.action == "schema":
         emit(msgspec.json.schema(Flow), args)
         return 0
-    document = load_flow(args.file)
+    config = configuration.load(home)
+    kinds = bundled_kinds(home, config)
+    document = load_flow(args.file, kinds=kinds)
     flow = parse_flow(document)
     if args.action == "check":
         emit(
@@ -48,13 +50,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
             text=f"{args.file}: {flow.name} is good",
         )
         return 0
-    config = configuration.load(home)
     given = _arguments(args.args)
     bind(flow, given)
     zone = configuration.owner_zone(config)
     submission = parse_request(
         {"kind": "flow", "params": {"document": document, "args": given}, "title": f"Flow {flow.name}"},
-        kinds=bundled_kinds(home, config),
+        kinds=kinds,
         now=SystemClock().now(),
         zone=zone,
     )

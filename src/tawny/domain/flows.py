@@ -1,8 +1,8 @@
 """Flows: a task made of steps that may wait, branch and fan out. The document, checked; nothing runs here."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,6 +14,8 @@ from tawny.errors import InvalidInput
 
 NAMES = frozenset({"args", "steps", "item", "n"})
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+WHOLE = "do"
+"""The id of the one step of a flow that does what `map` or `compensate` says."""
 
 
 class Argument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +37,7 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     details: dict[str, Json] = {}
     expires: str | None = None
-    on_deny: str = "fail"
+    on_deny: Literal["fail", "skip"] = "fail"
 
 
 class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,7 +79,7 @@ class Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     items: str
     do: Work
-    concurrency: int = 4
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] = 4
     max_failures: int | None = None
 
 
@@ -105,6 +107,17 @@ _FORMS = (
 )
 
 
+_NO_TASK = {
+    "sequence": "give it to the steps inside",
+    "parallel": "give it to the branches",
+    "choose": "give it to the steps inside",
+    "wait_until": "leave it out: the wait ends at its time",
+    "wait_event": "a wait has 'wait_event.timeout'",
+    "approval": "a question has 'approval.expires'",
+}
+"""The forms that are no tasks of their own, which alone have retries and a timeout; and what to write instead."""
+
+
 def form_of(work: Work) -> str:
     """Which of the forms a step has.
 
@@ -119,8 +132,8 @@ def form_of(work: Work) -> str:
     return found[0]
 
 
-def parse_flow(document: Mapping[str, Any]) -> Flow:
-    """A checked flow.
+def parse_flow(document: Mapping[str, Any], *, kinds: Collection[str] | None = None) -> Flow:
+    """A checked flow. With `kinds`, each kind that it names has to be one of them.
 
     Raises:
         InvalidInput: names the place as a path (`steps[2].params`) and the mend.
@@ -134,59 +147,90 @@ def parse_flow(document: Mapping[str, Any]) -> Flow:
         ) from error
     if not flow.steps:
         raise InvalidInput("steps: the flow has no steps", hint="give at least one")
-    seen: set[str] = set()
-    for path, step in walk(flow.steps, "steps"):
+    seen: set[tuple[str, str]] = set()
+    for path, within, work in walk(flow.steps, "steps"):
         try:
-            _check_step(step, seen)
+            if isinstance(work, Step):
+                _check_step(work, within, seen)
+            _check_work(work, kinds)
         except InvalidInput as error:
-            raise InvalidInput(f"{path} ({step.id}): {error.message}", hint=error.hint) from error
+            place = f"{path} ({work.id})" if isinstance(work, Step) else path
+            raise InvalidInput(f"{place}: {error.message}", hint=error.hint) from error
     if flow.result is not None:
         check_template(flow.result, NAMES)
     return flow
 
 
-def walk(steps: list[Step], path: str) -> Iterator[tuple[str, Step]]:
-    """Every step with its path, outer ones first."""
+def walk(steps: list[Step], path: str, within: str = "") -> Iterator[tuple[str, str, Work]]:
+    """Every step and whatever else does work, with its path, outer ones first.
+
+    The second is where its id has to be its own: what `map` and `compensate` do is a flow of its own.
+    """
     for index, step in enumerate(steps):
-        here = f"{path}[{index}]"
-        yield here, step
-        for name in ("sequence", "parallel", "then", "otherwise"):
-            inner = getattr(step, name)
-            if inner:
-                yield from walk(inner, f"{here}.{'else' if name == 'otherwise' else name}")
+        yield from _walk(step, f"{path}[{index}]", within)
 
 
-def _check_step(step: Step, seen: set[str]) -> None:
+def _walk(work: Work, path: str, within: str) -> Iterator[tuple[str, str, Work]]:
+    yield path, within, work
+    for name in ("sequence", "parallel", "then", "otherwise"):
+        inner = getattr(work, name)
+        if inner:
+            yield from walk(inner, f"{path}.{'else' if name == 'otherwise' else name}", within)
+    if work.map is not None:
+        yield from _walk(work.map.do, f"{path}.map.do", f"{path}.map.do")
+    if isinstance(work, Step) and work.compensate is not None:
+        yield from _walk(work.compensate, f"{path}.compensate", f"{path}.compensate")
+
+
+def _check_step(step: Step, within: str, seen: set[tuple[str, str]]) -> None:
     if not _ID.fullmatch(step.id):
         raise InvalidInput(f"id: {step.id!r} is none", hint="letters, digits and _, such as fetch_page")
-    if step.id in seen:
+    if (within, step.id) in seen or (within and step.id == WHOLE):
         raise InvalidInput(f"id: {step.id!r} stands twice", hint="give each step its own")
-    seen.add(step.id)
-    form_of(step)
+    seen.add((within, step.id))
+    form = form_of(step)
     if step.on_error not in ("fail", "continue"):
         raise InvalidInput(f"on_error: {step.on_error!r} is none", hint="one of fail, continue")
+    for field in ("retry", "timeout"):
+        if getattr(step, field) is not None and form in _NO_TASK:
+            raise InvalidInput(f"{field}: this form of step takes none", hint=_NO_TASK[form])
     if step.timeout is not None:
         _duration("timeout", step.timeout)
-    for field, text in (
-        ("when", step.when),
-        ("if", step.choose),
-        ("map.items", step.map.items if step.map else None),
-    ):
-        if text is not None:
-            _expression(field, text)
-    for work in (step, step.compensate, step.map.do if step.map else None):
-        if work is not None:
-            form_of(work)
-            for value in (work.params, work.command, work.stdin, work.agent, work.wait_until):
-                check_template(value, NAMES)
-    if step.approval is not None:
-        check_template(step.approval.details, NAMES)
-        check_template(step.approval.reason, NAMES)
+    if step.retry is not None:
+        _duration("retry.base", step.retry.base)
+        _duration("retry.cap", step.retry.cap)
+    if step.when is not None:
+        _expression("when", step.when)
 
 
-def _expression(field: str, text: str) -> None:
+def _check_work(work: Work, kinds: Collection[str] | None) -> None:
+    form_of(work)
+    if work.kind is not None and kinds is not None and work.kind not in kinds:
+        raise InvalidInput(f"kind: there is no kind {work.kind!r}", hint=f"one of {', '.join(sorted(kinds))}")
+    if work.choose is None and (work.then or work.otherwise):
+        field = "then" if work.then else "else"
+        raise InvalidInput(f"{field}: it stands without an if", hint="write the condition as 'if'")
+    if work.choose is not None:
+        _expression("if", work.choose)
+    if work.map is not None:
+        _expression("map.items", work.map.items)
+    for value in (work.params, work.command, work.stdin, work.agent, work.wait_until):
+        check_template(value, NAMES)
+    if work.wait_event is not None:
+        if work.wait_event.filter:
+            _expression("wait_event.filter", work.wait_event.filter, None)
+        if work.wait_event.timeout is not None:
+            _duration("wait_event.timeout", work.wait_event.timeout)
+    if work.approval is not None:
+        check_template(work.approval.details, NAMES)
+        check_template(work.approval.reason, NAMES)
+        if work.approval.expires is not None:
+            _duration("approval.expires", work.approval.expires)
+
+
+def _expression(field: str, text: str, names: frozenset[str] | None = NAMES) -> None:
     try:
-        compile(text, NAMES)
+        compile(text, names)
     except InvalidInput as error:
         raise InvalidInput(f"{field}: {error.message}", hint=error.hint) from error
 

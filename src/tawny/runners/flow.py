@@ -10,7 +10,7 @@ import msgspec
 from tawny.clock import parse_duration, parse_time
 from tawny.domain.approvals import Question
 from tawny.domain.expressions import compile
-from tawny.domain.flows import NAMES, Flow, Map, Step, Work, bind, form_of, parse_flow
+from tawny.domain.flows import NAMES, WHOLE, Flow, Map, Step, Work, bind, form_of, parse_flow
 from tawny.domain.holes import has_holes
 from tawny.domain.origin import UNTRUSTED, is_inert, trust_of
 from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
@@ -339,7 +339,7 @@ def _as_steps(work: Work) -> list[Step]:
     if isinstance(work, Step):
         return [work]
     fields = {name: getattr(work, name) for name in Work.__struct_fields__}
-    return [Step(id="do", **fields)]
+    return [Step(id=WHOLE, **fields)]
 
 
 def _result(task: Task) -> Json:

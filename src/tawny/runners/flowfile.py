@@ -1,5 +1,6 @@
 """Flow files: YAML or JSON, found in the workspace, with the line of a mistake."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,8 +32,8 @@ def read_flow(folder: Path, name: str) -> dict[str, Any]:
     raise NotFound(f"there is no flow {name!r} in {folder}", hint="put a YAML file there")
 
 
-def load_flow(path: Path) -> dict[str, Any]:
-    """The checked document in a file.
+def load_flow(path: Path, *, kinds: Collection[str] | None = None) -> dict[str, Any]:
+    """The checked document in a file; with `kinds`, those are all the kinds there are.
 
     Raises:
         InvalidInput: it is no flow; names file and line.
@@ -50,7 +51,7 @@ def load_flow(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidInput(f"{path}:1: a flow is a mapping with 'steps'", hint="see docs/how-to/flows.md")
     try:
-        parse_flow(document)  # pyright: ignore[reportUnknownArgumentType]
+        parse_flow(document, kinds=kinds)  # pyright: ignore[reportUnknownArgumentType]
     except InvalidInput as error:
         raise InvalidInput(
             f"{path}:{_line(text, error.message)}: {error.message}", hint=error.hint

@@ -30,7 +30,7 @@ class Flows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def flows_tool(ledger: Ledger, kinds: Kinds, limits: Limits) -> Tool:
     async def run(scope: ToolContext, params: Flows) -> Json:
         if params.action == "check":
-            checked = parse_flow(params.document)
+            checked = parse_flow(params.document, kinds=kinds)
             return {"valid": True, "steps": len(checked.steps)}
         if params.action == "list":
             return await ledger.read(_listed)
