@@ -1,5 +1,6 @@
 """For each code of the audit: seed a row, find it, mend it, and find it no more."""
 
+import msgspec
 import pytest
 
 from tawny.clock import DAY, HOUR, MINUTE
@@ -128,6 +129,28 @@ async def test_the_audit_tells_of_a_question_that_ran_out_unseen(ledger, clock):
     assert "approval_expired" not in await codes(ledger)
     clock.set(clock.now() + 2 * MINUTE)
     assert "approval_expired" in await codes(ledger)
+
+
+async def test_maintenance_mends_all_there_is_of_a_kind(ledger):
+    def lose(tx: Tx) -> None:
+        for _ in range(1_100):
+            submit(tx, Submission(kind="remind", params={"text": "x"}))
+        tx.execute(SEEDS["lost"][0], now=tx.now)
+
+    await ledger.write(lose)
+    mended = await ledger.write(lambda tx: care.mend(tx, keep=KEEP))
+    assert len(mended) == 1_100
+    assert await codes(ledger) == set()
+
+
+async def test_maintenance_ends_though_a_mend_does_not_take(ledger, monkeypatch):
+    tried: list[str] = []
+    (lost,) = [check for check in care._CHECKS if check.code == "lost"]
+    in_vain = msgspec.structs.replace(lost, mend=lambda tx, task_id: tried.append(task_id))
+    monkeypatch.setattr(care, "_CHECKS", (in_vain,))
+    task_id = await ledger.write(seeded(SEEDS["lost"][0]))
+    await ledger.write(lambda tx: care.mend(tx, keep=KEEP))
+    assert tried == [task_id]
 
 
 async def codes(ledger) -> set[str]:

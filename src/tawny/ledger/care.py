@@ -15,6 +15,8 @@ from tawny.ledger.relations import active_children
 from tawny.ledger.tasks import get
 from tawny.ledger.transitions import wake
 
+_PAGE = 500
+
 
 class Finding(msgspec.Struct, frozen=True):
     """Something the audit found; `severity` is warn or error."""
@@ -63,9 +65,13 @@ def mend(tx: Tx, *, keep: retention.Keep) -> list[Finding]:
     for check in _CHECKS:
         if check.mend is None:
             continue
-        for row in _rows(tx, check, 500):
-            check.mend(tx, row["task_id"])
-            mended.append(_finding(check, row))
+        seen: set[str] = set()
+        # What a mend has not taken out comes back: then there is no more that it could do.
+        while rows := [row for row in _rows(tx, check, _PAGE) if row["task_id"] not in seen]:
+            for row in rows:
+                seen.add(row["task_id"])
+                check.mend(tx, row["task_id"])
+                mended.append(_finding(check, row))
     while (stale := retention.due(tx, keep)) and retention.prune(tx, keep)["tasks"]:
         mended.append(Finding("missing_cleanup", "warn", None, f"{stale} ended tasks let go", fixable=True))
     return mended
