@@ -99,6 +99,17 @@ async def test_metrics_are_prometheus_text(house: House) -> None:
     assert "tawny_loop_lag_seconds" in text
 
 
+async def test_run_and_wait_are_histograms_by_kind_that_count_each_task_once(house: House) -> None:
+    bucket = 'tawny_task_{}_seconds_bucket{{kind="simulate",le="+Inf"}} {}.0'
+    for ended in (1, 2):
+        await house.until((await house.run())["task_id"], "succeeded")
+        for _ in range(2):
+            text = (await house.client.get("/metrics")).text
+            assert bucket.format("run", ended) in text
+            assert bucket.format("wait", ended) in text
+    assert 'tawny_task_run_seconds_bucket{kind="simulate",le="3600.0"} 2.0' in text
+
+
 async def test_why_tells_what_unblocks(house: House) -> None:
     task = await house.run(not_before="1h")
     answer = (await house.client.get(f"/v1/tasks/{task['task_id']}/why")).json()

@@ -2,18 +2,26 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from tawny.clock import DAY, parse_duration, stopwatch
+from tawny.clock import DAY, MINUTE, Instant, parse_duration, stopwatch
 from tawny.errors import InvalidInput
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
 from tawny.gateway.site import Site
 from tawny.ledger import statistics
 from tawny.ledger.database import Tx
+from tawny.ledger.stats import Ended, endings_since
+
+if TYPE_CHECKING:
+    from prometheus_client import Histogram
+
+_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
+_LATE = MINUTE
+"""How much later than its own time an ending may be seen: machines that share a ledger write beside each other."""
 
 
 class Spread(msgspec.Struct):
@@ -64,18 +72,24 @@ async def _elsewhere(_: Call[Any, Any]) -> None:
 
 
 class MetricsEndpoint:
-    """The gauges and counters in Prometheus' text form."""
+    """The gauges, counters and histograms in Prometheus' text form."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._scraping = asyncio.Lock()
+        self._since = site.started_at
+        self._seen: dict[str, Instant] = {}
+        self._times: tuple[Histogram, Histogram] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope, receive
         waited = stopwatch()
         await asyncio.sleep(0)
         lag = waited()
-        found = await self._site.ledger.read(statistics.gauges)
-        body = await asyncio.to_thread(self._text, found, lag)
+        async with self._scraping:
+            found = await self._site.ledger.read(statistics.gauges)
+            ended = await self._ended()
+            body = await asyncio.to_thread(self._text, found, lag, ended)
         headers = [
             (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
@@ -83,7 +97,18 @@ class MetricsEndpoint:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _text(self, found: dict[str, dict[str, int]], lag: float) -> bytes:
+    async def _ended(self) -> list[Ended]:
+        """The tasks that have ended since the last scrape, here or on another machine of the same ledger."""
+        since = max(self._since - _LATE, self._site.started_at)
+        rows = await self._site.ledger.read(lambda tx: endings_since(tx, since))
+        fresh = [row for row in rows if row.task_id not in self._seen]
+        self._since = max([self._since, *(row.ended_at for row in fresh)])
+        late = self._since - _LATE
+        known = {**self._seen, **{row.task_id: row.ended_at for row in fresh}}
+        self._seen = {task_id: ended_at for task_id, ended_at in known.items() if ended_at >= late}
+        return fresh
+
+    def _text(self, found: dict[str, dict[str, int]], lag: float, ended: list[Ended]) -> bytes:
         import prometheus_client as prometheus  # noqa: PLC0415 - only who scrapes pays for it
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
 
@@ -108,6 +133,30 @@ class MetricsEndpoint:
 
         registry = prometheus.CollectorRegistry()
         registry.register(Collector())
+        if self._times is None:
+            self._times = (
+                prometheus.Histogram(
+                    "tawny_task_run_seconds",
+                    "how long tasks ran that have ended since the start",
+                    ["kind"],
+                    registry=None,
+                    buckets=_BUCKETS,
+                ),
+                prometheus.Histogram(
+                    "tawny_task_wait_seconds",
+                    "how long they had waited for a place",
+                    ["kind"],
+                    registry=None,
+                    buckets=_BUCKETS,
+                ),
+            )
+        for times in self._times:
+            registry.register(times)
+        ran, waited = self._times
+        for task in ended:
+            if task.waited is not None:
+                ran.labels(task.kind).observe(task.ran)
+                waited.labels(task.kind).observe(task.waited)
         prometheus.ProcessCollector(registry=registry)
         return prometheus.generate_latest(registry)
 
@@ -128,7 +177,7 @@ OPERATIONS = (
         method="GET",
         path="/metrics",
         scope=READ,
-        summary="Gauges and counters in Prometheus' text form",
+        summary="Gauges, counters and histograms in Prometheus' text form",
         media=("text/plain",),
         act=_elsewhere,
     ),
