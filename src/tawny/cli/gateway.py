@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import gc
 import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tawny import config, log
 from tawny.cli import gateway_service, ledger
@@ -16,6 +18,9 @@ from tawny.config import Config, Home
 from tawny.errors import InvalidInput
 from tawny.ledger import audit, credentials, pairing
 from tawny.ledger.credentials import BROWSER, DEVICE, TOKEN, Credential
+
+if TYPE_CHECKING:
+    from tawny.app import App
 
 SCOPES = ("read", "write", "approvals", "admin", "pairing")
 
@@ -76,9 +81,18 @@ def _serve(args: argparse.Namespace, home: Home) -> int:
 
 
 async def serve(
-    home: Home, settings: Config, port: int, *, clock: Clock | None = None, standby: bool = False
+    home: Home,
+    settings: Config,
+    port: int,
+    *,
+    clock: Clock | None = None,
+    standby: bool = False,
+    opened: Callable[["App"], None] | None = None,
 ) -> int:
-    """The always-on process, until SIGTERM or SIGINT; `clock` is the machine's unless the demo brings its own."""
+    """The always-on process, until SIGTERM or SIGINT.
+
+    The demo brings a `clock` of its own instead of the machine's, and is told when the house is `opened`.
+    """
     from tawny.app import open_app, open_gateway  # noqa: PLC0415 - everything; the other subcommands need little
     from tawny.engine.members import Member  # noqa: PLC0415
     from tawny.gateway import running, server  # noqa: PLC0415
@@ -92,6 +106,8 @@ async def serve(
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
     async with open_app(home, settings, closed=True, clock=clock, member=Member(standby=standby)) as app:
+        if opened is not None:
+            opened(app)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
         if hasattr(signal, "SIGHUP"):

@@ -20,6 +20,8 @@ class Outside:
     def __init__(self) -> None:
         self.url = ""
         self.looks = 0
+        self.fare: int | None = None
+        """The fare that was shown last."""
         self.effects: dict[str, str] = {}
         """Idempotency key → what was done; a second request with the same key does nothing."""
         self.resent = 0
@@ -38,7 +40,7 @@ class Outside:
         if path == "/fares":
             with self._lock:
                 prices: list[int] = self._fares["prices"]
-                price = prices[min(self.looks, len(prices) - 1)]
+                price = self.fare = prices[min(self.looks, len(prices) - 1)]
                 self.looks += 1
             return json.dumps({**self._fares, "price": price, "prices": None}).encode()
         return None

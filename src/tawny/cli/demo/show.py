@@ -29,6 +29,7 @@ _LOOK = 0.15
 _PATIENCE = 45.0
 _KILL_AT = 9
 _EVERY = timedelta(hours=6)
+_BELOW = 2000
 
 
 @dataclass
@@ -153,11 +154,13 @@ class Show:
         self, gateway: GatewayProcess, automation: str, world: Outside, progress: Progress, bar: TaskID
     ) -> bool:
         """Once the last look is done, on to the next; whether there was an alert."""
+        looks, fare = world.looks, world.fare
         runs = self._runs(gateway, automation)
-        if not runs and world.looks > self._looks:
-            self._looks = world.looks
+        # What a look at a low fare leads to may not be there yet; the clock stands still until it is.
+        if not runs and looks > self._looks and fare is not None and fare >= _BELOW:
+            self._looks = looks
             gateway.forward("6h")
-        progress.update(bar, description=f"Looking at the fare: look {world.looks}")
+        progress.update(bar, description=f"Looking at the fare: look {looks}")
         return any(task["status"] in ENDED for task in runs)
 
     def _runs(self, gateway: GatewayProcess, automation: str) -> list[dict[str, Any]]:
@@ -304,7 +307,7 @@ def _flight(url: str) -> dict[str, Any]:
         "watch": {
             "probe": {"type": "http", "url": f"{url}/fares"},
             "every": "6h",
-            "condition": "price < 2000",
+            "condition": f"price < {_BELOW}",
             "rearm": "edge",
         },
         "action": {"type": "remind", "parameters": {"text": _ALERT}},

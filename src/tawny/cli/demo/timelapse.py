@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 from tawny import config, log
+from tawny.app import App
 from tawny.cli import gateway
 from tawny.clock import Instant, SystemClock, parse_duration
 from tawny.config import Home
+
+
+_GLANCE = 0.01
 
 
 class TimelapseClock(SystemClock):
@@ -38,21 +42,25 @@ class TimelapseClock(SystemClock):
         self.leapt()
 
 
-async def _obey(clock: TimelapseClock) -> None:
+async def _obey(clock: TimelapseClock, app: "asyncio.Future[App]") -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         verb, duration = line.decode().split()
         assert verb == "forward"
+        # A look that the clock overtook would be one look less.
+        while (await app).scheduler.is_looking:
+            await asyncio.sleep(_GLANCE)
         clock.forward(parse_duration(duration))
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _run(home: Home, port: int) -> int:
     clock = TimelapseClock(home.run / "timelapse")
+    opened: asyncio.Future[App] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
-        obeying = group.create_task(_obey(clock))
-        code = await gateway.serve(home, config.load(home), port, clock=clock)
+        obeying = group.create_task(_obey(clock, opened))
+        code = await gateway.serve(home, config.load(home), port, clock=clock, opened=opened.set_result)
         obeying.cancel()
     return code
 
