@@ -15,7 +15,6 @@ from tawny.cli import gateway
 from tawny.clock import Instant, SystemClock, parse_duration
 from tawny.config import Home
 
-
 _GLANCE = 0.01
 
 
