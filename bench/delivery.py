@@ -300,13 +300,13 @@ async def inbound_over(service, folder: Path, count: int) -> dict[str, float]:
 
         for number in range(count + 1):
             started = time.perf_counter()
-            wire = say(number)
+            told = say(number)
             async with asyncio.timeout(60):
                 await until_received()
             # The first one waits for the login.
             now = time.perf_counter()
             waits += [(now - started) * 1000] if number else []
-            ours += [(now - wire.told_at) * 1000] if number and wire is not None else []
+            ours += [(now - told.told_at) * 1000] if number and isinstance(told, Wire) else []
             await asyncio.sleep(0.2)
     waits.sort()
     figures = {"p50_ms": statistics.median(waits), "p95_ms": waits[int(len(waits) * 0.95)], "samples": count}

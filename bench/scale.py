@@ -8,6 +8,7 @@ Every figure is of this run on this machine; `--save` writes them to bench/resul
 import argparse
 import asyncio
 import compileall
+import http.client
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -190,43 +192,52 @@ def million(folder: Path, url: str, rows: int) -> dict[str, float]:
     return figures
 
 
-def over_http(folder: Path, url: str, count: int = 1500) -> dict[str, float]:
-    """POST /v1/tasks one after the other over one connection: durable acknowledgements."""
-    import http.client
-
+def over_http(folder: Path, url: str, connections: int = 1, count: int = 1500) -> dict[str, float]:
+    """POST /v1/tasks, each connection one after the other: durable acknowledgements, and the work done."""
     limits = "[limits]\nconcurrency = 64\nmax_running_per_owner = 64\nmax_queued_per_owner = 1000000\nbusy_load = 0\n"
     home, _ = fresh(folder / "http", url, limits)
     process, address, ready = start(home.root)
     token = home.token_file.read_text().strip()
-    connection = http.client.HTTPConnection(address.removeprefix("http://"))
-    body = json.dumps({"kind": "simulate", "params": {"steps": 0}})
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    times = []
     begun, spent = time.perf_counter(), _cpu(process.pid)
-    for _ in range(count):
-        one = time.perf_counter()
-        connection.request("POST", "/v1/tasks", body, headers)
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 202, answer.status
-        times.append((time.perf_counter() - one) * 1000)
+    with ThreadPoolExecutor(connections) as pool:
+        shares = [
+            pool.submit(_posts, address.removeprefix("http://"), headers, count // connections)
+            for _ in range(connections)
+        ]
+        times = sorted(one for share in shares for one in share.result())
     elapsed = time.perf_counter() - begun
     request = urllib.request.Request(f"{address}/v1/status", headers=headers)
-    while json.load(urllib.request.urlopen(request))["counts"].get("succeeded", 0) < count:
+    while json.load(urllib.request.urlopen(request))["counts"].get("succeeded", 0) < len(times):
         time.sleep(0.05)
     ended = time.perf_counter() - begun
     spent = _cpu(process.pid) - spent
     process.terminate()
     process.wait()
-    times.sort()
     return {
+        "connections": connections,
         "gateway_ready_s": ready,
         "post_p50_ms": statistics.median(times),
         "post_p99_ms": times[int(len(times) * 0.99)],
-        "posts_per_second": count / elapsed,
-        "done_per_second": count / ended,
-        "gateway_cpu_us_per_task": spent / count * 1e6,
+        "posts_per_second": len(times) / elapsed,
+        "done_per_second": len(times) / ended,
+        "gateway_cpu_us_per_task": spent / len(times) * 1e6,
     }
+
+
+def _posts(address: str, headers: dict[str, str], count: int) -> list[float]:
+    """How long each took, in milliseconds."""
+    connection = http.client.HTTPConnection(address)
+    body = json.dumps({"kind": "simulate", "params": {"steps": 0}})
+    times: list[float] = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        connection.request("POST", "/v1/tasks", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 202, answer.status
+        times.append((time.perf_counter() - begun) * 1000)
+    return times
 
 
 def idle(folder: Path, url: str, seconds: int = 30) -> dict[str, float]:
@@ -292,6 +303,7 @@ def on(made: Fresh, rows: int) -> dict[str, object]:
     parts = {
         "idle": idle,
         "over HTTP": over_http,
+        "over HTTP, 8 connections": lambda folder, url: over_http(folder, url, 8, 4000),
         "restart with 10,000 queued and 50 running": restart,
         "cancel under a burst of 10,000": lambda folder, url: asyncio.run(cancels(folder, url)),
         "many finished rows": lambda folder, url: million(folder, url, rows),
