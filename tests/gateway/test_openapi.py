@@ -25,6 +25,7 @@ BEYOND_A_SCHEMA = {
     "POST /v1/automations/dry-run": "as above",
     "POST /v1/automations/preview": "cron expressions and zones",
     "POST /v1/automations/parse": "words that are a time",
+    "POST /v1/sessions/{key}/messages": "a key of printable characters, in any script",
     "POST /v1/events/{source}": "names of sources and keys, and a time that is one",
     "POST /v1/pairing/claim": "a code that was handed out, once",
     "POST /v1/chat/completions": "a last message by the user with words in it",

@@ -51,7 +51,7 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     scopes: tuple[ScopeName, ...]
-    days: Annotated[int, msgspec.Meta(ge=1, le=36500)] | None = None
+    days: Annotated[float, msgspec.Meta(ge=1, le=36500)] | None = None
 
 
 class Made(msgspec.Struct):
@@ -139,7 +139,7 @@ def make_token(tx: Tx, call: Call[Nothing, NewToken]) -> dict[str, Any]:
         scopes=scopes,
         actor=asking.actor,
         granted_by=None if asking.kind == "owner" else asking.credential_id,
-        expires_at=None if body.days is None else tx.now + body.days * DAY,
+        expires_at=None if body.days is None else tx.now + int(body.days * DAY),
     )
     return {"id": made.credential_id, "name": made.name, "scopes": sorted(scopes), "token": secret}
 
