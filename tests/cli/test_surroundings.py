@@ -19,6 +19,12 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **more}
 
 
+def ran(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, env=environment(tmp_path), capture_output=True, text=True, timeout=100, check=False
+    )
+
+
 def tawny(tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*TAWNY, *words], env=environment(tmp_path, **more), stdin=subprocess.DEVNULL, capture_output=True,
@@ -30,24 +36,14 @@ def tawny(tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedProce
 @pytest.mark.parametrize("output", ["| true", "| head -c 5 >/dev/null", ">&-", "2>&- >&-"])
 def test_reader_that_goes_away_is_no_failure(words: str, output: str, tmp_path: Path):
     line = f"{' '.join(TAWNY)} {words} {output}; echo ${{PIPESTATUS[0]}} >&9"
-    done = subprocess.run(
-        ["bash", "-c", f"exec 9>{tmp_path}/code; {line}"], env=environment(tmp_path), capture_output=True,
-        text=True, timeout=100, check=False,
-    )  # fmt: skip
+    done = ran(tmp_path, "bash", "-c", f"exec 9>{tmp_path}/code; {line}")
     assert (tmp_path / "code").read_text().strip() == "0", done.stderr
     assert "rror" not in done.stderr
 
 
 def test_output_that_finds_no_room_is_told(tmp_path: Path):
     line = f"{' '.join(TAWNY)} --help >/dev/full"
-    done = subprocess.run(
-        ["bash", "-c", line],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = ran(tmp_path, "bash", "-c", line)
     assert done.returncode == 1
     assert done.stderr == "tawny: what is said cannot be written: No space left on device (make room there)\n"
 
@@ -114,14 +110,7 @@ def read_only(tmp_path: Path) -> list[str]:
     ],
 )
 def test_home_that_cannot_be_written_is_told_in_one_line(words: str, read_only: list[str], tmp_path: Path):
-    done = subprocess.run(
-        [*read_only, *words.split()],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = ran(tmp_path, *read_only, *words.split())
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("tawny: ")
@@ -129,14 +118,7 @@ def test_home_that_cannot_be_written_is_told_in_one_line(words: str, read_only: 
 
 
 def test_database_that_cannot_be_opened_is_not_called_damaged(read_only: list[str], tmp_path: Path):
-    done = subprocess.run(
-        [*read_only, "doctor"],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = ran(tmp_path, *read_only, "doctor")
     assert done.returncode == 1
     assert "damaged" not in done.stdout
     assert "the home must be there and writable" in done.stdout
@@ -177,14 +159,7 @@ def test_interrupt_while_code_is_loaded_is_quiet(tmp_path: Path):
         "from tawny.__main__ import main\n"
         "sys.exit(main())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = ran(tmp_path, sys.executable, "-c", code)
     assert (done.returncode, done.stderr) == (130, "")
 
 

@@ -379,21 +379,27 @@ async def test_a_cancelled_run_takes_its_command_along(
     assert not (workspace / "beat").exists()
 
 
+class Slow(NoSandbox):
+    """Holds a start until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wrapping, self.go = threading.Event(), threading.Event()
+
+    def wrap(self, order: Order) -> Wrapped:
+        self.wrapping.set()
+        assert self.go.wait(60)
+        return super().wrap(order)
+
+
 async def test_a_start_that_is_cancelled_is_over_when_it_says_so(tmp_path: Path, shell: Shell) -> None:
-    wrapping, go = threading.Event(), threading.Event()
-
-    class Slow(NoSandbox):
-        def wrap(self, order: Order) -> Wrapped:
-            wrapping.set()
-            assert go.wait(60)
-            return super().wrap(order)
-
-    commands = Commands(tmp_path / "run", Slow())
+    slow = Slow()
+    commands = Commands(tmp_path / "run", slow)
     starting = asyncio.ensure_future(commands.start("a", shell("sleep 60")))
-    await until(wrapping.is_set)
+    await until(slow.wrapping.is_set)
     starting.cancel()
     await asyncio.sleep(0)
-    go.set()
+    slow.go.set()
     with pytest.raises(asyncio.CancelledError):
         await starting
     command = commands.find("a")
@@ -429,20 +435,13 @@ async def test_what_has_been_waited_for_can_be_removed(commands: Commands, shell
 
 
 async def test_a_run_that_is_cancelled_while_it_starts_leaves_nothing(tmp_path: Path, shell: Shell) -> None:
-    wrapping, go = threading.Event(), threading.Event()
-
-    class Slow(NoSandbox):
-        def wrap(self, order: Order) -> Wrapped:
-            wrapping.set()
-            assert go.wait(60)
-            return super().wrap(order)
-
-    commands = Commands(tmp_path / "run", Slow())
+    slow = Slow()
+    commands = Commands(tmp_path / "run", slow)
     running = asyncio.ensure_future(commands.run("a", shell("sleep 60")))
-    await until(wrapping.is_set)
+    await until(slow.wrapping.is_set)
     running.cancel()
     await asyncio.sleep(0)
-    go.set()
+    slow.go.set()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert commands.all() == []
