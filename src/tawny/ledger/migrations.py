@@ -24,7 +24,7 @@ def is_current(store: Store) -> bool:
     Raises:
         PermanentError: the database is newer than this program.
     """
-    connection = store.connect()
+    connection = store.connect(read_only=True)
     try:
         if not connection.fetch("SELECT name FROM sqlite_master WHERE name = 'migrations'"):
             return False

@@ -6,7 +6,7 @@ from tawny.errors import Conflict
 from tawny.ledger import backup
 from tawny.ledger.database import Store
 from tawny.ledger.homelock import HomeLock
-from tawny.ledger.migrations import is_current, migrate, outdated
+from tawny.ledger.migrations import migrate, outdated
 from tawny.ledger.sqlite import SqliteStore
 from tawny.log import Log
 
@@ -28,14 +28,12 @@ def prepare_store(home: Home, store: Store, clock: Clock) -> None:
 
 
 def catch_up(home: Home, store: SqliteStore, clock: Clock) -> None:
-    """Let a command use the database only as this version knows it.
+    """Let a command use a database that is not current only as this version knows it.
 
     Raises:
         Conflict: a gateway of another version works on it.
         PermanentError: a newer version made it.
     """
-    if is_current(store):
-        return
     lock = HomeLock(home)
     try:
         lock.acquire()
