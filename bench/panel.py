@@ -89,6 +89,7 @@ async def load(browser: Browser, link: str) -> dict[str, float]:
 
 WATCH = """() => new Promise(resolve => {
     const seen = [];
+    setTimeout(() => resolve(seen), 60000);
     new MutationObserver(() => {
         seen.push(performance.timeOrigin + performance.now());
         if (seen.length >= 40) resolve(seen);
@@ -122,6 +123,8 @@ async def change(page: Page) -> list[float]:
     await dialog.get_by_role("button", name="Start").click()
     moved = await watching
     told = await page.evaluate("window.told")
+    if len(moved) < 40:
+        raise SystemExit(f"the bar moved {len(moved)} times in a minute; {len(told)} events of it came")
     return [min(time - at for at in told if at <= time) for time in moved if any(at <= time for at in told)]
 
 

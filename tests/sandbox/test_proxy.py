@@ -10,9 +10,11 @@ import pytest
 from tests.sandbox.conftest import needs_bubblewrap
 
 from tawny.domain.ipaddresses import Address
+from tawny.domain.network import parse_rules
 from tawny.sandbox.commands import Commands
+from tawny.sandbox.egress import Gate
 from tawny.sandbox.order import Order
-from tawny.sandbox.proxy import proxy_for
+from tawny.sandbox.proxy import Proxy
 from tawny.sandbox.tls import Incomplete, server_name
 
 
@@ -52,7 +54,7 @@ async def ask(
     async def resolve(*_: object) -> Sequence[Address]:
         return [ip_address(answer)]
 
-    proxy = proxy_for(tuple(allow), tuple(private), resolve=resolve)
+    proxy = Proxy(Gate(parse_rules(tuple(allow), tuple(private)), resolve=resolve))
     listener = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
     async with listener:
         reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname()[:2])

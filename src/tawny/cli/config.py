@@ -12,6 +12,7 @@ from tawny.cli import remote
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.config import Config, Home
+from tawny.editing import edited
 from tawny.errors import ConfigError, NotFound
 from tawny.files import write_text
 from tawny.mistakes import line_of
@@ -50,7 +51,7 @@ def _get(args: argparse.Namespace, home: Home) -> int:
 def _set(args: argparse.Namespace, home: Home) -> int:
     home.prepare()
     text = configuration.text_of(home)
-    changed = configuration.edited(text, {args.key: _value(args.value)}, file=str(home.config_file))
+    changed = edited(text, {args.key: _value(args.value)}, file=str(home.config_file))
     configuration.parse(changed, file=str(home.config_file))
     write_text(home.config_file, changed)
     remote.wake(home, {"config"})

@@ -8,6 +8,7 @@ import msgspec
 
 from tawny import config as configuration
 from tawny.config import Config
+from tawny.editing import edited
 from tawny.errors import ConfigError, InvalidInput
 from tawny.files import write_text
 from tawny.gateway.operation import Call, Nothing, Operation
@@ -107,7 +108,7 @@ async def change(call: Call[Nothing, Changes]) -> dict[str, Any]:
         )
     async with site.doing("config"):
         text = await asyncio.to_thread(configuration.text_of, site.home)
-        changed = configuration.edited(text, changes, file=str(site.home.config_file))
+        changed = edited(text, changes, file=str(site.home.config_file))
         configuration.parse(changed, file=str(site.home.config_file))
         await asyncio.to_thread(write_text, site.home.config_file, changed)
         await reload(site)

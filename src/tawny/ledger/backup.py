@@ -176,9 +176,3 @@ def describe(source: Path) -> dict[str, int]:
         raise InvalidInput(f"{source} is no backup: {error}") from error
     except sqlite3.Error as error:
         raise PermanentError(f"{source}: its database cannot be read: {error}") from error
-
-
-def count_tasks(path: Path) -> int:
-    """How many tasks a database file holds."""
-    with closing(sqlite3.connect(path)) as connection:
-        return int(connection.execute("SELECT COUNT(*) FROM tasks").fetchone()[0])

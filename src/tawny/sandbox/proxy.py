@@ -16,7 +16,7 @@ import msgspec
 
 from tawny.domain.network import Target, parse_authority, parse_rules, parse_url
 from tawny.errors import Refused, TawnyError
-from tawny.sandbox.egress import Gate, Resolver, system_resolver
+from tawny.sandbox.egress import Gate
 from tawny.sandbox.tls import Incomplete, server_name
 
 _MAX_HEAD = 64 * 1024
@@ -154,13 +154,6 @@ def serve_in_thread(descriptor: int, settings: Mapping[str, Any], log: str) -> t
     thread = threading.Thread(target=_run, args=(listener, Gate(rules), log), name="proxy", daemon=True)
     thread.start()
     return thread
-
-
-def proxy_for(
-    allow: tuple[str, ...], allow_private: tuple[str, ...], *, resolve: Resolver = system_resolver
-) -> Proxy:
-    """A proxy with the given lists, for tests and for programs that bring their own listener."""
-    return Proxy(Gate(parse_rules(allow, allow_private), resolve=resolve))
 
 
 def _run(listener: socket.socket, gate: Gate, log: str) -> None:
