@@ -63,18 +63,44 @@ def _answer(response: "httpx.Response") -> Document:
     raise kind(str(said.get("message")), hint=str(said.get("hint") or ""), code=said.get("code"))
 
 
-class _Patience:
-    """With a gateway that was there and has gone: it is asked again once a second, for half a minute."""
+class _Following:
+    """Where one who follows the stream stands, and how patient it is.
 
-    def __init__(self, url: str) -> None:
+    A gateway that was there and has gone is asked again once a second, for half a minute.
+    """
+
+    def __init__(self, url: str, after: int, filters: Mapping[str, Any]) -> None:
         self._url = url
+        self._after = after
+        self._filters = filters
         self._left = 0
+        self.is_behind = False
+        """The gateway went on without us, as we read too slowly, and still has what it left out: ask again."""
 
-    def restore(self) -> None:
-        """It answers."""
+    @property
+    def query(self) -> dict[str, Any]:
+        return {"after": self._after, **self._filters}
+
+    def opened(self, response: "httpx.Response") -> None:
+        """It answers; raises what it says where that is a refusal."""
+        if not response.is_success:
+            _answer(response)
         self._left = 30
+        self.is_behind = False
 
-    def spend(self, error: Exception) -> float:
+    def heard(self, line: str) -> Document | None:
+        """The event that a line of the stream brings, if it brings one."""
+        if not line.startswith("data:"):
+            return None
+        event: Document = json.loads(line[5:])
+        if event["type"] == "system.snapshot" and event["data"].get("reason") == "slow":
+            self._after = event["data"]["after"]
+            self.is_behind = True
+            return None
+        self._after = event["seq"] or self._after
+        return event
+
+    def lost(self, error: Exception) -> float:
         """Seconds to wait before it is asked again.
 
         Raises:
@@ -89,12 +115,6 @@ class _Patience:
 def _may_be_over(event: Document) -> bool:
     """An end, or a leap over what may have been one."""
     return event["type"].removeprefix("task.") in _ENDED or event["type"] == "system.snapshot"
-
-
-def _left_at(event: Document) -> int | None:
-    """Where to ask again: the gateway went on without us, as we read too slowly, and still has what we left out."""
-    slow = event.get("type") == "system.snapshot" and event["data"].get("reason") == "slow"
-    return event["data"]["after"] if slow else None
 
 
 def _sent(idempotency_key: str) -> dict[str, str]:
@@ -160,27 +180,22 @@ class Client(_Calls):
         Raises:
             TemporaryError: it has gone and does not come back.
         """
-        patience = _Patience(self.url)
+        following = _Following(self.url, after, filters)
         while True:
-            query = {"after": after, **filters}
             try:
-                with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
+                with self._http.stream("GET", "/v1/stream", params=following.query, timeout=None) as response:
                     if not response.is_success:
                         response.read()
-                        _answer(response)
-                    patience.restore()
+                    following.opened(response)
                     for line in response.iter_lines():
-                        if line.startswith("data:"):
-                            event = json.loads(line[5:])
-                            if (left_at := _left_at(event)) is not None:
-                                after = left_at
-                                break
-                            after = event["seq"] or after
+                        if (event := following.heard(line)) is not None:
                             yield event
+                        if following.is_behind:
+                            break
                     else:
                         raise ConnectionError("it closed the stream")
             except (ConnectionError, importlib.import_module("httpx").TransportError) as error:
-                threading.Event().wait(patience.spend(error))
+                threading.Event().wait(following.lost(error))
 
     def say(self, text: str, *, session: str = "main", wait: bool = True) -> Document:
         """A message for the assistant; with `wait` the reply."""
@@ -256,27 +271,24 @@ class AsyncClient(_Calls):
         Raises:
             TemporaryError: it has gone and does not come back.
         """
-        patience = _Patience(self.url)
+        following = _Following(self.url, after, filters)
         while True:
-            query = {"after": after, **filters}
             try:
-                async with self._http.stream("GET", "/v1/stream", params=query, timeout=None) as response:
+                async with self._http.stream(
+                    "GET", "/v1/stream", params=following.query, timeout=None
+                ) as response:
                     if not response.is_success:
                         await response.aread()
-                        _answer(response)
-                    patience.restore()
+                    following.opened(response)
                     async for line in response.aiter_lines():
-                        if line.startswith("data:"):
-                            event = json.loads(line[5:])
-                            if (left_at := _left_at(event)) is not None:
-                                after = left_at
-                                break
-                            after = event["seq"] or after
+                        if (event := following.heard(line)) is not None:
                             yield event
+                        if following.is_behind:
+                            break
                     else:
                         raise ConnectionError("it closed the stream")
             except (ConnectionError, importlib.import_module("httpx").TransportError) as error:
-                await asyncio.sleep(patience.spend(error))
+                await asyncio.sleep(following.lost(error))
 
     async def say(self, text: str, *, session: str = "main", wait: bool = True) -> Document:
         """A message for the assistant; with `wait` the reply."""

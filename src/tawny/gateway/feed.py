@@ -150,9 +150,8 @@ class Feed:
     @asynccontextmanager
     async def device(self, *, after: int | None, filter: Filter) -> AsyncGenerator["Device"]:
         """A place in the log: after `after`, or at its end."""
-        device = Device(self, after=self.last_seq if after is None else after, filter=filter)
-        if device.seq > self.last_seq:
-            device.lost = device.seq > await self._ledger.read(events.last_seq)
+        end = await self._ledger.read(events.last_seq)  # this feed may be a moment behind
+        device = Device(self, after=end if after is None else after, end=end, filter=filter)
         self._devices.add(device)
         try:
             yield device
@@ -254,10 +253,12 @@ def _joined(frames: Iterable[Frame], filter: Filter, form: Form) -> tuple[bytes,
 class Device:
     """One listener's place in the log."""
 
-    def __init__(self, feed: Feed, *, after: int, filter: Filter) -> None:
+    def __init__(self, feed: Feed, *, after: int, end: int, filter: Filter) -> None:
+        """`end` is where the log ends now: who has not come that far reads on, however far the window is."""
         self._feed = feed
         self.seq = after
-        self.lost = False
+        self._end = end
+        self._lost = after > end
         self.filter = filter
         self._follows = False
         self._live = feed.live_count
@@ -280,6 +281,7 @@ class Device:
         self.filter = filter
         if after is not None:
             self.seq = after
+            self._end = self._feed.last_seq
             self._follows = False
         self.bell.set()
 
@@ -320,11 +322,11 @@ class Device:
     async def _next(self, form: Form) -> bytes:
         """One step on in the log."""
         feed = self._feed
-        if self.lost:
-            self.lost = False
+        if self._lost:
+            self._lost = False
             return self._leap(form, "unknown")
         if feed.covers(self.seq):
-            self._follows = True
+            self._follows = self._follows or self.seq >= self._end
             if self.seq >= feed.last_seq:
                 return b""
             lump, self.seq = feed.batch(self.seq, self.filter, form)
