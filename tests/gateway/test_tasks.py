@@ -63,6 +63,24 @@ async def test_filters_by_several_statuses(house: House) -> None:
     assert (await house.client.get("/v1/tasks?status=&session=")).json()["items"] != []
 
 
+async def test_words_find_tasks_over_http_and_the_filters_narrow_it_down(house: House) -> None:
+    first = await house.run(title="Invoice of the plumber")
+    second = await house.run("remind", params={"text": "ask the plumber, 水管工"})
+    await house.until(second["task_id"], "succeeded")
+
+    async def found(**query: Any) -> list[str]:
+        answer = await house.client.get("/v1/tasks", params=query)
+        assert answer.status_code == 200, answer.text
+        return [entry["task_id"] for entry in answer.json()["items"]]
+
+    assert await found(q="Plumber") == [second["task_id"], first["task_id"]]
+    assert await found(q="plumber", kind="remind") == [second["task_id"]]
+    assert await found(q="水管") == [second["task_id"]]
+    assert await found(q="plumber", status="failed") == []
+    assert await found(q="", kind="simulate") == [first["task_id"]]
+    assert (await house.client.get("/v1/tasks", params={"q": "x" * 201})).status_code == 422
+
+
 async def test_steering_changes_the_task_and_says_so(house: House) -> None:
     task = await house.run(params={"steps": 100, "step_seconds": 0.05})
     id = task["task_id"]

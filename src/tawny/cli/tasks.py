@@ -66,6 +66,8 @@ def _list(args: argparse.Namespace, home: Home) -> int:
             runtime=getattr(args, "runtime", None),
             owner=getattr(args, "owner", None),
             session=getattr(args, "session", None),
+            kind=getattr(args, "kind", None),
+            q=getattr(args, "search", None),
             cursor=getattr(args, "cursor", None),
             limit=getattr(args, "limit", 50),
         ),
@@ -82,9 +84,18 @@ def _list(args: argparse.Namespace, home: Home) -> int:
         )
         for task in found.items
     ]
-    text = table(["task", "status", "done", "kind", "created", "title"], rows) if rows else "No tasks yet."
+    text = table(["task", "status", "done", "kind", "created", "title"], rows) if rows else _nothing(args)
     emit(document, args, text=text)
     return 0
+
+
+def _nothing(args: argparse.Namespace) -> str:
+    narrowed = [
+        name
+        for name in ("search", "status", "kind", "runtime", "owner", "session")
+        if getattr(args, name, None)
+    ]
+    return f"No task fits: {' '.join(f'--{name}' for name in narrowed)}." if narrowed else "No tasks yet."
 
 
 def _whole(tx: Tx, lookup: str) -> tuple[Task, dict[str, object], list[str]]:

@@ -19,8 +19,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         return sub
 
     listing = add("list", "newest first")
-    for option in ("--status", "--runtime", "--owner", "--session", "--cursor"):
+    for option in ("--status", "--runtime", "--kind", "--owner", "--session", "--cursor"):
         listing.add_argument(option)
+    listing.add_argument("--search", metavar="WORDS", help="words of title, parameters, result or error")
     listing.add_argument("--limit", type=rows, default=50)
     for name, help in {
         "show": "the record",

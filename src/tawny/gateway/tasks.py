@@ -25,7 +25,14 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 
 
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which tasks, newest first. `status` may be several with commas."""
+    """Which tasks, newest first. `status` may be several with commas.
+
+    `q` are words, each of which is looked for in title, kind, id, session and every value of parameters, result and
+    error. A page of a search may be short, or empty, and still have a `next_cursor`: there is more to look through.
+    """
+
+    q: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    kind: str | None = None
 
     status: Annotated[str, msgspec.Meta(pattern=_STATUSES)] | None = None
     runtime: Literal["cron", "subagent", "acp", "cli"] | None = None
@@ -243,7 +250,7 @@ OPERATIONS = (
         method="GET",
         path="/v1/tasks",
         scope=READ,
-        summary="Tasks, newest first",
+        summary="Tasks, newest first; `q` finds them by their words, `status kind runtime …` narrow it down",
         query=Listing,
         answer=documents.Page[documents.Task],
         read=page,

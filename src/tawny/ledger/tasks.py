@@ -24,6 +24,7 @@ from tawny.domain.tasks import (
 )
 from tawny.errors import Conflict, InvalidInput, NotFound
 from tawny.ledger.database import Row, Tx
+from tawny.ledger.search import LOOKED_THROUGH, STRIDE, Search
 
 T = TypeVar("T")
 MAX_LIMIT = 500
@@ -236,11 +237,12 @@ def page(
     automation_id: str | None = None,
     parent_id: str | None = None,
     kind: str | None = None,
+    q: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
     detached_only: bool = True,
 ) -> Page[Task]:
-    """Tasks, newest first; interactive turns are left out unless asked for.
+    """Tasks, newest first; interactive turns are left out unless asked for. `q` are words, as `search.py` finds them.
 
     Raises:
         InvalidInput: a filter or the limit is none we know.
@@ -270,6 +272,8 @@ def page(
         if value is not None:
             conditions.append(f"{column} = :{column}")
             values[column] = value
+    if q and (search := Search(q)):
+        return _searched(tx, search, conditions, values, limit=limit, cursor=cursor)
     if cursor is not None:
         conditions.append("task_id < :cursor")
         values["cursor"] = cursor
@@ -281,6 +285,45 @@ def page(
     more = len(rows) > limit
     items = [from_row(row) for row in rows[:limit]]
     return Page(items, items[-1].task_id if more else None)
+
+
+def _searched(
+    tx: Tx,
+    search: Search,
+    conditions: list[str],
+    values: Mapping[str, Any],
+    *,
+    limit: int,
+    cursor: str | None,
+) -> Page[Task]:
+    """What a search finds, stride after stride, until the page is full or enough was looked through."""
+    condition, words = search.condition()
+    of_stride = f"{' AND '.join([*conditions, condition])} AND task_id < :cursor AND task_id >= :floor"
+    found: list[Task] = []
+    at = cursor if cursor is not None else "task_~"
+    for _ in range(LOOKED_THROUGH // STRIDE):
+        floor = tx.value(
+            "SELECT task_id FROM tasks WHERE task_id < :cursor ORDER BY task_id DESC LIMIT 1 OFFSET :stride",
+            cursor=at,
+            stride=STRIDE - 1,
+        )
+        rows = tx.all(
+            f"SELECT * FROM tasks WHERE {of_stride} ORDER BY task_id DESC LIMIT {MAX_LIMIT}",
+            cursor=at,
+            floor=floor or "",
+            **words,
+            **values,
+        )
+        found += [task for row in rows if search.finds(task := from_row(row))]
+        if len(found) > limit:
+            return Page(found[:limit], found[limit - 1].task_id)
+        if len(rows) == MAX_LIMIT:
+            at = rows[-1]["task_id"]
+        elif floor is None:
+            return Page(found)
+        else:
+            at = floor
+    return Page(found, at)
 
 
 def counts(tx: Tx) -> dict[str, int]:

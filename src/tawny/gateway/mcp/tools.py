@@ -150,10 +150,18 @@ TOOLS = (
     Tool(
         name="tasks_list",
         title="List tasks",
-        description="Tasks, newest first; status may be several with commas.",
+        description="Tasks, newest first; q finds them by words; status may be several with commas.",
         operation="tasks.list",
         scope=READ,
-        properties={"status": _TEXT, "runtime": _TEXT, "session": _TEXT, "limit": _LIMIT, "cursor": _TEXT},
+        properties={
+            "q": {"type": "string", "description": "words of title, parameters, result or error"},
+            "status": _TEXT,
+            "kind": _TEXT,
+            "runtime": _TEXT,
+            "session": _TEXT,
+            "limit": _LIMIT,
+            "cursor": _TEXT,
+        },
         read_only=True,
     ),
     Tool(
