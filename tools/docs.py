@@ -10,15 +10,23 @@ from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from tawny import config
-from tawny.app import bundled_kinds
+from tawny.app import bundled_kinds, open_shelf
 from tawny.cli.main import COMMANDS, add_common
+from tawny.clock import SystemClock
 from tawny.config import Config, Home
+from tawny.domain.permissions import OPERATIONS as PERMISSIONS
 from tawny.gateway.routes import OPERATIONS
+from tawny.ledger.database import Ledger
+from tawny.ledger.stores import open_store
+from tawny.sandbox.workshop import Workshop
+from tawny.tools.catalog import bundled_tools
+from tawny.tools.registry import Tool
 
 ROOT = Path(__file__).parent.parent
 HEAD = "<!-- Written by tools/docs.py from the code; do not edit. -->\n\n"
@@ -117,7 +125,75 @@ def http_page() -> str:
     return f"{before}<!-- routes -->\n{table}<!-- /routes -->\n{after}"
 
 
+def tools_page() -> str:
+    """The hand-written page, with every tool of the model between its two marks: its words, levels, parameters."""
+    before, _, rest = (
+        (ROOT / "docs/reference/tools.md").read_text(encoding="utf-8").partition("<!-- tools -->\n")
+    )
+    _, _, after = rest.partition("<!-- /tools -->\n")
+    return f"{before}<!-- tools -->\n{''.join(_tool(tool) for tool in _tools())}<!-- /tools -->\n{after}"
+
+
+def _tools() -> list[Tool]:
+    with TemporaryDirectory() as folder:
+        home, settings, clock = Home(Path(folder)), config.Config(), SystemClock()
+        home.prepare()
+        made = bundled_tools(
+            home,
+            settings,
+            Ledger(open_store(home, settings), clock),
+            {},
+            shelf=open_shelf(home, settings),
+            channels=list,
+            workshop=Workshop(home, settings, clock),
+        )
+        return list(made.values())
+
+
+def _tool(tool: Tool) -> str:
+    note = " ".join((tool.params.__doc__ or "").split())
+    levels = "; ".join(
+        f"{PERMISSIONS[row].level} (`{row}`: {PERMISSIONS[row].description})" for row in tool.rows
+    )
+    parts = [f"\n### {tool.name}\n\n{tool.description}\n\n{note}\n\nLevel: {levels}.\n"]
+    fields = msgspec.structs.fields(tool.params)
+    if fields:
+        parts.append("\n| parameter | is | unless told | |\n| --- | --- | --- | --- |\n")
+    for field in fields:
+        schema = msgspec.json.schema(field.type)
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        told = "needed" if default is msgspec.NODEFAULT else _default(default)
+        parts.append(
+            f"| `{field.encode_name}` | {_kind(schema)} | {told} | {schema.get('description', '')} |\n"
+        )
+    return "".join(parts)
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """A JSON schema's type in a few words."""
+    if "enum" in schema:
+        return " ".join(f"`{one}`" for one in schema["enum"])
+    if "$ref" in schema:
+        return f"object ({', '.join(_fields(schema))})"
+    if "anyOf" in schema:
+        inner = [{**one, "$defs": schema.get("$defs", {})} for one in schema["anyOf"]]
+        return " or ".join(_kind(one) for one in inner if one.get("type") != "null")
+    kind = str(schema.get("type", "any"))
+    if kind == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    bounds = f" {low} to {high}" if high is not None else f" from {low}" if low is not None else ""
+    longest = f", at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+    return kind + bounds + longest
+
+
+def _fields(schema: dict[str, Any]) -> list[str]:
+    named = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+    return [f"`{name}`" for name in named["properties"]]
+
+
 PAGES = {
+    "docs/reference/tools.md": tools_page,
     "docs/reference/http.md": http_page,
     "docs/reference/cli.md": cli_page,
     "docs/reference/config.md": config_page,

@@ -54,6 +54,7 @@ from tawny.sources.place import (
     Uncertain,
     source,
 )
+from tawny.sources.search import Found, SearchKind, SearchSite, search_provider
 from tawny.sources.shelf import Shelf
 from tawny.tools.registry import Operation, Tool, ToolContext, tool
 
@@ -85,6 +86,7 @@ __all__ = [
     "Effect",
     "FeedEntry",
     "FeedQuery",
+    "Found",
     "Inbound",
     "Instant",
     "InvalidInput",
@@ -108,6 +110,8 @@ __all__ = [
     "Refused",
     "Result",
     "Root",
+    "SearchKind",
+    "SearchSite",
     "Shelf",
     "SourceKind",
     "Status",
@@ -139,6 +143,7 @@ __all__ = [
     "next_runs",
     "numeric_ids",
     "request",
+    "search_provider",
     "source",
     "stopwatch",
     "text_at",

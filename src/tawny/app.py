@@ -193,6 +193,8 @@ async def open_app(
                 shelf=shelf,
                 channels=lambda: channel_names(config),
                 workshop=workshop,
+                further=plugins.installed().tools.values(),
+                searchers=plugins.installed().searchers,
                 model=model,
             )
             listed = AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)

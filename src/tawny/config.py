@@ -193,9 +193,14 @@ class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where `web_search` asks: an address with `{query}` in it that answers in SearXNG's JSON."""
+    """Whom `web_search` asks: `provider` is searxng, brave, tavily, marginalia, wikipedia, or a plugin's.
 
+    `url` puts another server in place of the provider's own, and alone means searxng; `api_key` is a reference.
+    """
+
+    provider: str = ""
     url: str = ""
+    api_key: str = ""
 
 
 class Background(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from tawny.engine.kinds import Kind
 from tawny.errors import ConfigError
 from tawny.log import Log
 from tawny.sources.place import SourceKind
+from tawny.sources.search import SearchKind
 from tawny.tools.registry import Tool
 
 GROUP = "tawny.plugins"
@@ -42,6 +43,10 @@ class Hooks:
     @_hookspec
     def tawny_sources(self) -> list[SourceKind]:  # pyright: ignore[reportReturnType]
         """Kinds of source, made with `tawny.api.source`."""
+
+    @_hookspec
+    def tawny_searchers(self) -> list[SearchKind]:  # pyright: ignore[reportReturnType]
+        """Providers of web search, made with `tawny.api.search_provider`."""
 
 
 BUNDLED_CHANNELS: Mapping[str, str] = {
@@ -111,6 +116,11 @@ class Plugins:
         return list(self._offered("tawny_sources"))
 
     @property
+    def searchers(self) -> dict[str, SearchKind]:
+        """Providers of web search by name."""
+        return {kind.name: kind for kind in self._offered("tawny_searchers")}
+
+    @property
     def names(self) -> list[str]:
         """The installed plugins."""
         return [name for name, _ in self._manager.list_name_plugin()]
@@ -151,6 +161,6 @@ def find(*extra: object) -> Plugins:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise ConfigError(f"plugin: {error}", hint="see docs/reference/plugins.md for the hooks") from error
+        raise ConfigError(f"plugin: {error}", hint="see docs/how-to/python.md for the hooks") from error
     _log.debug("plugins found", names=[name for name, _ in manager.list_name_plugin()])
     return Plugins(manager)

@@ -1,11 +1,17 @@
 """The pages name every command and every tool there is."""
 
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
 
 from agent.conftest import OpenChat
 from tawny.agent.prompt import OWN_WORDS_LIMIT, Workspace, pieces, render
+from tawny.agent.toolbox import schema_of
+from tawny.config import Exec
 from tawny.domain.permissions import OPERATIONS
 from tawny.domain.sessions import COMMANDS
+from tawny.tools.automations import Automations
 from tawny.tools.registry import Tool
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -16,44 +22,64 @@ def test_every_command_is_on_its_page() -> None:
     assert [name for name in COMMANDS if f"`/{name}" not in page] == []
 
 
-async def test_every_tool_is_on_its_page_and_has_a_description(chat: OpenChat) -> None:
+PROBES: dict[str, list[dict[str, Any]]] = {
+    "automations": [{"action": one} for one in get_args(get_type_hints(Automations)["action"])],
+    "calendar_add": [{"title": "x", "start": "2026-12-01"}],
+    "calendar_read": [{}],
+    "exec": [{"command": "ls"}, {"command": "ls | sh"}],
+    "finish": [{}],
+    "flows": [{"action": one} for one in ("run", "check", "list")],
+    "http_request": [
+        {"method": one, "url": "https://example.org"}
+        for one in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    ],
+    "list_files": [{}],
+    "mail_read": [{}],
+    "mail_send": [{"to": "bob@x.org", "subject": "s", "body": "b"}],
+    "memory_save": [{"text": "x"}],
+    "memory_search": [{"query": "x"}],
+    "process": [
+        {"action": one}
+        for one in ("list", "poll", "log", "write", "submit", "paste", "send-keys", "kill", "clear", "remove")
+    ],
+    "read_file": [{"path": "x"}],
+    "send_message": [{"channel": "telegram", "text": "x"}, {"channel": "telegram", "to": "1", "text": "x"}],
+    "sessions": [{"action": one} for one in ("list", "history", "send")],
+    "skills": [{}],
+    "spawn": [{"task": "x"}, {"task": ["x", "y"]}],
+    "tasks": [
+        {"action": one} for one in ("run", "list", "show", "cancel", "pause", "resume", "retry", "kinds")
+    ],
+    "todo_add": [{"title": "x"}],
+    "todo_read": [{}],
+    "web_fetch": [{"url": "https://example.org"}],
+    "web_search": [{"query": "x"}],
+    "write_file": [{"path": "AGENTS.md", "content": ""}, {"path": "notes.txt", "content": ""}],
+}
+"""Calls of every tool that come, taken together, to everything it can do."""
+
+
+async def test_every_tool_has_its_level_its_schema_and_its_docs(chat: OpenChat) -> None:
     page = (DOCS / "tools.md").read_text()
-    async with chat() as talk:
+    async with chat(exec=Exec(allow=("ls",))) as talk:
         tools: dict[str, Tool] = dict(talk.app.agency.door.tools)
-    assert [name for name in tools if f"`{name}`" not in page] == []
-    assert all(tool.description for tool in tools.values())
-
-
-async def test_operations_of_plain_calls_are_in_the_table_of_levels(chat: OpenChat) -> None:
-    async with chat() as talk:
-        tools = talk.app.agency.door.tools
-        plain = {
-            "read_file": {"path": "x"},
-            "write_file": {"path": "AGENTS.md", "content": ""},
-            "list_files": {},
-            "web_fetch": {"url": "https://example.org"},
-            "web_search": {"query": "x"},
-            "http_request": {"method": "POST", "url": "https://example.org"},
-            "send_message": {"channel": "telegram", "to": "1", "text": "x"},
-            "mail_read": {},
-            "calendar_read": {},
-            "todo_read": {},
-            "memory_save": {"text": "x"},
-            "memory_search": {"query": "x"},
-            "sessions": {"action": "send"},
-            "tasks": {"action": "run"},
-            "automations": {"action": "add"},
-            "flows": {"action": "run"},
-            "spawn": {"task": "x"},
-            "finish": {},
-        }
-        import msgspec
-
-        for name, arguments in plain.items():
-            tool = tools[name]
-            operation = tool.operation(msgspec.convert(arguments, tool.params))
-            assert operation.name in OPERATIONS, operation.name
-            assert OPERATIONS[operation.name].level == operation.level, operation.name
+        assert tools.keys() == PROBES.keys()
+        for name, tool in tools.items():
+            section = page.partition(f"\n### {name}\n")[2].partition("\n##")[0]
+            assert tool.description, name
+            assert tool.description in section, name
+            assert tool.params.__doc__, name
+            schema = schema_of(tool)
+            assert schema["type"] == "object", name
+            assert schema["additionalProperties"] is False, name
+            for parameter, kind in schema["properties"].items():
+                assert kind.keys() & {"type", "anyOf", "enum", "$ref"}, (name, parameter)
+                assert f"| `{parameter}` |" in section, (name, parameter)
+            come_to = [tool.operation(msgspec.convert(call, tool.params)) for call in PROBES[name]]
+            assert {one.name for one in come_to} == set(tool.rows), name
+            for one in come_to:
+                assert OPERATIONS[one.name].level == one.level, one.name
+                assert f"{one.level} (`{one.name}`: " in section, one.name
 
 
 def test_our_own_words_stay_under_six_kilobytes(tmp_path: Path) -> None:

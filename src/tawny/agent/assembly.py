@@ -1,6 +1,6 @@
 """Puts the agent together from its parts: tools, door, commands."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tawny.agent.agency import Agency
@@ -16,10 +16,11 @@ from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.sessions import Session
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import resolve_secret
+from tawny.sources.search import SearchKind
 from tawny.sources.shelf import Shelf
 from tawny.tools.call import Door
 from tawny.tools.catalog import bundled_tools, workspace_tools
-from tawny.tools.registry import Tools
+from tawny.tools.registry import Tool, Tools
 from tawny.tools.rulebook import Rulebook
 
 _RECENT = 3
@@ -34,12 +35,27 @@ def build_agency(
     shelf: Shelf,
     channels: Callable[[], list[str]],
     workshop: Workshop | None = None,
+    further: Iterable[Tool] = (),
+    searchers: Mapping[str, SearchKind] | None = None,
     model: Any = None,
 ) -> Agency:
-    """The agency of a home. `model` is a `ScriptedModel` in tests; `kinds` may still grow."""
+    """The agency of a home. `model` is a `ScriptedModel` in tests; `kinds` may still grow.
+
+    `further` tools and `searchers` (providers of web search, by name) are plugins'.
+    """
     settings = turn_settings(config)
     workshop = workshop or Workshop(home, config, ledger.clock)
-    tools = bundled_tools(home, config, ledger, kinds, shelf=shelf, channels=channels, workshop=workshop)
+    tools = bundled_tools(
+        home,
+        config,
+        ledger,
+        kinds,
+        shelf=shelf,
+        channels=channels,
+        workshop=workshop,
+        further=further,
+        searchers=searchers,
+    )
 
     def own_tools(agent: AgentProfile) -> Tools:
         hands = workspace_tools(home, config, agent, clock=ledger.clock, shelf=shelf, workshop=workshop)

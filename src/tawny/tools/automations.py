@@ -53,6 +53,7 @@ def automations_tool(ledger: Ledger, kinds: Kinds, timezone: str, *, agents: Age
         name="automations",
         description="Standing orders: add, edit, list, show, remove, run now, pause, resume, preview, next_check.",
         params=Automations,
+        rows=("automations.read", "automations.change", "automations.run", "automations.delete"),
         operation=_operation,
         run=run,
         effect=lambda params: Effect.PURE if params.action in _LOOKING else Effect.IDEMPOTENT,

@@ -1,6 +1,6 @@
 """All tools that come with the house, built once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,15 @@ from tawny.memory.notes import Notes
 from tawny.paths import Root
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
-from tawny.secrets import secret_filler
+from tawny.secrets import resolve_secret, secret_filler
 from tawny.skills.grants import Grants
 from tawny.skills.library import Library
 from tawny.sources.markup import text_of
+from tawny.sources.search import SearchKind
 from tawny.sources.shelf import Shelf
 from tawny.tools.agents import Agents
 from tawny.tools.automations import automations_tool
+from tawny.tools.engine import Engine
 from tawny.tools.exec import AllowList, exec_tool
 from tawny.tools.files import file_tools
 from tawny.tools.finish import finish
@@ -36,7 +38,7 @@ from tawny.tools.skills import skills_tool
 from tawny.tools.sources import source_tools
 from tawny.tools.spawn import spawn_tool
 from tawny.tools.tasks import tasks_tool
-from tawny.tools.web import Searching, web_tools
+from tawny.tools.web import web_tools
 
 if TYPE_CHECKING:
     from tawny.sandbox.egress import Fetched
@@ -66,8 +68,13 @@ def bundled_tools(
     shelf: Shelf,
     channels: Callable[[], list[str]],
     workshop: Workshop,
+    further: Iterable[Tool] = (),
+    searchers: Mapping[str, SearchKind] | None = None,
 ) -> dict[str, Tool]:
-    """The tools by name. `kinds` may still grow after this; `channels` lists what is configured."""
+    """The tools by name. `kinds` may still grow after this; `channels` lists what is configured.
+
+    `further` tools and `searchers` are plugins'; none of them replaces what comes with the house.
+    """
     zone = owner_zone(config)
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
     way_out = WayOut(config.network, fill=secret_filler(home, config))
@@ -78,7 +85,11 @@ def bundled_tools(
         automations_tool(ledger, kinds, zone, agents=agents),
         *workspace_tools(home, config, _MAIN, clock=ledger.clock, shelf=shelf, workshop=workshop),
         process_tool(workshop.processes),
-        *web_tools(way_out.egress, _page_text, Searching(config.search.url)),
+        *web_tools(
+            way_out.egress,
+            _page_text,
+            Engine(config.search, lambda ref: resolve_secret(ref, home), searchers or {}),
+        ),
         message_tool(ledger, channels),
         *source_tools(shelf, ledger.clock),
         sessions_tool(ledger),
@@ -86,8 +97,9 @@ def bundled_tools(
         spawn_tool(ledger, agents),
         finish,
     ]
-    names.extend(tool.name for tool in tools)
-    return {tool.name: tool for tool in tools}
+    made = {tool.name: tool for tool in (*further, *tools)}
+    names.extend(made)
+    return made
 
 
 def workspace_tools(

@@ -218,6 +218,7 @@ def exec_tool(
             " yieldMs goes on in the background: look after it with the tool process; its end is told by itself."
         ),
         params=Exec,
+        rows=("exec.allowed", "exec.run"),
         operation=operation,
         run=run,
         # Keyed by task and call: after a crash the same call finds the command it has started, and where its outcome

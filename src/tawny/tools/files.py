@@ -95,6 +95,7 @@ def file_tools(
             name="read_file",
             description="Read a file of the workspace as text (documents such as PDF too).",
             params=ReadFile,
+            rows=("file.read",),
             operation=lambda params: Operation(
                 name="file.read", operation="read", level=READ, targets=(params.path,)
             ),
@@ -105,6 +106,7 @@ def file_tools(
             name="write_file",
             description="Write or append to a file of the workspace.",
             params=WriteFile,
+            rows=("file.write", "file.write_standing"),
             operation=_writing,
             run=write,
             # Writing the same bytes twice is writing them once; appending is not.
@@ -114,6 +116,7 @@ def file_tools(
             name="list_files",
             description="List a folder of the workspace.",
             params=ListFiles,
+            rows=("file.list",),
             operation=lambda params: Operation(
                 name="file.list", operation="read", level=READ, targets=(params.path,)
             ),

@@ -23,6 +23,7 @@ finish = Tool(
     name="finish",
     description="End a run that nobody asked for; notify=false when there is nothing to tell.",
     params=Finish,
+    rows=("turn.finish",),
     operation=lambda _params: Operation(name="turn.finish", operation="read", level=READ),
     run=_run,
 )

@@ -40,6 +40,7 @@ def flows_tool(ledger: Ledger, kinds: Kinds, limits: Limits) -> Tool:
         name="flows",
         description="Flows: run one (a file in flows/, or a document), check a document, list what runs.",
         params=Flows,
+        rows=("flows.read", "flows.run"),
         operation=lambda params: (
             Operation(
                 name="flows.run",

@@ -46,6 +46,7 @@ def memory_tools(notes: Notes, clock: Clock, timezone: str) -> list[Tool]:
             name="memory_search",
             description="Search what was kept in memory.",
             params=MemorySearch,
+            rows=("memory.search",),
             operation=lambda _params: Operation(name="memory.search", operation="read", level=READ),
             run=search,
         ),
@@ -53,6 +54,7 @@ def memory_tools(notes: Notes, clock: Clock, timezone: str) -> list[Tool]:
             name="memory_save",
             description="Keep something in memory for later.",
             params=MemorySave,
+            rows=("memory.save",),
             operation=lambda params: Operation(
                 name="memory.save", operation="create", level=CHANGE, text=(params.text,)
             ),

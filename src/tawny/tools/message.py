@@ -50,6 +50,7 @@ def message_tool(ledger: Ledger, channels: Callable[[], list[str]]) -> Tool:
         name="send_message",
         description="Send a message through a channel (telegram, email, …); without `to` it goes to the owner.",
         params=SendMessage,
+        rows=("message.self", "message.send"),
         operation=_operation,
         run=run,
         effect=Effect.AT_MOST_ONCE,

@@ -74,6 +74,7 @@ def process_tool(processes: Processes) -> Tool:
         name="process",
         description="Look after commands that exec left running: list, poll, log, type into them, end them.",
         params=ProcessParams,
+        rows=("process.read", "process.write", "process.end"),
         operation=_operation,
         run=run,
         effect=_effect,

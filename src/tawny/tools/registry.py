@@ -50,7 +50,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
     `reads_untrusted` marks tools whose results come from outside (web, mail, documents): the run's origin then
     counts as untrusted. `origin` tells it of one result instead (mail from a known contact, say). `reads_private`
-    marks identity papers, account data and the like.
+    marks identity papers, account data and the like. `rows` are the operations its calls may come to, of the table in
+    `domain/permissions.py`: they give its level in docs/reference/tools.md.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     params: type[msgspec.Struct]
     operation: Callable[[Any], Operation]
     run: Callable[[ToolContext, Any], Awaitable[Json]]
+    rows: tuple[str, ...] = ()
     effect: Effect | Callable[[Any], Effect] = Effect.PURE
     reads_untrusted: bool = False
     reads_private: bool = False

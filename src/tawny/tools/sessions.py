@@ -47,6 +47,7 @@ def sessions_tool(ledger: Ledger) -> Tool:
         name="sessions",
         description="Other conversations: list, history, send (a note for its next turn).",
         params=Sessions,
+        rows=("sessions.read", "sessions.send"),
         operation=lambda params: (
             Operation(name="sessions.send", operation="send", level=CHANGE, text=(params.text,))
             if params.action == "send"

@@ -36,6 +36,7 @@ def skills_tool(library: Library) -> Tool:
         name="skills",
         description="Find skills by words (instructions for certain work); read the SKILL.md before using one.",
         params=Skills,
+        rows=("skills.read",),
         operation=lambda _params: Operation(name="skills.read", operation="read", level=READ),
         run=run,
     )

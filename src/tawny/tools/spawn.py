@@ -66,6 +66,7 @@ def spawn_tool(ledger: Ledger, agents: Agents) -> Tool:
             "Say all they need to know: they do not see this conversation unless context='fork'."
         ),
         params=Spawn,
+        rows=("spawn.start",),
         operation=lambda params: Operation(
             name="spawn.start",
             operation="create",

@@ -104,6 +104,7 @@ def tasks_tool(
             "show, cancel, pause, resume, retry, kinds."
         ),
         params=Tasks,
+        rows=("tasks.read", "tasks.run", "tasks.steer"),
         operation=_operation,
         run=run,
         effect=lambda params: Effect.PURE if _operation(params).level == READ else Effect.IDEMPOTENT,
