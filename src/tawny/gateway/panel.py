@@ -1,6 +1,5 @@
 """The web panel's files: built in `web/`, kept in the package, open to everyone as they hold nothing of anyone."""
 
-import gzip
 import mimetypes
 from functools import cached_property
 from hashlib import sha256
@@ -29,12 +28,17 @@ class Panel:
     """Serves the files by name. Read once: they change with the program alone."""
 
     @cached_property
-    def files(self) -> dict[str, tuple[bytes, str, bytes]]:
-        """Path → (content, media type, tag)."""
+    def _whole(self) -> dict[str, tuple[bytes, str, bytes]]:
         found: dict[str, tuple[bytes, str, bytes]] = {}
         folder = resources.files("tawny.gateway").joinpath("panel")
         if folder.is_dir():
             _collect(folder, "/", found)
+        return found
+
+    @cached_property
+    def files(self) -> dict[str, tuple[bytes, str, bytes]]:
+        """Path → (content, media type, tag)."""
+        found = {path: entry for path, entry in self._whole.items() if not path.endswith(".gz")}
         if "/index.html" not in found:
             found["/index.html"] = _entry("index.html", _EMPTY)
         found["/"] = found["/index.html"]
@@ -42,12 +46,9 @@ class Panel:
 
     @cached_property
     def small(self) -> dict[str, bytes]:
-        """The same, compressed, where that makes them smaller."""
-        return {
-            path: small
-            for path, (content, _, _) in self.files.items()
-            if len(small := gzip.compress(content, 9, mtime=0)) < len(content) * 0.9
-        }
+        """The same, compressed: the build puts each file's gzip beside it."""
+        found = {path[:-3]: content for path, (content, _, _) in self._whole.items() if path.endswith(".gz")}
+        return found | ({"/": found["/index.html"]} if "/index.html" in found else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
