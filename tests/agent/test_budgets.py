@@ -1,20 +1,25 @@
 """Each bound of each scope stops the next call, waits, and goes on when raised."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
-from agent.conftest import OpenChat
+from agent.conftest import Chat, OpenChat
 from tawny.agent.budgets import Keeper
-from tawny.clock import SECOND
-from tawny.config import Budgets, BudgetScope, Model
-from tawny.domain.budgets import Use
+from tawny.app import open_app
+from tawny.clock import SECOND, from_datetime
+from tawny.config import Budgets, BudgetScope, Config, Fallback, Home, Model, Owner, parse
+from tawny.domain.budgets import Bounds, Use, waiting_text, window
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Budget, Status, Submission, Task
-from tawny.ledger import automations, budgets, events
+from tawny.errors import ConfigError
+from tawny.ledger import automations, budgets, events, retention, tasks
+from tawny.ledger.database import Ledger
 from tawny.ledger.submission import submit
-from tawny.testing import ScriptedModel
+from tawny.testing import FakeClock, ScriptedModel
 from tawny.testing import Use as Call
 from tawny.tools.registry import READ, Operation, Tool, ToolContext
 
@@ -206,3 +211,207 @@ async def test_time_at_work_is_a_budget_too(chat: OpenChat) -> None:
         await talk.until(first.run_id, Status.SUCCEEDED)
         spent = await talk.read(lambda tx: budgets.get(tx, "session:main"))
         assert spent.used.milliseconds >= 40_000
+
+
+# ---- on by default: every scope, every measure
+
+SCOPES = ("turn", "task", "automation", "session", "owner", "day")
+MEASURES = {
+    "tokens": "tokens",
+    "cost": "micro_usd",
+    "model_calls": "model_calls",
+    "tool_calls": "tool_calls",
+    "seconds": "milliseconds",
+}
+
+
+def bound(scope: str, measure: str) -> int:
+    """What the configuration's default bound is, in the units of `Use`."""
+    held = getattr(getattr(Budgets(), scope), measure)
+    return round(held * {"cost": 1_000_000, "seconds": 1000}.get(measure, 1))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_scope_has_a_bound_of_every_measure_by_default(scope: str, measure: str) -> None:
+    assert bound(scope, measure) > 0
+    if scope not in ("turn", "task", "automation"):
+        assert bound(scope, measure) > bound("turn", measure), "one turn must not use up what is for many"
+
+
+async def start_with(talk: Any, scope: str, used: Use) -> tuple[Task, str]:
+    """A turn in the background that looks once, of whose `scope` so much is used before it begins; and that scope."""
+    automation_id = None
+    if scope == "automation":
+        await talk.say("/loop 10m look at it")
+        automation_id = (await talk.read(lambda tx: automations.page(tx))).items[0].automation_id
+    params = {"message": "look", "session": "work"}
+    wanted = Submission(kind="agent_turn", params=params, session="work", automation_id=automation_id)
+
+    def begin(tx: Any) -> tuple[Task, str]:
+        task = submit(tx, wanted)
+        keeper: Keeper = talk.app.agency._keeper
+        (name,) = [one for one in keeper.scopes(task, "work") if one.startswith(f"{scope}:")]
+        budgets.add(tx, name, used)
+        return task, name
+
+    return await talk.ledger.write(begin)
+
+
+async def warnings(talk: Any) -> list[str]:
+    log = await talk.read(lambda tx: events.after(tx, 0, limit=5000))
+    return [one.data["scope"] for one in log if one.type == "system.budget_warning"]
+
+
+# The calls of a turn are counted by its run, which ends there: see test_a_turn_that_has_made_its_calls_ends.
+CASES = [
+    (scope, measure)
+    for scope in SCOPES
+    for measure in MEASURES
+    if scope != "turn" or measure not in ("model_calls", "tool_calls")
+]
+
+
+@pytest.mark.parametrize(("scope", "measure"), CASES)
+async def test_a_default_bound_warns_at_four_fifths(chat: OpenChat, scope: str, measure: str) -> None:
+    async with chat(ScriptedModel([Call("look"), "looked"])) as talk:
+        talk.app.agency.door.tools["look"] = looking()  # type: ignore[index]
+        nearly = Use(**{MEASURES[measure]: bound(scope, measure) * 8 // 10})
+        task, name = await start_with(talk, scope, nearly)
+        await talk.until(task.task_id, Status.SUCCEEDED)
+        assert await warnings(talk) == [name]
+
+
+@pytest.mark.parametrize(("scope", "measure"), CASES)
+async def test_a_default_bound_stops_waits_and_goes_on_when_raised(
+    chat: OpenChat, scope: str, measure: str
+) -> None:
+    async with chat(ScriptedModel([Call("look"), "looked"])) as talk:
+        talk.app.agency.door.tools["look"] = looking()  # type: ignore[index]
+        task, name = await start_with(talk, scope, Use(**{MEASURES[measure]: bound(scope, measure)}))
+        held, reason = await waits(talk, task.task_id)
+        assert held == name
+        assert "are used" in reason
+        more = Use(**{MEASURES[measure]: bound(scope, measure)})
+        await talk.ledger.write(lambda tx: budgets.grant(tx, held, more, by="owner"))
+        done = await talk.until(task.task_id, Status.SUCCEEDED)
+        assert (done.result or {})["text"] == "looked"
+
+
+@pytest.mark.parametrize(("bound", "words"), [("model_calls", "model calls"), ("tool_calls", "tool calls")])
+async def test_a_turn_that_has_made_its_calls_ends(chat: OpenChat, bound: str, words: str) -> None:
+    endless = [Call("look") for _ in range(10)]
+    async with chat(ScriptedModel(endless), budgets=Budgets(turn=BudgetScope(**{bound: 3}))) as talk:
+        talk.app.agency.door.tools["look"] = looking()  # type: ignore[index]
+        assert f"3 {words}, more than one turn may" in (await talk.say("look for ever")).text
+
+
+# ---- days and months
+
+
+@pytest.mark.parametrize(
+    ("scope", "same", "anew", "words"),
+    [
+        ("session", "2026-03-31T23:59:00+02:00", "2026-04-01T00:00:01+02:00", "at midnight by itself"),
+        ("automation", "2026-03-31T23:59:00+02:00", "2026-04-01T00:00:01+02:00", "at midnight by itself"),
+        ("day", "2026-03-31T23:59:00+02:00", "2026-04-01T00:00:01+02:00", "at midnight by itself"),
+        ("owner", "2026-03-31T23:59:00+02:00", "2026-04-01T00:00:01+02:00", "the next month by itself"),
+    ],
+)
+async def test_what_is_used_up_for_a_day_or_a_month_goes_on_when_it_is_over(
+    home: Home, scope: str, same: str, anew: str, words: str
+) -> None:
+    clock = FakeClock("2026-03-31T08:00:00+02:00")
+    limits = Budgets(**{scope: BudgetScope(model_calls=2)})
+    config = Config(budgets=limits, owner=Owner(timezone="Europe/Berlin"))
+    script = ScriptedModel([Call("look"), "looked", "the next day"])
+    async with open_app(home, config, clock=clock, model=script) as app:
+        talk = Chat(app)
+        app.agency.door.tools["look"] = looking()  # type: ignore[index]
+        first, name = await start_with(talk, scope, Use())
+        await talk.until(first.task_id, Status.SUCCEEDED)
+        task = await start(talk, "work", automation_id=first.automation_id)
+        held, reason = await waits(talk, task.task_id)
+        assert held == name
+        assert words in waiting_text(held, reason)
+        await clock.advance((from_datetime(datetime.fromisoformat(same)) - clock.now()) / SECOND)
+        assert (await talk.read(lambda tx: tasks.get(tx, task.task_id))).status is Status.WAITING
+        await clock.advance((from_datetime(datetime.fromisoformat(anew)) - clock.now()) / SECOND)
+        done = await talk.until(task.task_id, Status.SUCCEEDED)
+        assert (done.result or {})["text"] == "the next day"
+
+
+async def test_a_raise_of_a_day_is_for_that_day(ledger: Ledger, clock: FakeClock) -> None:
+    keeper = Keeper(ledger, Budgets(session=BudgetScope(model_calls=2)), zone="UTC")
+    scopes = {"session:main": Bounds(model_calls=2)}
+    call = Use(model_calls=1)
+
+    async def calls_that_fit() -> int:
+        fitted = 0
+        while await keeper.reserve(f"call{fitted}", scopes, call) is None:
+            keeper.note(f"call{fitted}", scopes, call)
+            keeper.book(scopes, call)
+            fitted += 1
+        return fitted
+
+    async def raised_by(calls: int) -> None:
+        today = window("session:main", clock.now(), ZoneInfo("UTC")).start
+        more = Use(model_calls=calls)
+        await ledger.write(lambda tx: budgets.grant(tx, "session:main", more, by="owner", since=today))
+
+    assert await calls_that_fit() == 2
+    await raised_by(3)
+    assert await calls_that_fit() == 3
+    await clock.advance("1d")
+    await raised_by(1)
+    assert await calls_that_fit() == 3, "two of the day's own, and the one by which that day was raised"
+    await clock.advance("1d")
+    assert await calls_that_fit() == 2
+
+
+async def test_the_dearest_of_those_who_may_be_called_is_what_is_held(
+    chat: OpenChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "not asked for")
+    held: list[Use] = []
+
+    def note(_messages: list[Any]) -> str:
+        held.extend(keeper._reserved["session:main"].values())
+        return "hi"
+
+    cheap = Model(
+        name="openai:gpt-4o-mini", fallbacks=(Fallback(name="openai:gpt-4o"), Fallback(name="ollama:x"))
+    )
+    async with chat(ScriptedModel([note]), budgets=Budgets(session=BudgetScope(cost=1)), model=cheap) as talk:
+        keeper: Keeper = talk.app.agency._keeper
+        assert (await talk.say("hello")).text == "hi"
+    assert 20_000 < held[0].micro_usd < 100_000, (
+        "two thousand tokens of gpt-4o's answer, not of gpt-4o-mini's"
+    )
+
+
+async def test_accounts_nobody_will_ask_for_are_let_go(ledger: Ledger, clock: FakeClock) -> None:
+    def used(tx: Any) -> Task:
+        task = submit(tx, Submission(kind="remind", params={"text": "x"}))
+        for scope in ("session:main", "task:task_gone", "turn:task_gone", f"task:{task.task_id}"):
+            budgets.add(tx, scope, Use(tokens=1))
+        return task
+
+    task = await ledger.write(used)
+    await clock.advance("61d")
+    await ledger.write(lambda tx: budgets.add(tx, "session:new", Use(tokens=1)))
+    assert (await ledger.write(lambda tx: retention.prune(tx, retention.Keep())))["budget_use"] == 0
+    await clock.advance("2d")
+    await ledger.write(lambda tx: retention.prune(tx, retention.Keep()))
+    left = await ledger.read(budgets.recent)
+    assert {one.scope for one in left} == {"session:new", f"task:{task.task_id}"}
+
+
+def test_naming_one_bound_keeps_the_others() -> None:
+    config = parse("[budgets.day]\ncost = 5\n[budgets.session]\ntokens = 0")
+    assert config.budgets.day.cost == 5
+    assert config.budgets.day.tokens == Budgets().day.tokens
+    assert config.budgets.session.tokens == 0
+    assert config.budgets.session.seconds == Budgets().session.seconds
+    with pytest.raises(ConfigError, match=r"budgets\.day\.cost"):
+        parse("[budgets.day]\ncost = -1")

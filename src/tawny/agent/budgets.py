@@ -1,14 +1,13 @@
 """Keeps turns within their budgets: a reservation before each model call, the true use after it."""
 
-from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tawny.clock import SECOND, Instant, from_datetime, to_datetime
+from tawny.clock import SECOND, Instant, to_datetime
 from tawny.config import Budgets, BudgetScope
-from tawny.domain.budgets import Bounds, Use, exceeded, is_nearly_used, waiting_text, widened
+from tawny.domain.budgets import Bounds, Use, Window, exceeded, is_nearly_used, waiting_text, widened, window
 from tawny.domain.messages import Outgoing
 from tawny.domain.sessions import LOCAL
 from tawny.domain.tasks import Task, Usage
@@ -40,6 +39,9 @@ class Keeper:
         self._used: dict[str, Use] = {}
         self._raised: dict[str, Use] = {}
         self._raises = ledger.bell.subscribe("budgets")
+        self._windows: dict[str, Window] = {}
+        self._opened: dict[str, Instant] = {}
+        """When the window began that what is known of a scope belongs to."""
 
     def gate(self, ctx: Context, session: str) -> "BudgetGate":
         """The gate of one turn."""
@@ -66,9 +68,17 @@ class Keeper:
         if self._raises.is_set():
             self._raises.clear()
             self._raised.clear()
+        now = self._ledger.clock.now()
+        for scope in scopes:
+            start = self._window(scope, now).start
+            if self._opened.get(scope) != start:
+                self._opened[scope] = start
+                self._used.pop(scope, None)
+                self._raised.pop(scope, None)
         unknown = [scope for scope in scopes if scope not in self._used or scope not in self._raised]
         if unknown:
-            for account in await self._ledger.read(lambda tx: [budgets.get(tx, scope) for scope in unknown]):
+            found = await self._ledger.read(lambda tx: [budgets.get(tx, scope) for scope in unknown])
+            for account in (one.since(self._opened[one.scope]) for one in found):
                 # What was booked meanwhile is in memory already, and newer than what was read.
                 self._used.setdefault(account.scope, account.used)
                 self._raised[account.scope] = account.raised
@@ -90,10 +100,11 @@ class Keeper:
 
     def book(self, scopes: Mapping[str, Bounds], used: Use) -> None:
         """Write down what was noted; durable with the commit that follows."""
+        now = self._ledger.clock.now()
 
         def write(tx: Tx) -> None:
             for scope, bounds in scopes.items():
-                account = budgets.add(tx, scope, used)
+                account = budgets.add(tx, scope, used, since=self._window(scope, now).start, at=now)
                 near = is_nearly_used(widened(bounds, account.raised), account.used)
                 if near and not account.warned:
                     budgets.warn(tx, scope, near)
@@ -103,6 +114,7 @@ class Keeper:
             forgotten = next(iter(self._used))
             self._used.pop(forgotten)
             self._raised.pop(forgotten, None)
+            self._opened.pop(forgotten, None)
 
     def tell(self, task: Task, key: str, text: str) -> None:
         """Say to who asked from outside that the task waits; in the session itself the wait is seen."""
@@ -135,10 +147,16 @@ class Keeper:
                 total = total.plus(use)
         return total
 
-    def day_ends(self) -> Instant:
-        """The next midnight in the owner's zone."""
-        today = to_datetime(self._ledger.clock.now(), self._zone).date()
-        return from_datetime(datetime.combine(today + timedelta(days=1), time.min, self._zone))
+    def ends(self, scope: str) -> Instant | None:
+        """When the scope begins anew by itself; `None` where it never does."""
+        return self._window(scope, self._ledger.clock.now()).end or None
+
+    def _window(self, scope: str, now: Instant) -> Window:
+        kind = scope.partition(":")[0]
+        found = self._windows.get(kind)
+        if found is None or not found.start <= now < (found.end or now + 1):
+            found = self._windows[kind] = window(scope, now, self._zone)
+        return found
 
 
 class BudgetGate:
@@ -152,13 +170,13 @@ class BudgetGate:
         self._noted = Use()
         self._at = ctx.clock.steady()
 
-    async def before(self, number: int, tokens: int, spec: ModelSpec) -> None:
-        """Reserve a call of a model with about `tokens` of input; leaves memory while a budget is used up."""
+    async def before(self, number: int, tokens: int, specs: Sequence[ModelSpec]) -> None:
+        """Reserve a call with about `tokens` of input; leaves memory while a budget is used up."""
         if not self._scopes:
             return
-        await self._reserve(str(number), _call(tokens, spec))
+        await self._reserve(str(number), _call(tokens, specs))
 
-    async def claim(self, number: int, tokens: int, spec: ModelSpec) -> None:
+    async def claim(self, number: int, tokens: int, specs: Sequence[ModelSpec]) -> None:
         """Reserve a model call that can be done without: nobody waits for a budget then.
 
         Raises:
@@ -166,7 +184,7 @@ class BudgetGate:
         """
         if not self._scopes:
             return
-        want = _call(tokens, spec)
+        want = _call(tokens, specs)
         if short := await self._keeper.reserve(self._holder(str(number)), self._scopes, want):
             scope, why = short
             raise Refused(f"the model is not asked: {scope}: {why}", hint="raise the budget in [budgets]")
@@ -195,7 +213,7 @@ class BudgetGate:
     async def _wait(self, number: str, scope: str, why: str) -> None:
         self._waits += 1
         self._book()
-        until = self._keeper.day_ends() if scope.startswith("day:") else None
+        until = self._keeper.ends(scope)
         key, reason = f"budget:{number}:{self._waits}", f"{scope}: {why}"
         if not self._ctx.is_recorded(key):
             self._keeper.tell(self._ctx.task, key, waiting_text(scope, reason))
@@ -224,9 +242,13 @@ class BudgetGate:
         return f"{self._ctx.task.task_id}:{number}"
 
 
-def _call(tokens: int, spec: ModelSpec) -> Use:
-    """What a call of a model with about so many tokens of input is taken to use; an unknown price is next to none."""
-    cost = prices.cost(spec, input_tokens=tokens, output_tokens=_ANSWER_TOKENS) or 0
+def _call(tokens: int, specs: Sequence[ModelSpec]) -> Use:
+    """What a call with about so many tokens of input is taken to use; an unknown price is next to none.
+
+    A failing model hands the call to the next, so the dearest of them counts: what is held is never too little.
+    """
+    priced = {(spec.provider, spec.model, spec.base_url): spec for spec in specs}.values()
+    cost = max(prices.cost(spec, input_tokens=tokens, output_tokens=_ANSWER_TOKENS) or 0 for spec in priced)
     return Use(
         tokens=tokens + _ANSWER_TOKENS, model_calls=1, micro_usd=max(1, int(cost * _MICRO)), milliseconds=1
     )

@@ -33,7 +33,7 @@ async def ask(
     """
     number = zlib.crc32(prompt.encode())
     if gate is not None:
-        await gate.claim(number, len((system + prompt).encode()) // _BYTES_A_TOKEN, router.specs[0])
+        await gate.claim(number, len((system + prompt).encode()) // _BYTES_A_TOKEN, router.specs)
     messages: list[ModelMessage] = [ModelRequest(parts=[SystemPromptPart(system), UserPromptPart(prompt)])]
 
     async def call() -> ModelResponse:

@@ -100,7 +100,7 @@ class Run:
 
         key = f"model:{number}"
         if not self.ctx.is_recorded(key):
-            await self._gate.before(number, self.context_tokens, self.router.specs[0])
+            await self._gate.before(number, self.context_tokens, self.router.specs)
         answered: list[ModelResponse] = []
 
         async def call() -> Json:

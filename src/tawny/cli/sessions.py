@@ -2,6 +2,7 @@
 
 import argparse
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tawny import config
 from tawny.cli import ledger
@@ -9,7 +10,7 @@ from tawny.cli.arguments import amount, rows, whole
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
 from tawny.config import Home, owner_zone
-from tawny.domain.budgets import Use
+from tawny.domain.budgets import Use, window
 from tawny.domain.outline import outline
 from tawny.errors import InvalidInput
 from tawny.ledger import budgets, sessions
@@ -161,6 +162,11 @@ def _raise(args: argparse.Namespace, home: Home) -> int:
         raise InvalidInput(
             "raise: by how much?", hint="--tokens, --cost, --model-calls, --tool-calls or --seconds"
         )
-    account = ledger.write(home, lambda tx: budgets.grant(tx, args.scope, more, by="owner"))
+    zone = ZoneInfo(owner_zone(config.load(home)))
+
+    def grant(tx: Tx) -> budgets.Account:
+        return budgets.grant(tx, args.scope, more, by="owner", since=window(args.scope, tx.now, zone).start)
+
+    account = ledger.write(home, grant)
     emit(account.document(), args, text=f"{args.scope} is raised; what waited for it goes on.")
     return 0

@@ -1,6 +1,11 @@
 """Budgets: what a scope may use, what it has used, and whether one more call fits."""
 
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
 import msgspec
+
+from tawny.clock import Instant, from_datetime, to_datetime
 
 WARN_AT = 0.8
 
@@ -76,11 +81,48 @@ def widened(bounds: Bounds, more: Use) -> Bounds:
     )
 
 
+class Window(msgspec.Struct, frozen=True):
+    """The time a scope counts for, [start, end); 0 and 0 for one that counts for good."""
+
+    start: Instant = 0
+    end: Instant = 0
+
+
+_EACH = {"automation": "day", "session": "day", "day": "day", "owner": "month"}
+
+
+def window(scope: str, now: Instant, zone: ZoneInfo) -> Window:
+    """The day or month that a scope counts for, in the owner's zone.
+
+    A `day:` has its date in its name, so what it has used stays its own; only its end matters.
+    """
+    each = _EACH.get(scope.partition(":")[0])
+    if each is None:
+        return Window()
+    first = to_datetime(now, zone).date()
+    if each == "month":
+        first = first.replace(day=1)
+        after = (first + timedelta(days=31)).replace(day=1)
+    else:
+        after = first + timedelta(days=1)
+    start, end = (from_datetime(datetime.combine(one, time.min, zone)) for one in (first, after))
+    return Window(0 if scope.startswith("day:") else start, end)
+
+
+_MIDNIGHT = " It goes on at midnight by itself."
+_ANEW = {
+    "day": _MIDNIGHT,
+    "session": _MIDNIGHT,
+    "automation": _MIDNIGHT,
+    "owner": " It goes on with the next month by itself.",
+}
+
+
 def waiting_text(scope: str, reason: str) -> str:
     """What is said to whoever waits for an answer, while a budget of it is used up."""
-    midnight = " It goes on at midnight by itself." if scope.startswith("day:") else ""
+    when = _ANEW.get(scope.partition(":")[0], "")
     return (
-        f"This waits because a budget is used up: {reason}.{midnight} To raise it: tawny sessions raise {scope}"
+        f"This waits because a budget is used up: {reason}.{when} To raise it: tawny sessions raise {scope}"
         " with --tokens, --cost, --model-calls, --tool-calls or --seconds."
     )
 

@@ -14,6 +14,15 @@ from tawny.ledger.tasks import from_row, to_json
 _decode = msgspec.json.Decoder(Use).decode
 
 
+class _Raise(Use, frozen=True, kw_only=True):
+    """By how much a budget was raised, and when: where a scope begins anew, so does its bound."""
+
+    at: Instant = 0
+
+
+_decode_raise = msgspec.json.Decoder(_Raise).decode
+
+
 class Account(msgspec.Struct, frozen=True):
     """One scope: `turn:ID`, `task:ID`, `automation:ID`, `session:KEY`, `owner:NAME` or `day:OWNER:DATE`."""
 
@@ -22,6 +31,16 @@ class Account(msgspec.Struct, frozen=True):
     raised: Use = Use()
     warned: bool = False
     updated_at: Instant = 0
+    raised_at: Instant = 0
+
+    def since(self, start: Instant) -> "Account":
+        """What of it counts in a window that began at `start`."""
+        return msgspec.structs.replace(
+            self,
+            used=self.used if self.updated_at >= start else Use(),
+            raised=self.raised if self.raised_at >= start else Use(),
+            warned=self.warned and self.updated_at >= start,
+        )
 
     def document(self) -> dict[str, Any]:
         """The account as people and scripts see it; money in US dollars."""
@@ -55,9 +74,11 @@ def recent(tx: Tx, *, limit: int = 50) -> list[Account]:
     return [_account(row) for row in rows]
 
 
-def add(tx: Tx, scope: str, more: Use) -> Account:
-    """Book what was used."""
-    return _put(tx, msgspec.structs.replace(held := get(tx, scope), used=held.used.plus(more)))
+def add(tx: Tx, scope: str, more: Use, *, since: Instant = 0, at: Instant | None = None) -> Account:
+    """Book what was used by `at` (now), in the window that began at `since`: what was used before it is over."""
+    held = get(tx, scope).since(since)
+    when = max(held.updated_at, tx.now if at is None else at)
+    return _put(tx, msgspec.structs.replace(held, used=held.used.plus(more), updated_at=when))
 
 
 def warn(tx: Tx, scope: str, text: str) -> bool:
@@ -79,10 +100,20 @@ def warn(tx: Tx, scope: str, text: str) -> bool:
     return True
 
 
-def grant(tx: Tx, scope: str, more: Use, *, by: str) -> Account:
-    """Raise a budget; the tasks that wait for it go on."""
-    held = get(tx, scope)
-    after = _put(tx, msgspec.structs.replace(held, raised=held.raised.plus(more), warned=False))
+def grant(tx: Tx, scope: str, more: Use, *, by: str, since: Instant = 0) -> Account:
+    """Raise a budget for the window that began at `since`; the tasks that wait for it go on."""
+    held = get(tx, scope).since(since)
+    after = _put(
+        tx,
+        msgspec.structs.replace(
+            held,
+            raised=held.raised.plus(more),
+            raised_at=tx.now,
+            warned=False,
+            # When it was used last says which window its use belongs to.
+            updated_at=held.updated_at or tx.now,
+        ),
+    )
     audit.append(tx, "budget.raise", actor=by, detail={"scope": scope, "more": _document(more)})
     for task_id, key in waiting(tx, scope):
         transitions.wake(tx, task_id, key, {"raised": scope})
@@ -110,14 +141,20 @@ def _put(tx: Tx, account: Account) -> Account:
         " used = excluded.used, raised = excluded.raised, warned = excluded.warned, updated_at = excluded.updated_at",
         scope=account.scope,
         used=to_json(account.used),
-        raised=to_json(account.raised),
+        raised=to_json(_Raise(**msgspec.structs.asdict(account.raised), at=account.raised_at)),
         warned=int(account.warned),
-        now=tx.now,
+        now=account.updated_at,
     )
-    return msgspec.structs.replace(account, updated_at=tx.now)
+    return account
 
 
 def _account(row: Any) -> Account:
+    raised = _decode_raise(row["raised"])
     return Account(
-        row["scope"], _decode(row["used"]), _decode(row["raised"]), bool(row["warned"]), row["updated_at"]
+        row["scope"],
+        _decode(row["used"]),
+        Use(**{name: getattr(raised, name) for name in Use.__struct_fields__}),
+        bool(row["warned"]),
+        row["updated_at"],
+        raised.at,
     )

@@ -7,6 +7,7 @@ from tawny.config import Config
 from tawny.ledger.database import Tx
 
 _BATCH = 1000
+_BUDGETS = 62 * DAY
 _DETAILS = ("steps", "task_logs", "executions", "items", "dependencies")
 
 
@@ -72,6 +73,12 @@ def prune(tx: Tx, keep: Keep) -> dict[str, int]:
     )
     counts["idempotency"] = tx.execute(
         "DELETE FROM idempotency WHERE created_at < :before", before=tx.now - keep.events
+    )
+    # A window is a month at most; the account of a task is kept as long as the task.
+    counts["budget_use"] = tx.execute(
+        "DELETE FROM budget_use WHERE updated_at < :before AND NOT EXISTS"
+        " (SELECT 1 FROM tasks t WHERE budget_use.scope IN ('task:' || t.task_id, 'turn:' || t.task_id))",
+        before=tx.now - _BUDGETS,
     )
     return counts
 
