@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tawny.errors import PermanentError
+from tawny.gateway.feed import Frame
 from tawny.gateway.mcp.caller import NO_RESOURCE, Caller, Fault, Json
 from tawny.gateway.mcp.endpoint import Offer
 from tawny.gateway.mcp.prompts import Argument, Prompt
@@ -55,6 +56,37 @@ async def moves(caller: Caller, _: Json) -> Json:
         await caller.progress(current, 100)
         await asyncio.sleep(0.05)
     return {"content": [text("moved")]}
+
+
+def asks(method: str, params: Callable[[Json], Json]) -> Callable[[Caller, Json], Awaitable[Json]]:
+    """Asks the client, and tells what it said."""
+
+    async def act(caller: Caller, given: Json) -> Json:
+        said = await caller.ask("question-1", method, params(given))
+        return {"content": [text(f"The client said: {said.get('result')}")]}
+
+    return act
+
+
+def elicits(
+    properties: Json, message: str = "Please fill this in"
+) -> Callable[[Caller, Json], Awaitable[Json]]:
+    schema = {"type": "object", "properties": properties, "required": sorted(properties)}
+    return asks(
+        "elicitation/create",
+        lambda given: {"message": given.get("message", message), "requestedSchema": schema},
+    )
+
+
+async def opens(caller: Caller, _: Json) -> Json:
+    """Its stream begins before it has anything to say."""
+    await caller.open()
+    await asyncio.sleep(0.05)
+    return {"content": [text("still here")]}
+
+
+def titled(*names: str) -> list[Json]:
+    return [{"const": name, "title": name.title()} for name in names]
 
 
 def tool(name: str, act: Callable[[Caller, Json], Awaitable[Json]], **more: Any) -> Tool:
@@ -108,6 +140,14 @@ class Static:
             return [{"uri": uri, "mimeType": "application/json", "text": words}]
         raise Fault(NO_RESOURCE, f"there is no resource {uri!r}")
 
+    async def exists(self, caller: Caller, uri: str) -> bool:
+        del caller
+        return uri.startswith("test://")
+
+    def touched(self, frame: Frame) -> list[str]:
+        del frame
+        return []
+
     async def complete(self, caller: Caller, template: str, argument: str, begun: str) -> list[str]:
         del caller, template, argument, begun
         return []
@@ -132,6 +172,58 @@ TOOLS = (
     tool("test_error_handling", fails),
     tool("test_tool_with_logging", logs),
     tool("test_tool_with_progress", moves),
+    tool(
+        "test_sampling",
+        asks(
+            "sampling/createMessage",
+            lambda given: {
+                "messages": [{"role": "user", "content": text(given["prompt"])}],
+                "maxTokens": 100,
+            },
+        ),
+        properties={"prompt": {"type": "string"}},
+    ),
+    tool(
+        "test_elicitation",
+        elicits({"username": {"type": "string"}, "email": {"type": "string"}}),
+        properties={"message": {"type": "string"}},
+    ),
+    tool(
+        "test_elicitation_sep1034_defaults",
+        elicits(
+            {
+                "name": {"type": "string", "default": "John Doe"},
+                "age": {"type": "integer", "default": 30},
+                "score": {"type": "number", "default": 95.5},
+                "status": {
+                    "type": "string",
+                    "enum": ["active", "inactive", "pending"],
+                    "default": "active",
+                },
+                "verified": {"type": "boolean", "default": True},
+            }
+        ),
+    ),
+    tool(
+        "test_elicitation_sep1330_enums",
+        elicits(
+            {
+                "untitledSingle": {"type": "string", "enum": ["option1", "option2", "option3"]},
+                "titledSingle": {"type": "string", "oneOf": titled("value1", "value2", "value3")},
+                "legacyEnum": {
+                    "type": "string",
+                    "enum": ["opt1", "opt2", "opt3"],
+                    "enumNames": ["Option One", "Option Two", "Option Three"],
+                },
+                "untitledMulti": {
+                    "type": "array",
+                    "items": {"type": "string", "enum": ["option1", "option2", "option3"]},
+                },
+                "titledMulti": {"type": "array", "items": {"anyOf": titled("value1", "value2", "value3")}},
+            }
+        ),
+    ),
+    tool("test_reconnection", opens),
     tool(
         "json_schema_2020_12_tool",
         says(text("valid")),

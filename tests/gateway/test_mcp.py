@@ -219,6 +219,18 @@ async def test_main_jobs_are_prompts(house: House) -> None:
         assert refused["error"]["code"] == -32602
 
 
+async def test_skills_are_prompts(house: House) -> None:
+    folder = house.app.home.workspace / "skills" / "tidy-up"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: tidy-up\ndescription: Sorts a folder\n---\nSort it.\n")
+    listed = (await rpc(house, "prompts/list"))["result"]["prompts"]
+    assert (listed[-1]["name"], listed[-1]["description"]) == ("skill_tidy-up", "Sorts a folder")
+    made = await rpc(house, "prompts/get", name="skill_tidy-up", arguments={"work": "the downloads"})
+    assert "Use the skill tidy-up. the downloads" in made["result"]["messages"][0]["content"]["text"]
+    _, secret = await house.door.token_with("write")
+    assert len((await rpc(house, "prompts/list", token=secret))["result"]["prompts"]) == 4
+
+
 async def test_a_call_can_be_a_task_of_the_protocol(house: House) -> None:
     params = {"steps": 2, "step_seconds": 0}
     call = {"name": "tasks_run", "arguments": {"kind": "simulate", "params": params}, "task": {"ttl": 60000}}

@@ -1,10 +1,11 @@
-"""`/mcp`: streamable HTTP without sessions. An answer is JSON; where something is told ahead of it, it is a stream.
+"""`/mcp`: streamable HTTP. An answer is JSON; where something is told ahead of it, it is a stream.
+
+A session is for clients that can be asked, watch resources or come back to a stream; work needs none, and outlives it.
 
 A handler of our own: the SDK would cost a third of a second at the start and is a client of the same operations;
 why, and what it leaves out, stands in docs/decisions/0061-mcp.md.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
@@ -22,26 +23,25 @@ from tawny.gateway.mcp.caller import (
     INVALID_REQUEST,
     LEVELS,
     NO_METHOD,
+    NO_RESOURCE,
     PARSE_ERROR,
     Caller,
     Fault,
     Json,
     fault,
 )
+from tawny.gateway.mcp.listening import listen
 from tawny.gateway.mcp.prompts import PROMPTS, Prompt
+from tawny.gateway.mcp.reply import Reply
 from tawny.gateway.mcp.resources import WORK, Resources
+from tawny.gateway.mcp.session import MAX_WATCHED, Session, Sessions
 from tawny.gateway.mcp.tools import TOOLS, Tool
 from tawny.gateway.operation import Operation, checked
+from tawny.gateway.principal import READ
 from tawny.gateway.site import Site
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _VALUES = 100
-_encode = msgspec.json.Encoder().encode
-_SSE = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -53,20 +53,37 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class McpEndpoint:
-    """POST takes one message (or a batch, as older clients send); there is nothing to GET, and no session to end."""
+    """POST takes one message (or a batch, as older clients send); GET listens and DELETE ends, with a session."""
 
     def __init__(self, site: Site, operations: Mapping[str, Operation]) -> None:
         self._site = site
         self._operations = operations
         self.offer = Offer()
+        self.sessions = Sessions()
         self._levels: dict[str, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
+        method = scope["method"]
+        session_id = header(scope, b"mcp-session-id")
+        if method != "POST" and (method not in ("GET", "DELETE") or session_id is None):
             raise HttpError(405, "method_not_allowed", "only POST is served here", headers={"allow": "POST"})
         version = header(scope, b"mcp-protocol-version")
         if version is not None and version not in VERSIONS:
             raise HttpError(400, "unsupported_version", f"protocol version {version!r} is not spoken here")
+        owner = principal_of(scope).credential_id
+        if method != "POST":
+            session = self.sessions.find(owner, session_id or "")
+            if session is None:
+                raise _no_session()
+            if method == "GET":
+                await listen(session, scope, receive, send, site=self._site, resources=self.offer.resources)
+                return
+            self.sessions.end(owner, session)
+            await answer(send, 204, None)
+            return
+        session = self.sessions.resume(owner, session_id) if session_id is not None else None
+        if session_id is not None and session is None:
+            raise _no_session()
         try:
             message = decode(await read_body(receive))
         except HttpError as error:
@@ -74,14 +91,14 @@ class McpEndpoint:
                 raise
             await answer(send, 400, fault(None, PARSE_ERROR, error.message))
             return
-        reply = _Reply(scope, receive, send)
+        reply = Reply(scope, receive, send, session)
         if isinstance(message, list):
-            found = [await self._one(entry, scope, reply) for entry in message]  # pyright: ignore[reportUnknownVariableType]
+            found = [await self._one(entry, scope, reply, session) for entry in message]  # pyright: ignore[reportUnknownVariableType]
             await reply.end([entry for entry in found if entry is not None] or None)
         else:
-            await reply.end(await self._one(message, scope, reply))
+            await reply.end(await self._one(message, scope, reply, session))
 
-    async def _one(self, message: Any, scope: Scope, reply: "_Reply") -> Json | None:
+    async def _one(self, message: Any, scope: Scope, reply: Reply, session: Session | None) -> Json | None:
         """The answer to one message; `None` to what expects none."""
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":  # pyright: ignore[reportUnknownMemberType]
             return fault(None, INVALID_REQUEST, "a JSON-RPC 2.0 message is expected")
@@ -90,29 +107,48 @@ class McpEndpoint:
         method = request.get("method")
         if not isinstance(method, str):
             if "result" in request or "error" in request:
+                if session is not None:
+                    session.answered(request)
                 return None
             return fault(id, INVALID_REQUEST, "no method")
-        if "id" not in request:
-            return None  # a notification
         params = request.get("params")
         given: Json = params if isinstance(params, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+        if "id" not in request:  # a notification
+            withdrawn = given.get("requestId")
+            if (
+                session is not None
+                and method == "notifications/cancelled"
+                and isinstance(withdrawn, str | int)
+            ):
+                session.cancel(withdrawn)
+            return None
+        caller = self._caller(scope, given, reply, session)
+        done = session.begin(id, reply) if session is not None and isinstance(id, str | int) else None
+        try:
+            return {"jsonrpc": "2.0", "id": id, "result": await self._result(method, given, caller)}
+        except Fault as error:
+            return fault(id, error.code, str(error))
+        finally:
+            if done is not None:
+                done()
+
+    def _caller(self, scope: Scope, params: Json, reply: Reply, session: Session | None) -> Caller:
         principal = principal_of(scope)
-        meta = given.get("_meta")
+        meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        caller = Caller(
+        return Caller(
             site=self._site,
             operations=self._operations,
             principal=principal,
             address=client_address(scope),
             tell=reply.tell if reply.hears else None,
             gone=reply.gone,
+            open=reply.open,
+            headers=reply.headers,
+            session=session,
             level=self._levels.get(principal.credential_id, "info"),
             progress_token=token if isinstance(token, (str, int)) else None,
         )
-        try:
-            return {"jsonrpc": "2.0", "id": id, "result": await self._result(method, given, caller)}
-        except Fault as error:
-            return fault(id, error.code, str(error))
 
     async def _result(self, method: str, params: Json, caller: Caller) -> Json:
         answering = self._methods.get(method)
@@ -131,14 +167,23 @@ class McpEndpoint:
             "resources/list": self._list_resources,
             "resources/templates/list": self._list_templates,
             "resources/read": self._read,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
             "prompts/list": self._list_prompts,
             "prompts/get": self._get_prompt,
             "completion/complete": self._complete,
             **handles.METHODS,
         }
 
-    async def _initialize(self, params: Json, _: Caller) -> Json:
-        return _initialized(params)
+    async def _initialize(self, params: Json, caller: Caller) -> Json:
+        told = _initialized(params)
+        begun = self.sessions.begin(
+            caller.principal.credential_id,
+            capabilities=params.get("capabilities"),
+            version=told["protocolVersion"],
+        )
+        caller.headers["mcp-session-id"] = begun.id
+        return told
 
     async def _ping(self, _: Json, __: Caller) -> Json:
         return {}
@@ -163,11 +208,27 @@ class McpEndpoint:
     async def _read(self, params: Json, caller: Caller) -> Json:
         return {"contents": await self.offer.resources.read(caller, _text(params, "uri") or "")}
 
-    async def _list_prompts(self, _: Json, __: Caller) -> Json:
-        return {"prompts": [prompt.document() for prompt in self.offer.prompts]}
+    async def _subscribe(self, params: Json, caller: Caller) -> Json:
+        session, uri = _watching(params, caller)
+        if not caller.may(READ):
+            raise Fault(NO_RESOURCE, f"there is no resource {uri!r}")
+        if len(session.watched) >= MAX_WATCHED and uri not in session.watched:
+            raise Fault(BAD_PARAMS, f"{MAX_WATCHED} resources are watched; leave one first")
+        if not await self.offer.resources.exists(caller, uri):
+            raise Fault(NO_RESOURCE, f"there is no resource {uri!r}")
+        session.watched.add(uri)
+        return {}
 
-    async def _get_prompt(self, params: Json, _: Caller) -> Json:
-        prompt = self._prompt(params.get("name"))
+    async def _unsubscribe(self, params: Json, caller: Caller) -> Json:
+        session, uri = _watching(params, caller)
+        session.watched.discard(uri)
+        return {}
+
+    async def _list_prompts(self, _: Json, caller: Caller) -> Json:
+        return {"prompts": [prompt.document() for prompt in await self._prompts(caller)]}
+
+    async def _get_prompt(self, params: Json, caller: Caller) -> Json:
+        prompt = await self._prompt(params.get("name"), caller)
         return {"description": prompt.description, "messages": prompt.messages(_arguments(params))}
 
     async def _call(self, params: Json, caller: Caller) -> Json:
@@ -191,7 +252,7 @@ class McpEndpoint:
         asked: Json = argument  # pyright: ignore[reportUnknownVariableType]
         name, begun = str(asked.get("name")), str(asked.get("value") or "")
         if known.get("type") == "ref/prompt":
-            found = prompts.complete(self._prompt(known.get("name")), name, begun)
+            found = prompts.complete(await self._prompt(known.get("name"), caller), name, begun)
         elif known.get("type") == "ref/resource":
             found = await self.offer.resources.complete(caller, str(known.get("uri")), name, begun)
         else:
@@ -199,46 +260,18 @@ class McpEndpoint:
         more = len(found) > _VALUES
         return {"completion": {"values": found[:_VALUES], "total": len(found), "hasMore": more}}
 
-    def _prompt(self, name: Any) -> Prompt:
-        for prompt in self.offer.prompts:
+    async def _prompts(self, caller: Caller) -> list[Prompt]:
+        found = [*self.offer.prompts]
+        if caller.may(READ):
+            skills = (await caller.perform("skills.list", {}))["items"]
+            found += [prompts.of_skill(skill) for skill in skills if skill["enabled"]]
+        return found
+
+    async def _prompt(self, name: Any, caller: Caller) -> Prompt:
+        for prompt in await self._prompts(caller):
             if prompt.name == name:
                 return prompt
         raise Fault(BAD_PARAMS, f"there is no prompt {name!r}")
-
-
-class _Reply:
-    """One answer of HTTP: JSON, or, from the first thing told ahead of it on, a stream that ends with it."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.hears = "text/event-stream" in (header(scope, b"accept") or "")
-        self._receive = receive
-        self._send = send
-        self._streams = False
-        self._order = asyncio.Lock()
-
-    async def tell(self, message: Any) -> None:
-        async with self._order:
-            if not self._streams:
-                self._streams = True
-                await self._send({"type": "http.response.start", "status": 200, "headers": _SSE})
-            body = b"event: message\ndata: %s\n\n" % _encode(message)
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
-
-    async def end(self, message: Any) -> None:
-        if self._streams:
-            if message is not None:
-                await self.tell(message)
-            await self._send({"type": "http.response.body", "body": b""})
-        elif message is None:
-            await self._send({"type": "http.response.start", "status": 202, "headers": []})
-            await self._send({"type": "http.response.body", "body": b""})
-        else:
-            await answer(self._send, 200, message)
-
-    async def gone(self) -> None:
-        """Wait until the other end has left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
 
 def _arguments(params: Json) -> Json:
@@ -246,6 +279,18 @@ def _arguments(params: Json) -> Json:
         return checked(params.get("arguments") or {}, dict[str, Any], what="arguments")
     except InvalidInput as error:
         raise Fault(BAD_PARAMS, error.message) from None
+
+
+def _watching(params: Json, caller: Caller) -> tuple[Session, str]:
+    if caller.session is None:
+        raise Fault(
+            INVALID_REQUEST, "resources are watched in a session: send the Mcp-Session-Id of initialize"
+        )
+    return caller.session, _text(params, "uri") or ""
+
+
+def _no_session() -> HttpError:
+    return HttpError(404, "not_found", "there is no such session", hint="begin with initialize")
 
 
 def _text(params: Json, name: str) -> str | None:
@@ -261,7 +306,7 @@ def _initialized(params: Json) -> Json:
         "protocolVersion": wanted if wanted in VERSIONS else VERSIONS[0],
         "capabilities": {
             "tools": {"listChanged": False},
-            "resources": {"listChanged": False, "subscribe": False},
+            "resources": {"listChanged": False, "subscribe": True},
             "prompts": {"listChanged": False},
             "completions": {},
             "logging": {},

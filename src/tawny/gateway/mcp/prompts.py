@@ -1,4 +1,4 @@
-"""The main jobs as prompts, for clients that show them as commands."""
+"""The main jobs, and what the assistant has learnt to do, as prompts: for clients that show them as commands."""
 
 import msgspec
 
@@ -96,6 +96,20 @@ PROMPTS = (
         ),
     ),
 )
+
+
+def of_skill(skill: Json) -> Prompt:
+    """A skill as a prompt: the work is handed over, and done by it in the background."""
+    return Prompt(
+        name=f"skill_{skill['name']}",
+        title=skill["name"],
+        description=skill["description"][:500],
+        text=(
+            "Hand this over with tasks_run, kind agent_turn, wait true, and then show me its text. Its message: "
+            f"Use the skill {skill['name']}. {{work}}"
+        ),
+        arguments=(Argument(name="work", description="What it is to be used on"),),
+    )
 
 
 def complete(prompt: Prompt, argument: str, begun: str) -> list[str]:

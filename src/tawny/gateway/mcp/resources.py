@@ -2,18 +2,22 @@
 
 import base64
 import re
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import msgspec
 
+from tawny.domain.tasks import TERMINAL
 from tawny.errors import NotFound, TawnyError
 from tawny.gateway.artifacts import content_of
+from tawny.gateway.feed import Frame
 from tawny.gateway.mcp.caller import BAD_PARAMS, NO_RESOURCE, Caller, Fault, Json
 from tawny.gateway.principal import READ
 from tawny.ledger import artifacts
 
 _BYTES = 1024 * 1024
 _ADDRESS = re.compile(r"tawny://(?P<what>tasks|results|artifacts)/(?P<id>[A-Za-z0-9_-]{1,100})")
+_ENDS = frozenset(f"task.{status.value}" for status in TERMINAL)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -26,7 +30,13 @@ class Resources(Protocol):
 
     async def read(self, caller: Caller, uri: str) -> list[Json]: ...
 
+    async def exists(self, caller: Caller, uri: str) -> bool: ...
+
     async def complete(self, caller: Caller, template: str, argument: str, begun: str) -> list[str]: ...
+
+    def touched(self, frame: Frame) -> Collection[str]:
+        """What an event may have changed."""
+        ...
 
 
 class Work:
@@ -65,12 +75,34 @@ class Work:
         except TawnyError as error:
             raise Fault(NO_RESOURCE, error.message) from None
 
+    async def exists(self, caller: Caller, uri: str) -> bool:
+        """Whether something is there, or will be: a task's result can be watched before there is one."""
+        match = _ADDRESS.fullmatch(uri)
+        if match is None:
+            return False
+        id = match["id"]
+        try:
+            if match["what"] == "artifacts":
+                await caller.site.ledger.read(lambda tx: artifacts.get(tx, id))
+            else:
+                await caller.perform("tasks.get", {"id": id})
+        except TawnyError:
+            return False
+        return True
+
     async def complete(self, caller: Caller, template: str, argument: str, begun: str) -> list[str]:
         """Ids of recent tasks that begin so."""
         if argument != "id" or "artifacts" in template or not caller.may(READ):
             return []
         tasks = (await caller.perform("tasks.list", {"limit": 500}))["items"]
         return [task["task_id"] for task in tasks if task["task_id"].startswith(begun)]
+
+    def touched(self, frame: Frame) -> Collection[str]:
+        """The task with every change of it, its result when it ends."""
+        if frame.task_id is None:
+            return ()
+        task = f"tawny://tasks/{frame.task_id}"
+        return (task, f"tawny://results/{frame.task_id}") if frame.type in _ENDS else (task,)
 
 
 async def _task(caller: Caller, id: str) -> Json:

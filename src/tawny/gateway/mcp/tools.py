@@ -7,6 +7,7 @@ import msgspec
 
 from tawny.errors import InvalidInput, TawnyError
 from tawny.gateway.errors import internal
+from tawny.gateway.mcp import asking
 from tawny.gateway.mcp.caller import FAILED, Caller, Fault, Json
 from tawny.gateway.mcp.waiting import until_rest
 from tawny.gateway.principal import APPROVALS, READ, WRITE
@@ -87,7 +88,10 @@ def result_of(document: Any) -> Json:
 
 
 async def _run(caller: Caller, arguments: Json) -> Json:
-    """Hand in work; with `wait` its answer is held until the task rests, a minute at most."""
+    """Hand in work; with `wait` its answer is held until the task rests, a minute at most.
+
+    Where the client can ask its person, what the task waits for is asked there, too.
+    """
     rest = dict(arguments)
     wait = rest.pop("wait", False)
     if not isinstance(wait, bool):
@@ -95,6 +99,8 @@ async def _run(caller: Caller, arguments: Json) -> Json:
     document = await caller.perform("tasks.run", rest)
     if wait:
         document = await until_rest(caller, document["task_id"])
+        while (question := await asking.pending(caller, document)) and await asking.put(caller, question):
+            document = await until_rest(caller, document["task_id"])
     return result_of(document)
 
 

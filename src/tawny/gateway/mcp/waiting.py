@@ -35,6 +35,8 @@ async def until_rest(caller: Caller, task_id: str, *, hold: float | None = HOLD,
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(_leave(caller, device))
                 document = await caller.perform("tasks.get", {"id": task_id})
+                if not rested(document):
+                    await caller.open()
                 try:
                     async with asyncio.timeout(hold):
                         while not rested(document) and not device.closed:
