@@ -114,10 +114,14 @@ class Room:
 
 @asynccontextmanager
 async def open_room(
-    home: Home, chromium: Browser, config: Config | None = None, **parts: Any
+    home: Home,
+    chromium: Browser,
+    config: Config | None = None,
+    more: dict[str, Kind] | None = None,
+    **parts: Any,
 ) -> AsyncGenerator[Room]:
     async with AsyncExitStack() as stack:
-        kinds = {"ask": Kind(name="ask", params=Message, run=ask)}
+        kinds = {"ask": Kind(name="ask", params=Message, run=ask), **(more or {})}
         house = await stack.enter_async_context(open_house(home, config, kinds=kinds, **parts))
         address = await stack.enter_async_context(house.door.listening())
         # The test is one more device: it comes over the same socket as the browsers.

@@ -88,9 +88,24 @@ async def test_a_filter_finds_what_lies_beyond_the_first_page(room: Room) -> Non
         await room.house.until(task["task_id"], "succeeded")
     page = await room.enter()
     await page.get_by_label("Search tasks").fill("needle")
-    await expect(page.locator("[data-task]")).to_have_count(0)
-    await page.get_by_role("button", name="Show more").click()
     await expect(page.locator("[data-task]")).to_have_count(1)
+    await expect(page.locator("[data-task]")).to_contain_text("needle")
+
+
+async def test_a_filter_finds_words_that_no_row_shows_and_pages_through_them(room: Room) -> None:
+    for n in range(60):
+        task = await room.house.run("remind", title=f"copy {n}", params={"text": "umbrella"})
+    await room.house.run(title="other", params={"steps": 1, "step_seconds": 0})
+    await room.house.until(task["task_id"], "succeeded")
+    page = await room.enter(at="#/?q=umbrella&status=succeeded")
+    await expect(page.locator("[data-task]").first).to_be_visible()
+    more = page.get_by_role("button", name="Show", exact=False).filter(has_text="more")
+    while await more.count():
+        await more.last.click()
+        await page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+    await expect(page.locator("[data-task]")).to_have_count(60)
+    await page.get_by_role("button", name="Clear").click()
+    await expect(page.locator("[data-task]").filter(has_text="other")).to_have_count(1)
 
 
 async def test_the_keyboard_alone_opens_a_task_and_cancels_it(room: Room) -> None:

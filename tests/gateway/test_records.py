@@ -138,7 +138,15 @@ async def test_channels_memory_and_skills_are_listed(house: House) -> None:
     (house.door.home.workspace / "MEMORY.md").write_text("- The boiler is serviced every May.\n")
     found = (await house.client.get("/v1/memory?q=boiler")).json()["items"]
     assert "boiler" in found[0]["text"]
-    assert (await house.client.get("/v1/memory")).json()["items"] == []
+    (house.door.home.workspace / "memory").mkdir(exist_ok=True)
+    for day in ("2026-11-25", "2026-11-26"):
+        (house.door.home.workspace / f"memory/{day}.md").write_text(f"# {day}\n\n- 12:00 – said on {day}\n")
+    everything = (await house.client.get("/v1/memory")).json()["items"]
+    assert [one["text"] for one in everything] == [
+        "- The boiler is serviced every May.",
+        "- 12:00 – said on 2026-11-26",
+        "- 12:00 – said on 2026-11-25",
+    ]
     assert (await house.client.get("/v1/skills")).status_code == 200
 
 

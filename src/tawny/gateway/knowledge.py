@@ -35,11 +35,10 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def memory(call: Call[Search, Nothing]) -> dict[str, Any]:
     query = call.query
-    if not query.q:
-        return {"items": [], "next_cursor": None}
 
     def search() -> list[dict[str, Any]]:
-        found = notes_of(call.site.home).search(query.q, limit=query.limit)
+        notes = notes_of(call.site.home)
+        found = notes.search(query.q, limit=query.limit) if query.q else notes.all(limit=query.limit)
         return [{"file": one.file, "line": one.line, "text": one.text, "score": one.score} for one in found]
 
     return {"items": await asyncio.to_thread(search), "next_cursor": None}
@@ -70,7 +69,7 @@ OPERATIONS = (
         method="GET",
         path="/v1/memory",
         scope=READ,
-        summary="What is remembered, by its words",
+        summary="What is remembered: all of it, or by its words",
         query=Search,
         answer=Page[Note],
         act=memory,

@@ -97,6 +97,17 @@ class Notes:
                 found += [one for one in more if (one.file, one.line) not in known]
             return found[:limit]
 
+    def all(self, *, limit: int = 100) -> list[Found]:
+        """The notes as they stand: MEMORY.md, then day by day, the last day first. Headings are left out."""
+        with self._lock, closing(self._open()) as index:
+            self._refresh(index)
+            rows = index.execute(
+                "SELECT path, line, text FROM notes WHERE text NOT LIKE '#%'"
+                " ORDER BY path <> 'MEMORY.md', path DESC, line LIMIT ?",
+                (limit,),
+            )
+            return [Found(file=path, line=int(line), text=text, score=0.0) for path, line, text in rows]
+
     def _open(self) -> sqlite3.Connection:
         self._index.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -214,6 +214,7 @@ export const en = {
   "policy.overlap.parallel": "run both",
   "policy.overlap.replace": "replace it",
   "target.inbox": "Inbox",
+  "target.default": "Usual channel",
   "form.view": "View",
   "form.form": "Form",
   "form.document": "Document",

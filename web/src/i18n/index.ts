@@ -29,8 +29,17 @@ export function word(group: string, value: string | null | undefined): string {
   return key in places ? t(key as Key) : (serverTexts.value[key] ?? value.replace(/_/g, " "));
 }
 
+/** Sentences of the server, as patterns, each with what is said instead. */
+const sentences = computed(() => Object.entries(serverTexts.value).filter(([name]) => name[0] === "^").map(([name, text]) => [new RegExp(name), text] as const));
+
+/** A sentence of the server in the reader's language, where we have it. */
+export function said(text: string | null | undefined): string {
+  const [pattern, instead] = sentences.value.find(([one]) => one.test(text ?? "")) ?? [];
+  return pattern ? text!.replace(pattern, instead!) : (text ?? "");
+}
+
 /** What the server says of a thing, in the reader's language where we have it. */
-export const about = (name: string, text: string | undefined): string | undefined => serverTexts.value[`about.${name}`] ?? text;
+export const about = (name: string, text: string | undefined): string | undefined => text && (serverTexts.value[`about.${name}`] ?? text);
 
 export async function setLanguage(name: string): Promise<void> {
   const load = others[name];

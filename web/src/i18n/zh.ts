@@ -216,6 +216,7 @@ export const zh: Catalogue = {
   "policy.overlap.parallel": "同时运行",
   "policy.overlap.replace": "取代",
   "target.inbox": "收件箱",
+  "target.default": "默认渠道",
   "form.view": "视图",
   "form.form": "表单",
   "form.document": "文档",

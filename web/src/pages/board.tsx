@@ -1,13 +1,13 @@
 /** Home: what needs the person, what runs, what comes, what is done. */
 
 import type { Signal } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { t, word } from "../i18n";
 import { moment, relative } from "../format";
 import { place, setQuery } from "../router";
 import { automations, pendingApprovals } from "../store/lists";
 import { loaded, now } from "../store/live";
-import { board, COLUMNS, command, commandsFor, doneCursor, moreDone, type Column } from "../store/tasks";
+import { board, COLUMNS, command, commandsFor, doneCursor, found, moreDone, search, type Column, type Filter } from "../store/tasks";
 import type { Approval, Automation, Task } from "../types";
 import { ApprovalCard } from "../ui/approval";
 import { PlainChoice } from "../ui/fields";
@@ -19,20 +19,20 @@ import { newTask } from "../ui/newtask";
 
 const COLUMN_ICON: Record<Column, IconName> = { needs_you: "hand", running: "bolt", queued: "list", scheduled: "clock", done: "check" };
 const FIRST = 30;
+const NONE: ReadonlySet<string> = new Set();
 
-export interface Filter { text: string; status: string; runtime: string; kind: string }
-
-export function filterIn(query: URLSearchParams): Filter {
-  return { text: query.get("q") ?? "", status: query.get("status") ?? "", runtime: query.get("runtime") ?? "", kind: query.get("kind") ?? "" };
+function filterIn(query: URLSearchParams): Filter {
+  const of = (name: string) => query.get(name) ?? "";
+  return { q: of("q"), status: of("status"), runtime: of("runtime"), kind: of("kind") };
 }
 
-export function matches(task: Task, filter: Filter): boolean {
+/** Whether the task passes; `ids` are those in which the server found the words, also where the list does not show them. */
+function matches(task: Task, filter: Filter, ids: ReadonlySet<string>): boolean {
   if (filter.status && task.status !== filter.status) return false;
   if (filter.runtime && task.runtime !== filter.runtime) return false;
   if (filter.kind && task.kind !== filter.kind) return false;
-  if (!filter.text) return true;
-  const text = filter.text.toLowerCase();
-  return [task.title, task.kind, task.task_id, task.session].some((part) => part?.toLowerCase().includes(text));
+  const text = filter.q.toLowerCase();
+  return !text || ids.has(task.task_id) || [task.title, task.kind, task.task_id, task.session].some((part) => part?.toLowerCase().includes(text));
 }
 
 function Upcoming({ automation }: { automation: Automation }) {
@@ -54,12 +54,12 @@ function BoardColumn({ name, tasks, approvals, upcoming, isFiltered }: ColumnPro
   const count = tasks.length + approvals.length + upcoming.length;
   const shown = tasks.slice(0, limit);
   const more = tasks.length > limit;
-  const moreOnServer = name === "done" && !more && doneCursor.value !== null;
+  const moreOnServer = name === "done" && !isFiltered && !more && doneCursor.value !== null;
   return (
     <section class={`column c-${name}${count ? "" : " is-empty"}`} aria-labelledby={`column-${name}`}>
       <h2 id={`column-${name}`}>
         <Icon name={COLUMN_ICON[name]} size={16} />{t(`column.${name}`)}
-        <span class="count" aria-label={t("column.count", { n: count })}>{count}{name === "done" && doneCursor.value !== null ? "+" : ""}</span>
+        <span class="count" aria-label={t("column.count", { n: count })}>{count}{name === "done" && !isFiltered && doneCursor.value !== null ? "+" : ""}</span>
       </h2>
       <ul class="tasks">
         {approvals.map((approval) => <li key={approval.approval_id}><ApprovalCard approval={approval} brief /></li>)}
@@ -98,11 +98,18 @@ const STATUSES = ["running", "waiting", "queued", "paused", "succeeded", "failed
 export function Board() {
   const query = place.value.query;
   const filter = filterIn(query);
-  const isFiltered = Boolean(filter.text || filter.status || filter.runtime || filter.kind);
+  const isFiltered = Object.values(filter).some(Boolean);
+  const key = JSON.stringify(filter);
+  const hits = found.value.filter === key ? found.value : null;
+  useEffect(() => {
+    if (!isFiltered || !loaded.value) return;
+    const timer = setTimeout(() => search(filter).catch(complain), 200);
+    return () => clearTimeout(timer);
+  }, [key, loaded.value]);
   const view = query.get("view") ?? remembered("view") ?? "board";
   const columns = board.value;
   const everything = COLUMNS.flatMap((name) => columns[name]);
-  const kinds = [...new Set(everything.map((task) => task.peek().kind))].sort();
+  const kinds = [...new Set([...everything.map((task) => task.peek().kind), filter.kind])].filter(Boolean).sort();
   const runtimes = [...new Set(everything.map((task) => task.peek().runtime))].sort();
   const onBoard = new Set(columns.needs_you.map((task) => task.peek().task_id));
   const loose = isFiltered ? [] : pendingApprovals.value.filter((one) => !one.task_id || !onBoard.has(one.task_id));
@@ -110,7 +117,7 @@ export function Board() {
     .filter((one) => one.status === "active" && one.next_run)
     .sort((a, b) => (a.next_run! < b.next_run! ? -1 : 1))
     .slice(0, 12);
-  const fitting = Object.fromEntries(COLUMNS.map((name) => [name, columns[name].filter((task) => matches(task.peek(), filter))])) as Record<Column, Signal<Task>[]>;
+  const fitting = Object.fromEntries(COLUMNS.map((name) => [name, columns[name].filter((task) => matches(task.peek(), filter, hits?.ids ?? NONE))])) as Record<Column, Signal<Task>[]>;
   const shown = COLUMNS.flatMap((name) => fitting[name]).map((task) => task.peek());
   const isNew = loaded.value && everything.length === 0 && loose.length === 0 && automations.value.length === 0;
   return (
@@ -118,7 +125,7 @@ export function Board() {
       {!isNew && (
         <div class="filters" role="search">
           <label class="search"><Icon name="search" size={16} /><span class="visually-hidden">{t("filter.text")}</span>
-            <input type="search" placeholder={t("filter.text")} value={filter.text} onInput={(event) => setQuery({ q: event.currentTarget.value })} />
+            <input type="search" placeholder={t("filter.text")} value={filter.q} onInput={(event) => setQuery({ q: event.currentTarget.value })} />
           </label>
           <PlainChoice label={t("filter.status")} none={t("filter.any_status")} value={filter.status} options={STATUSES} text={(one) => t(`status.${one}`)} onChoose={(status) => setQuery({ status })} />
           {kinds.length > 1 && <PlainChoice label={t("filter.kind")} none={t("filter.any_kind")} value={filter.kind} options={kinds} text={(one) => word("kind", one)} onChoose={(kind) => setQuery({ kind })} />}
@@ -146,6 +153,7 @@ export function Board() {
           {COLUMNS.map((name) => (
             <BoardColumn key={name} name={name} tasks={fitting[name]} isFiltered={isFiltered} approvals={name === "needs_you" ? loose : []} upcoming={name === "scheduled" ? upcoming : []} />
           ))}
+          {isFiltered && hits?.cursor && <Button kind="quiet" onClick={() => search(filter, true)}>{t("more")}</Button>}
         </div>
       )}
     </Page>

@@ -39,13 +39,16 @@ function Tools({ messages }: { messages: Message[] }) {
   );
 }
 
+/** What was said in words: a mere call of a tool stands among the tools. */
+const saidIn = (message: Message): string => (message.role === "assistant" ? message.text.replace(/(^|\n)\(uses [\w.-]+\)(?=\n|$)/g, "") : message.text);
+
 function Bubble({ message, tasks }: { message: Message; tasks: string[] }) {
   const mine = message.role === "user";
   return (
     <div class={`bubble ${message.role}`}>
       {!mine && <Mark size={26} />}
       <div class="bubble-body">
-        {mine ? <p class="said"><Plain text={message.text} /></p> : message.role === "system" ? <p class="hint">{message.text}</p> : <Markdown text={message.text} />}
+        {mine ? <p class="said"><Plain text={message.text} /></p> : message.role === "system" ? <p class="hint">{message.text}</p> : <Markdown text={saidIn(message)} />}
         {tasks.map((id) => <TaskCard key={id} id={id} />)}
         <p class="bubble-time">{message.failed ? <span class="field-error">{t("chat.not_sent")}</span> : message.sending ? t("chat.sending") : clock(message.time)}</p>
       </div>
@@ -71,7 +74,7 @@ function Talk({ messages }: { messages: Message[] }) {
       while (messages[end + 1]?.role === "tool") end += 1;
       out.push(<Tools key={one.message_id} messages={messages.slice(n, end + 1)} />);
       n = end;
-    } else if (one.text || one.task_ids?.length) {
+    } else if (saidIn(one) || one.task_ids?.length) {
       const named = one.role === "assistant" ? [...new Set([...(one.task_ids ?? []), ...(one.text.match(/\btask_[0-9a-z]{20,}\b/g) ?? [])])] : [];
       const fresh = named.filter((id) => !shown.has(id));
       fresh.forEach((id) => shown.add(id));

@@ -8,10 +8,10 @@ import { loaded } from "../store/live";
 
 import { Icon } from "../ui/icon";
 import { Markdown } from "../ui/markdown";
-import { Chip, Empty, Loading, Page, Problem, Tabs, useLoad, When } from "../ui/parts";
+import { Chip, Empty, Loading, Page, Problem, Tabs, useLoad } from "../ui/parts";
 
-interface Note { id?: string; file?: string; path?: string; line?: number; text: string; time?: string }
-interface Skill { name: string; description?: string; path?: string; enabled?: boolean; source?: string; version?: string }
+interface Note { file: string; line: number; text: string }
+interface Skill { name: string; description: string; path: string; enabled: boolean; reason: string }
 
 function Memory() {
   const text = place.value.query.get("q") ?? "";
@@ -20,7 +20,7 @@ function Memory() {
     const timer = setTimeout(() => setAsked(text), 200);
     return () => clearTimeout(timer);
   }, [text]);
-  const { data, error, reload } = useLoad(() => list<Note>("/v1/memory", { q: asked }), `${asked}:${loaded.value}`);
+  const { data, error, reload } = useLoad(() => list<Note>("/v1/memory", { q: asked, limit: 100 }), `${asked}:${loaded.value}`);
   return (
     <>
       <div class="filters" role="search"><label class="search"><Icon name="search" size={16} /><span class="visually-hidden">{t("memory.search")}</span><input type="search" value={text} placeholder={t("memory.search")} onInput={(event) => setQuery({ q: event.currentTarget.value })} /></label></div>
@@ -28,7 +28,7 @@ function Memory() {
         asked ? <p class="hint">{t("memory.not_found")}</p> : <Empty icon="book" title={t("memory.none")}>{t("memory.none_hint")}</Empty>
       ) : (
         <ul class="list">{data.map((one, place) => (
-          <li key={one.id ?? place}><div class="grow"><Markdown text={one.text} /><span class="hint mono">{one.file ?? one.path}{one.line ? `:${one.line}` : ""}</span></div><span class="hint"><When time={one.time} /></span></li>
+          <li key={place}><div class="grow"><Markdown text={one.text.replace(/^\s*- /, "")} /><span class="hint mono">{one.file}:{one.line}</span></div></li>
         ))}</ul>
       )}
     </>
@@ -43,8 +43,8 @@ function Skills() {
   return (
     <ul class="list">{data.map((one) => (
       <li key={one.name}><span class="automation-icon"><Icon name="spark" /></span>
-        <div class="grow"><span class="title">{one.name}</span><span>{one.description}</span><span class="hint mono">{one.path}</span></div>
-        {one.enabled === false && <Chip>{t("status.disabled")}</Chip>}</li>
+        <div class="grow"><span class="title">{one.name}</span><span>{one.description}</span><span class="hint mono">{one.path}</span>{one.reason && <span class="field-error">{one.reason}</span>}</div>
+        {!one.enabled && <Chip>{t("status.disabled")}</Chip>}</li>
     ))}</ul>
   );
 }

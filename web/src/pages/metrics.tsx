@@ -90,7 +90,7 @@ export default function Metrics() {
             <Figure label={t("metrics.success")} value={share(rate)} note={t("metrics.ended", { n: ended })} />
             <Figure label={t("metrics.wait")} value={seconds(data.queue_wait?.p50)} note={t("metrics.p95", { time: seconds(data.queue_wait?.p95) })} />
             <Figure label={t("metrics.time")} value={seconds(data.run_time?.p50)} note={t("metrics.p95", { time: seconds(data.run_time?.p95) })} />
-            <Figure label={t("usage.cost")} value={money(data.cost ?? 0)} note={data.tokens ? t("usage.tokens_of", { input: compact(data.tokens.input ?? 0), output: compact(data.tokens.output ?? 0) }) : undefined} />
+            <Figure label={t("usage.cost")} value={money(data.cost ?? 0)} note={data.tokens ? `${t("usage.tokens")}: ${t("usage.tokens_of", { input: compact(data.tokens.input ?? 0), output: compact(data.tokens.output ?? 0) })}` : undefined} />
           </div>
           {data.series && data.series.length > 1 && <Card title={t("metrics.over_time")}><Bars series={data.series} window={window} /></Card>}
           <section>

@@ -2,8 +2,8 @@
 
 import { useEffect, useMemo } from "preact/hooks";
 import { get, list, optional, patch } from "../api";
-import { t, word } from "../i18n";
-import { bytes, compact, duration, money, number, shortId } from "../format";
+import { said, t, word } from "../i18n";
+import { bytes, compact, duration, moment, money, number, shortId } from "../format";
 import { go } from "../router";
 import { loaded, now, onEvent } from "../store/live";
 import { approvals as allApprovals, automations, soon } from "../store/lists";
@@ -19,13 +19,13 @@ import { TaskLink } from "../ui/tasklink";
 import { kindTitle } from "../ui/newtask";
 import { Timeline } from "../ui/timeline";
 
-interface Details { steps: Step[]; executions: Execution[]; logs: LogLine[]; artifacts: Artifact[]; deliveries: Delivery[]; why: { text?: string; unblocks?: string } | null }
+interface Details { steps: Step[]; executions: Execution[]; logs: LogLine[]; artifacts: Artifact[]; deliveries: Delivery[]; why: { text: string } | null }
 
 async function readDetails(id: string): Promise<Details> {
   const base = `/v1/tasks/${encodeURIComponent(id)}`;
   const [steps, executions, logs, artifacts, deliveries, why] = await Promise.all([
     list<Step>(`${base}/steps`), list<Execution>(`${base}/executions`), list<LogLine>(`${base}/logs`), list<Artifact>(`${base}/artifacts`), list<Delivery>(`${base}/deliveries`),
-    optional(get<{ text?: string; unblocks?: string }>(`${base}/why`), null),
+    optional(get<{ text: string }>(`${base}/why`), null),
   ]);
   return { steps, executions, logs, artifacts, deliveries, why };
 }
@@ -111,7 +111,7 @@ function Deliveries({ task, deliveries }: { task: Task; deliveries: Delivery[] }
       <ul class="plain-list">
         {targets.map((one, place) => (
           <li key={place}>
-            <div class="row"><strong>{one.target}</strong>{one.status && <StatusChip status={one.status} group="delivery" />}<span class="push hint"><When time={one.updated_at} /></span></div>
+            <div class="row"><strong>{word("target", one.target)}</strong>{one.status && <StatusChip status={one.status} group="delivery" />}<span class="push hint"><When time={one.updated_at} /></span></div>
             {one.receipt ? <p class="hint">{t("delivery.receipt")}: <span class="mono">{receiptText(one.receipt)}</span></p> : null}
             {one.error ? <p class="field-error"><Plain text={asText(one.error)} /></p> : null}
             {(one.next_at ?? one.next_attempt_at) && one.status === "pending" ? <p class="hint">{t("delivery.again")} <When time={one.next_at ?? one.next_attempt_at} /></p> : null}
@@ -179,7 +179,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
     <section class={`card state s-${task.status}`} data-task={task.task_id} data-status={task.status} aria-label={t("task.state")}>
       <div class="row">
         <StatusChip status={task.status} />
-        {!ended && <span class="state-message" aria-live="polite">{waitLine(task) || task.progress?.message}</span>}
+        {!ended && <span class="state-message" aria-live="polite">{waitLine(task) || said(task.progress?.message)}</span>}
         <span class="push state-left">{timeLeft(task)}</span>
       </div>
       {(value !== null || task.status === "running") && (
@@ -189,7 +189,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
         </div>
       )}
       {task.status !== "succeeded" && task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: task.progress.unit ?? "" })}</p>}
-      {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {reason.text} {reason.unblocks}</span></div>}
+      {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {said(reason.text).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => moment(time, now.value))}</span></div>}
       {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={task.error.message} /></span></div>}
       {open.map((approval) => <ApprovalCard key={approval.approval_id} approval={approval} />)}
       <Reconcile task={task} />
@@ -200,17 +200,22 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
 
 export default function TaskPage({ id }: { id: string }) {
   const source = taskSignal(id);
-  const first = useLoad(async () => put(await get<Task>(`/v1/tasks/${encodeURIComponent(id)}`)), `${id}:${loaded.value}`);
+  const first = useLoad(async () => {
+    const task = await get<Task>(`/v1/tasks/${encodeURIComponent(id)}`);
+    put(task);
+    return task;
+  }, `${id}:${loaded.value}`);
   const { data: details, error, reload } = useLoad(() => readDetails(id), `${id}:${loaded.value}`);
-  const again = useMemo(() => soon(reload, 500), [id]);
+  // A turn of a conversation is on no board: its page reads it by itself.
+  const again = useMemo(() => soon(() => Promise.all([reload(), taskSignal(id) ?? first.reload()]), 500), [id]);
   useEffect(() => onEvent((event) => {
     if (event.task_id === id) again();
   }), [id]);
   const back = { href: "#/", label: t("nav.board") };
-  if (!source) {
+  const task = source?.value ?? first.data;
+  if (!task) {
     return <Page title={t("task")} back={back}>{first.error ? <><Problem error={first.error} /><Empty icon="search" title={t("task.unknown")}>{t("task.unknown_hint")}</Empty></> : <Loading />}</Page>;
   }
-  const task = source.value;
   return (
     <Page wide title={task.title || kindTitle(task.kind)} back={back} actions={<Button kind="quiet" icon="download" onClick={() => save(`${task.task_id}.json`, { task, ...details })}>{t("task.download")}</Button>}>
       <div class="task-page">

@@ -167,7 +167,7 @@ export async function loadTasks(): Promise<void> {
 
 function prune(): void {
   const done = board.peek().done;
-  for (const task of done.slice(KEEP_DONE)) known.delete(task.peek().task_id);
+  for (const task of done.slice(KEEP_DONE)) if (!found.peek().ids.has(task.peek().task_id)) known.delete(task.peek().task_id);
 }
 
 /** Read the next page of what has ended. */
@@ -175,6 +175,31 @@ export async function moreDone(): Promise<void> {
   const next = await page(ENDED, 50, doneCursor.value);
   next.items.forEach(put);
   doneCursor.value = next.next_cursor;
+}
+
+export interface Filter { q: string; status: string; runtime: string; kind: string }
+/** What the server has found for a filter, also among what was never read, and where the next page begins. */
+export const found = signal<{ filter: string; ids: ReadonlySet<string>; cursor: string | null }>({ filter: "", ids: new Set(), cursor: null });
+
+let latest = "";
+
+/** Let the server look; from the beginning, or on from where it stopped. */
+export async function search(filter: Filter, further = false): Promise<void> {
+  const key = JSON.stringify(filter);
+  latest = key;
+  const before = further ? found.value : { ids: [], cursor: null };
+  const ids = new Set(before.ids);
+  let cursor = before.cursor;
+  // A page may be empty though there is more to look through.
+  do {
+    const next = await get<Page<Task>>("/v1/tasks", { ...filter, limit: 50, cursor });
+    for (const task of next.items) {
+      ids.add(task.task_id);
+      put(task);
+    }
+    cursor = next.next_cursor;
+  } while (cursor && ids.size === 0);
+  if (latest === key) found.value = { filter: key, ids, cursor };
 }
 
 export type Command = "cancel" | "pause" | "resume" | "retry";

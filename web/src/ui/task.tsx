@@ -1,7 +1,7 @@
 /** A task as it appears on the board, in chat and in lists: one row that moves by itself. */
 
 import type { Signal } from "@preact/signals";
-import { t, word } from "../i18n";
+import { said, t, word } from "../i18n";
 import { duration, relative } from "../format";
 import { now } from "../store/live";
 import { pendingApprovals } from "../store/lists";
@@ -102,7 +102,7 @@ export function TaskRow({ task: source, as = "li" }: { task: Signal<Task>; as?: 
   const Tag = as;
   const ended = TERMINAL.has(task.status);
   const value = percentage(task);
-  const message = ended ? (task.error?.message ?? "") : waitLine(task) || (task.progress?.message ?? "");
+  const message = ended ? (task.error?.message ?? "") : waitLine(task) || said(task.progress?.message);
   const shows = !ended ? value !== null || task.status === "running" : value !== null;
   // Under its column's heading the plain state goes without saying; what is unlike its neighbours wears a chip.
   const obvious = task.status === "running" || task.status === "succeeded" || task.status === "queued" || (task.status === "waiting" && task.waiting_for?.kind === "approval");

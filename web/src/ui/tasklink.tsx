@@ -3,5 +3,5 @@
 import { shortId } from "../format";
 
 export function TaskLink({ id, title }: { id: string; title?: string }) {
-  return <a class="mono" href={`#/tasks/${id}`}>{title || shortId(id)}</a>;
+  return <a class={title ? "" : "mono"} href={`#/tasks/${id}`}>{title || shortId(id)}</a>;
 }

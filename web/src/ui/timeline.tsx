@@ -1,7 +1,7 @@
 /** What a task did and when: attempts, their steps, model and tool calls, waits – drawn against the clock. */
 
 import { useState } from "preact/hooks";
-import { t, word } from "../i18n";
+import { said, t, word } from "../i18n";
 import { duration } from "../format";
 import { now } from "../store/live";
 import { TERMINAL, type Approval, type Execution, type Step, type Task } from "../types";
@@ -24,7 +24,7 @@ export function kindOf(step: Step): Span["kind"] {
 
 export function spansOf(steps: Step[], present: number): Span[] {
   return steps.map((step) => ({
-    id: step.key, kind: kindOf(step), name: step.name || step.key, status: step.status, start: Date.parse(step.started_at), end: step.ended_at ? Date.parse(step.ended_at) : present,
+    id: step.key, kind: kindOf(step), name: said(step.name || step.key).replace(/^wait: (\w+)$/, (_, kind: string) => word("wait", kind)), status: step.status, start: Date.parse(step.started_at), end: step.ended_at ? Date.parse(step.ended_at) : present,
     open: !step.ended_at, attempts: step.attempts, result: step.result, error: step.error, effect: step.effect,
   })).sort((a, b) => a.start - b.start);
 }

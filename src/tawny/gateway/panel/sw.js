@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-8a8228561410";
-const SHELL = ["/","/assets/index-NjqlmNnG.js","/assets/zh-DaP0FJhf.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-31bdb59aed9c";
+const SHELL = ["/","/assets/index-BraY67qc.js","/assets/zh-BpaLigdJ.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
