@@ -33,6 +33,7 @@ from tawny.engine.machine import Machine
 from tawny.engine.matcher import Matcher, wait_for_event
 from tawny.engine.members import Member
 from tawny.engine.scheduler import Scheduler
+from tawny.engine.stability import Stability
 from tawny.engine.teams import Team, check_version, team_of
 from tawny.engine.timers import Timers
 from tawny.engine.waits import Hooks
@@ -84,6 +85,7 @@ class App:
     dispatcher: Dispatcher
     timers: Timers
     housekeeping: Housekeeping
+    stability: Stability
     scheduler: Scheduler
     matcher: Matcher
     listening: Listening
@@ -212,9 +214,12 @@ async def open_app(
             )
             if closed:
                 app.dispatcher.open.clear()
+            if member.leads:
+                await app.stability.begin()
             await app.dispatcher.recover()
             everywhere = (app.dispatcher, app.housekeeping, Endings(ledger, workshop.processes))
             leading = (
+                app.stability,
                 app.timers,
                 app.approvals,
                 app.scheduler,
@@ -266,6 +271,7 @@ def _build(
         raise InvalidInput(
             f"there is no kind {min(unknown)!r} of task here", hint="'tawny tasks kinds' lists them"
         )
+    stability = Stability(ledger, clock)
     local = LocalDispatcher(
         ledger,
         clock,
@@ -275,6 +281,7 @@ def _build(
         hooks=Hooks(ask=approvals.ask, event=wait_for_event),
         capacity=_capacity(config, leads=member.leads),
         machine_is_idle=Machine(clock, busy_load=limits.busy_load).is_idle,
+        is_held=lambda: stability.is_held,
     )
     timers = Timers(ledger, clock)
     way_out = WayOut(config.network)
@@ -283,7 +290,7 @@ def _build(
     )
     prober = Prober(ledger, clock, egress=way_out.egress, shelf=shelf, workspace=home.workspace)
     watches = Watches(ledger, clock, prober.probe)
-    scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=watches.look)
+    scheduler = Scheduler(ledger, clock, workspace=home.workspace, look=watches.look, stability=stability)
     return App(
         home=home,
         config=config,
@@ -295,8 +302,9 @@ def _build(
         housekeeping=Housekeeping(
             ledger, clock, keep=keep_of(config), artifacts_root=home.artifacts, leads=member.leads
         ),
+        stability=stability,
         scheduler=scheduler,
-        matcher=Matcher(ledger, clock),
+        matcher=Matcher(ledger, clock, stability),
         listening=Listening(ledger, clock, listeners),
         approvals=approvals,
         limits=Limits(max_queued=limits.max_queued_per_owner, zone=zone),

@@ -232,3 +232,11 @@ def test_adding_says_where_it_will_be_told(
         '[[channels.ntfy]]\nname = "phone"\ntopic = "b"\n'
     )
     assert says in tawny("automations", "add", "every day at 8", *words)
+
+
+def test_a_run_by_hand_beside_one_that_has_not_ended_is_refused_with_the_reason(tawny: Any) -> None:
+    tawny("automations", "add", "--every", "1h", "--remind", "x", "--name", "Hourly")
+    first = tawny("automations", "run", "Hourly", "--json")["task_id"]
+    said = tawny("automations", "run", "Hourly", code=1)
+    assert f"'Hourly' was not started: the run before ({first}) has not ended; overlap is skip" in said
+    assert len(tawny("automations", "runs", "Hourly", "--json")["items"]) == 1

@@ -24,6 +24,7 @@ from tawny.engine.dispatcher import Capacity, LocalDispatcher
 from tawny.engine.kinds import Context, Kind
 from tawny.engine.matcher import wait_for_event
 from tawny.engine.scheduler import Scheduler
+from tawny.engine.stability import Stability
 from tawny.engine.timers import Timers
 from tawny.engine.waits import Hooks
 from tawny.errors import Conflict, InvalidInput, NotFound, StorageError, TawnyError, TemporaryError
@@ -208,6 +209,7 @@ class Life:
     def __init__(self, simulation: "Simulation", n: int) -> None:
         self.ledger = InlineLedger(simulation.disk, simulation.clock, simulation.chance)
         kinds = simulation.world.kinds()
+        self._stability = Stability(self.ledger, simulation.clock)
         self.dispatcher = LocalDispatcher(
             self.ledger,
             simulation.clock,
@@ -216,17 +218,25 @@ class Life:
             artifacts_root=simulation.folder,
             hooks=Hooks(ask=lambda *_: None, event=wait_for_event),
             capacity=Capacity(background=3, interactive=2, per_owner=2),
+            is_held=lambda: self._stability.is_held,
         )
         self._timers = Timers(self.ledger, simulation.clock)
-        self._scheduler = Scheduler(self.ledger, simulation.clock, workspace=simulation.folder, look=_look)
+        self._scheduler = Scheduler(
+            self.ledger,
+            simulation.clock,
+            workspace=simulation.folder,
+            look=_look,
+            stability=self._stability,
+        )
         self.has_started = False
         self.main = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
+        await self._stability.begin()
         await self.dispatcher.recover()
         self.has_started = True
         async with asyncio.TaskGroup() as group:
-            for part in (self.dispatcher, self._timers, self._scheduler):
+            for part in (self.dispatcher, self._stability, self._timers, self._scheduler):
                 group.create_task(part.run())
 
     def kill(self) -> None:

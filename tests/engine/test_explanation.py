@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from tests.engine.test_scheduler import REMIND, House, _three_crashes, every, failing, scheduled
+from tests.engine.storm import three_crashes
+from tests.engine.test_scheduler import REMIND, House, every, failing, scheduled
 
 from tawny.config import Home
 from tawny.engine import automations as orders
@@ -203,9 +204,10 @@ async def test_crashes_in_a_row_are_a_reason_to_wait(house: House) -> None:
     app = house.app
     from tawny.ledger.database import read_now, write_now
 
-    write_now(app.ledger.store, house.clock, _three_crashes)
+    write_now(app.ledger.store, house.clock, three_crashes)
     answer = read_now(app.ledger.store, house.clock, lambda tx: why(tx, "It"))
-    assert "has crashed several times" in answer["summary"]
+    assert "the gateway is not running" in answer["summary"]
+    assert "It has died 3 times of late; 'tawny logs' says of what." in answer["facts"]
     await house.start()
 
 

@@ -18,6 +18,7 @@ from tawny.domain.tasks import Status
 from tawny.engine import automations as orders
 from tawny.engine import scheduler, settlement
 from tawny.engine.kinds import Context, Kind
+from tawny.engine.stability import Stability
 from tawny.errors import Conflict, InvalidInput
 from tawny.ledger import automations, events, occurrences, outbox, revisions, standing, tasks
 from tawny.ledger.automations import Automation
@@ -647,41 +648,20 @@ async def test_ten_thousand_stored_automations_cost_nothing_while_none_is_due(ho
     assert woken >= due
 
 
-async def test_starts_after_crashes_are_held_until_the_process_is_stable(house: House) -> None:
-    automation = await house.add(every("10s"))
-    await house.app.ledger.write(_three_crashes)
-    await house.stop()
-    await house.start()
-    assert house.app.scheduler.held_until is not None
-    await house.pass_time("50s")
-    assert await house.slots(automation) == []
-    await house.pass_time("20s")
-    assert house.app.scheduler.held_until is None
-    assert [o.status for o in await house.slots(automation)][-1] in ("ran", "caught_up")
-    await house.stop()
-    await house.start()
-    assert house.app.scheduler.held_until is None
-
-
-def _three_crashes(tx: Any) -> None:
-    for n in range(1, 4):
-        tx.execute("INSERT INTO unclean_starts (started_at) VALUES (:at)", at=tx.now - n * MINUTE)
-
-
 async def test_overdue_work_is_a_problem_and_is_told(house: House) -> None:
     automation = await house.add(every("1h"))
 
     due = house.clock.now() + HOUR
 
-    async def hold(until: Instant | None) -> None:
-        house.app.scheduler.held_until = until
+    async def hold(is_held: bool) -> None:
+        house.app.stability.is_held = is_held
         await house.app.ledger.write(lambda tx: tx.wake(standing.TOPIC))
 
-    await hold(house.clock.now() + DAY)
+    await hold(True)
     await house.pass_time("63m")
     assert (await house.get(automation)).due_at == due
     assert "overdue" in (await house.app.ledger.read(scheduler.problems))[0]
-    await hold(None)
+    await hold(False)
     await house.settled()
     assert await house.app.ledger.read(scheduler.problems) == []
     assert [o.status for o in await house.slots(automation)] == ["caught_up"]
@@ -689,7 +669,7 @@ async def test_overdue_work_is_a_problem_and_is_told(house: House) -> None:
 
 async def test_what_is_overdue_is_told_once_and_so_is_its_end(house: House) -> None:
     automation = await house.add(every("1h"))
-    house.app.scheduler.held_until = house.clock.now() + DAY
+    house.app.stability.is_held = True
     await house.app.ledger.write(lambda tx: tx.wake(standing.TOPIC))
     await house.pass_time("61m")
 
@@ -697,7 +677,13 @@ async def test_what_is_overdue_is_told_once_and_so_is_its_end(house: House) -> N
         raise AssertionError
 
     # one whose clock for firing has stopped: it only watches
-    watching = scheduler.Scheduler(house.app.ledger, house.clock, workspace=house.home.workspace, look=look)
+    watching = scheduler.Scheduler(
+        house.app.ledger,
+        house.clock,
+        workspace=house.home.workspace,
+        look=look,
+        stability=Stability(house.app.ledger, house.clock),
+    )
 
     async def told() -> tuple[list[str], int]:
         await watching._check()
@@ -752,6 +738,14 @@ async def test_what_is_overdue_is_told_once_and_so_is_its_end(house: House) -> N
             "condition",
         ),
         ({"watch": {"probe": {}, "every": "6h", "condition": "price < 1"}, "action": REMIND}, "probe"),
+        (
+            {
+                "watch": {"probe": {"type": "http", "uri": "x"}, "every": "6h", "condition": "price < 1"},
+                "action": REMIND,
+            },
+            "watch.probe",
+        ),
+        (scheduled("0 8 * * *", action={"type": "alert"}), "no kind 'alert'"),
         (
             scheduled("0 8 * * *", action={"type": "remind", "parameters": {"text": "{{ 1 + }}"}}),
             "action.parameters",

@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from tests.engine.storm import three_crashes
 
-from tawny.clock import DAY, MINUTE, SECOND
+from tawny.clock import MINUTE, SECOND
 from tawny.config import Budgets, BudgetScope, Config, Home, Model
 from tawny.ledger import standing
+from tawny.ledger.database import Tx
 from tawny.testing import ScriptedModel
 
 from .conftest import House, open_house
@@ -203,7 +205,7 @@ async def test_trial_does_nothing(house: House) -> None:
 async def test_two_minutes_overdue_readiness_and_status_are_red(house: House) -> None:
     made = await add(house)
     ledger = house.app.ledger
-    house.app.scheduler.held_until = house.app.clock.now() + DAY
+    house.app.stability.is_held = True
     for late, status in ((MINUTE, 200), (2 * MINUTE + SECOND, 503)):
         due = house.app.clock.now() - late
         await ledger.write(lambda tx, due=due: standing.set_due(tx, made["id"], due))
@@ -213,6 +215,24 @@ async def test_two_minutes_overdue_readiness_and_status_are_red(house: House) ->
         assert any("overdue" in problem["message"] for problem in problems) is (status == 503)
     assert "'Morning'" in answer.json()["error"]["message"]
     assert (await house.client.get("/healthz")).status_code == 200
+
+
+async def test_in_a_restart_storm_status_and_who_starts_work_are_told_that_it_waits(house: House) -> None:
+    made = await add(house)
+
+    def fourth_start(tx: Tx) -> None:
+        three_crashes(tx)
+        tx.execute("INSERT INTO unclean_starts (started_at) VALUES (:at)", at=tx.now + MINUTE)
+
+    house.app.stability.is_held = True
+    await house.app.ledger.write(fourth_start)
+    body = {"kind": "simulate", "params": {"steps": 1, "step_seconds": 0}}
+    for path, sent in (("/v1/tasks", body), (f"/v1/automations/{made['id']}/run", None)):
+        answer = await house.client.post(path, json=sent)
+        assert answer.status_code == 202
+        assert answer.json()["notice"].startswith("It waits: the gateway has died")
+    problems = (await house.client.get("/v1/status")).json()["problems"]
+    assert any(problem["message"].startswith("background work waits:") for problem in problems)
 
 
 async def test_words_for_a_person_are_told_though_no_place_is_named(house: House) -> None:

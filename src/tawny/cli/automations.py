@@ -15,10 +15,12 @@ from tawny.cli.spoken import confirmed, understood
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.domain.documents import task_document
+from tawny.domain.tasks import Task
 from tawny.engine import automations as orders
 from tawny.errors import InvalidInput
-from tawny.ledger import automations, occurrences, revisions
+from tawny.ledger import automations, occurrences, revisions, starts
 from tawny.ledger.automations import Automation
+from tawny.ledger.database import Tx
 
 Document = dict[str, Any]
 _WHEN = {
@@ -273,11 +275,16 @@ def _steer(args: argparse.Namespace, home: Home) -> int:
 
 
 def _run(args: argparse.Namespace, home: Home) -> int:
-    task = ledger.write(home, lambda tx: orders.run_now(tx, args.lookup, last_event=args.last_event))
+    def start(tx: Tx) -> tuple[Task | None, dict[str, str]]:
+        task = orders.run_now(tx, args.lookup, last_event=args.last_event)
+        return task, {} if task is None else starts.notice(tx, task)
+
+    task, notice = ledger.write(home, start)
     if task is None:
         emit({"task_id": None}, args, text="It looks at once; a task is made if its condition holds.")
         return 0
-    emit(task_document(task), args, text=f"{task.task_id}  {task.status}  {task.title}")
+    text = f"{task.task_id}  {task.status}  {task.title}"
+    emit(task_document(task) | notice, args, text="\n".join([text, *notice.values()]))
     return 0
 
 

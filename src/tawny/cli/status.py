@@ -8,8 +8,9 @@ import msgspec
 from tawny import config as configuration
 from tawny.cli import ledger, remote
 from tawny.cli.output import emit
+from tawny.clock import iso
 from tawny.config import Home
-from tawny.ledger import roll, tasks
+from tawny.ledger import roll, starts, tasks
 from tawny.ledger.roll import Worker
 
 
@@ -21,12 +22,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
     """Print the state of the gateway and the tasks; 1 when something is wrong."""
     configuration.load(home)
     gateway = remote.find(home)
-    counts, workers = ledger.read(home, lambda tx: (tasks.counts(tx), roll.workers(tx)))
+    counts, workers, storm = ledger.read(
+        home, lambda tx: (tasks.counts(tx), roll.workers(tx), starts.current(tx))
+    )
     document: dict[str, Any] = {
         "home": str(home.root),
         "gateway": None if gateway is None else {"address": f"http://{gateway.host}:{gateway.port}"},
         "tasks": counts,
         "ready": None,
+        "held": None if storm is None else {"until": iso(storm.until), "reason": storm.text},
         "workers": msgspec.to_builtins(workers),
     }
     healthy = True
@@ -47,6 +51,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         ),
         f"tasks    {active or 'nothing under way'}",
     ]
+    if storm is not None:
+        lines.append(f"held     {storm.text}")
     lines += [f"worker   {_line(worker)}" for worker in workers or ()]
     if workers == [] or (workers and not any(worker.alive for worker in workers)):
         lines.append("worker   nobody is at work on this database")

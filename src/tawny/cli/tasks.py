@@ -11,7 +11,7 @@ from tawny.clock import iso
 from tawny.config import Home
 from tawny.domain.documents import task_document
 from tawny.domain.tasks import Status, Task
-from tawny.ledger import artifacts, steps, tasks
+from tawny.ledger import artifacts, starts, steps, tasks
 from tawny.ledger.database import Tx
 
 _ORDERS = ("cancel", "pause", "resume", "retry")
@@ -37,9 +37,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def _order(args: argparse.Namespace, home: Home) -> int:
     command: Callable[..., Task] = getattr(_commands(), args.action)
     extra = {"fresh": True} if getattr(args, "fresh", False) else {}
-    task = ledger.write(
-        home, lambda tx: command(tx, tasks.find(tx, args.lookup).task_id, by="owner", **extra)
-    )
+
+    def order(tx: Tx) -> tuple[Task, dict[str, str]]:
+        task = command(tx, tasks.find(tx, args.lookup).task_id, by="owner", **extra)
+        return task, starts.notice(tx, task)
+
+    task, notice = ledger.write(home, order)
     intent = f", {task.intent} under way" if task.intent else ""
     text = f"{task.task_id}  {task.status}{intent}  {task.title}"
     if (
@@ -48,7 +51,7 @@ def _order(args: argparse.Namespace, home: Home) -> int:
         and task.waiting_for.kind == "reconcile"
     ):
         text += f"\nit asks first what became of an uncertain effect: 'tawny tasks why {task.task_id}'"
-    emit(task_document(task), args, text=text)
+    emit(task_document(task) | notice, args, text="\n".join([text, *notice.values()]))
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -22,7 +23,7 @@ from tawny.domain.documents import task_document
 from tawny.domain.tasks import Status, Submission, Task
 from tawny.engine.submit import parse_request
 from tawny.errors import InvalidInput, NotFound, TemporaryError
-from tawny.ledger import events, tasks
+from tawny.ledger import events, starts, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import Limits, submit
 
@@ -65,30 +66,45 @@ def _run(args: argparse.Namespace, home: Home) -> int:
         _body(args), kinds=bundled_kinds(home, config), now=SystemClock().now(), zone=zone
     )
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
+    notice: dict[str, str] = {}
     if args.wait:
         task = run_to_end(home, config, submission, limits)
     else:
-        task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
-    text = f"{task.task_id}  {task.status}  {task.title}"
+        task, notice = ledger.write(home, lambda tx: _handed_in(tx, submission, limits))
+    text = "\n".join([f"{task.task_id}  {task.status}  {task.title}", *notice.values()])
     if args.wait:
         said = (task.result or {}).get("text") if task.status is Status.SUCCEEDED else None
         text = str(said) if said else text + (f": {task.error.message}" if task.error else "")
-    emit(task_document(task), args, text=text)
+    emit(task_document(task) | notice, args, text=text)
     return 0 if not args.wait or task.status is Status.SUCCEEDED else _FAILED
+
+
+def _handed_in(tx: Tx, submission: Submission, limits: Limits) -> tuple[Task, dict[str, str]]:
+    """The task, and what is to be told about its start."""
+    task = submit(tx, submission, limits=limits)
+    return task, starts.notice(tx, task)
 
 
 def run_to_end(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:
     """The task once it has ended, by the gateway where one runs."""
     if remote.find(home) is None:
         return asyncio.run(_run_here(home, config, submission, limits))
-    task = ledger.write(home, lambda tx: submit(tx, submission, limits=limits))
+    task, notice = ledger.write(home, lambda tx: _handed_in(tx, submission, limits))
+    _tell(notice)
     return _wait_for(home, task)
+
+
+def _tell(notice: dict[str, str]) -> None:
+    """Say why nothing happens yet, to the person alone: what a program reads comes with the end."""
+    for text in notice.values():
+        print(text, file=sys.stderr, flush=True)
 
 
 async def _run_here(home: Home, config: configuration.Config, submission: Submission, limits: Limits) -> Task:
     """No gateway runs: be one until this task has ended."""
     async with open_app(home, config) as app:
-        task = await app.ledger.write(lambda tx: submit(tx, submission, limits=limits))
+        task, notice = await app.ledger.write(lambda tx: _handed_in(tx, submission, limits))
+        _tell(notice)
         task_id = task.task_id
         changed = app.ledger.bell.subscribe("ended")
         while not task.status.is_terminal:

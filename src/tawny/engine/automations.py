@@ -42,14 +42,15 @@ def check(
         InvalidInput: names the field and a correct example.
     """
     parsed = definitions.parse(document, now=now, timezone=timezone, new=new)
-    if kinds is not None and parsed.spec.action.type != rules.ALERT:
+    if kinds is not None and parsed.spec.watch is not None:
+        probes.check(parsed.spec.watch.probe, kinds)
+    is_told = parsed.spec.expect is not None and parsed.spec.action.type == rules.ALERT
+    if kinds is not None and not is_told:
         action = parsed.spec.action
         try:
             check_order(action.type, action.parameters, kinds)
         except InvalidInput as error:
             raise InvalidInput(f"action: {error.message}", hint=error.hint) from error
-        if parsed.spec.watch is not None:
-            probes.check(parsed.spec.watch.probe, kinds)
         _check_verifier(parsed.spec, kinds)
         if kinds[action.type].speaks and not _says_whom(parsed.spec):
             policy = msgspec.structs.replace(parsed.spec.policy, notify=Notify.DONE_ONLY)
@@ -324,22 +325,30 @@ def run_now(tx: Tx, lookup: str, *, actor: str = "owner", last_event: bool = Fal
     With `last_event` it is tested on the newest event from where it listens, which is no more trusted for that.
 
     Raises:
-        Conflict: no such event has come yet.
+        Conflict: no such event has come yet, or its rules do not let it run now.
     """
     automation = automations.find(tx, lookup)
     if automation.spec.watch is not None:
         standing.set_due(tx, automation.automation_id, tx.now)
         return None
     event = _last_event(tx, automation) if last_event else None
-    return firing.start(
+    slot = occurrences.free_slot(tx, automation.automation_id, tx.now)
+    task = firing.start(
         tx,
         automation,
-        slot=occurrences.free_slot(tx, automation.automation_id, tx.now),
+        slot=slot,
         status="ran",
         reason=f"by hand ({actor})",
         names=None if event is None else event.names(),
         origin=None if event is None else origin_of(automation, event),
     )
+    if task is None:
+        (refused,) = occurrences.between(tx, automation.automation_id, slot, slot + 1)
+        raise Conflict(
+            f"{automation.name!r} was not started: {refused.reason}",
+            hint=f"'tawny automations why {automation.name}' says how it stands",
+        )
+    return task
 
 
 def ping(tx: Tx, automation_id: str) -> Automation:

@@ -73,7 +73,9 @@ class LocalDispatcher:
         hooks: Hooks,
         capacity: Capacity,
         machine_is_idle: Callable[[], bool] = lambda: True,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
+        """While `is_held`, nothing starts but what is interactive; the end of that rings `queue`."""
         self._ledger = ledger
         self._clock = clock
         self._kinds = kinds
@@ -82,6 +84,7 @@ class LocalDispatcher:
         self._hooks = hooks
         self.capacity = capacity
         self._machine_is_idle = machine_is_idle
+        self._is_held = is_held
         self._running: dict[str, Execution] = {}
         self._detached = 0
         self._deadlines: list[tuple[int, int, Execution]] = []  # by the steady clock
@@ -187,6 +190,7 @@ class LocalDispatcher:
             interactive=interactive,
             per_owner=self.capacity.per_owner,
             low=low,
+            held=self._is_held(),
             zone=self.capacity.zone,
             only=tuple(self._kinds),
         )

@@ -151,8 +151,10 @@ def _not_handled(
         if hours is not None and firing.opening(automation, tx.now) == automation.due_at:
             cause = f"for its active hours ({rules.window(hours, automation.spec.timezone)})"
         return f"The run of {when} waits until {_local(automation, automation.due_at)}, {cause}.", facts, []
-    if starts.crashes(tx) >= starts.STORM:
-        return f"The run of {when} waits: the process has crashed several times within minutes.", facts, []
+    if (storm := starts.current(tx)) is not None:
+        return f"The run of {when} waits: {storm.text}.", facts, []
+    if (crashes := starts.crashes(tx)) > 1:
+        facts = [*facts, f"It has died {crashes} times of late; 'tawny logs' says of what."]
     return (
         f"The run of {when} is due and has not been acted on: the gateway is not running.",
         facts,
@@ -183,10 +185,12 @@ def _absent_event(
     spec = automation.spec
     if automation.status != "active" and end > automation.updated_at:
         return _stopped(automation, when, [])
+    if automation.due_at is not None and start <= automation.due_at < end and automation.due_at <= tx.now:
+        return _not_handled(tx, automation, when, [])
     if spec.on is not None:
         facts = [f"Its filter is {spec.on.filter!r}."] if spec.on.filter else []
         came = inbox.between(tx, spec.on.source, start, end)
-        return _unwanted(automation, spec.on, came, when), facts, []
+        return _unwanted(tx, automation, spec.on, came, when), facts, []
     if spec.watch is not None:
         return _not_fired(automation, spec.watch, start, tx.now, when)
     last = automation.state.get("last_ping")
@@ -198,7 +202,12 @@ def _absent_event(
     return f"It was not silent at {when}.", [pinged], []
 
 
-def _unwanted(automation: Automation, on: On, came: list[InboxEvent], when: str) -> str:
+def _unhandled(tx: Tx) -> str:
+    storm = starts.current(tx)
+    return "it has not been handled yet" + (f": {storm.text}" if storm is not None else "")
+
+
+def _unwanted(tx: Tx, automation: Automation, on: On, came: list[InboxEvent], when: str) -> str:
     """What came in that minute, and why it started nothing."""
     if not came:
         return f"No event from {on.source!r} that it wants came at {when}."
@@ -210,9 +219,7 @@ def _unwanted(automation: Automation, on: On, came: list[InboxEvent], when: str)
             reason = f"its filter fails: {error}"
         if not reason:
             is_new = event.status == "new"
-            reason = (
-                "it has not been handled yet" if is_new else "it was not active, or another version of it was"
-            )
+            reason = _unhandled(tx) if is_new else "it was not active, or another version of it was"
         found.append(reason)
     # what its own filter said of one tells more than that others were none of its business
     told = next((reason for reason in found if "listens" not in reason), found[0])
@@ -247,6 +254,9 @@ def _now(tx: Tx, automation: Automation) -> tuple[str, list[str], list[str]]:
         because = f": {automation.reason}" if automation.reason else ""
         ways = [] if automation.status == "completed" else [f"'tawny automations enable {automation.name}'"]
         return f"{automation.name} is {automation.status}{because}.", facts, ways
+    storm = starts.current(tx)
+    if storm is not None and (automation.due_at is None or automation.due_at < storm.until):
+        return f"{automation.name} waits: {storm.text}.", facts, ["'tawny logs' says what it died of"]
     if automation.due_at is None:
         waits = f"an event from {automation.spec.on.source!r}" if automation.spec.on else "a ping"
         return f"{automation.name} waits for {waits}.", facts, []

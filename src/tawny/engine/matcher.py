@@ -11,6 +11,7 @@ from tawny.domain.origin import merge, of_automation, read_from
 from tawny.domain.selection import selects
 from tawny.domain.tasks import Origin, Status, Task
 from tawny.engine import firing
+from tawny.engine.stability import Stability
 from tawny.ledger import automations, events, inbox, occurrences, standing, tasks, transitions
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
@@ -30,9 +31,10 @@ COALESCE = SECOND // 4
 class Matcher:
     """Handles what the inbox holds, in order, and turns the end of tasks into events."""
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, stability: Stability) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._stability = stability
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -41,6 +43,8 @@ class Matcher:
         await rounds(self._clock, changed, lambda: self._pass(changed), name="matcher")
 
     async def _pass(self, changed: asyncio.Event) -> None:
+        if self._stability.is_held:
+            return  # what comes is stored, and handled when the storm is over
         is_wanted, is_followed, has_new = await self._ledger.read(
             lambda tx: (_is_wanted(tx), _is_followed(tx), inbox.has_new(tx))
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from tawny.clock import iso
 from tawny.domain.tasks import Status, Task
-from tawny.ledger import queue, relations, steps
+from tawny.ledger import queue, relations, starts, steps
 from tawny.ledger.database import Tx
 from tawny.ledger.tasks import get
 
@@ -60,6 +60,8 @@ def _queued(tx: Tx, task: Task) -> tuple[str, list[str]]:
         return f"It is not to start before {iso(task.not_before)}.", [f"tawny tasks retry {task.task_id}"]
     if task.window is not None:
         return f"It waits for its window, {task.window}.", [f"tawny tasks retry {task.task_id}"]
+    if (storm := starts.holding(tx, task)) is not None:
+        return f"It is ready and waits: {storm.text}.", ["tawny status", "tawny logs"]
     ahead = queue.position(tx, task)
     return (
         f"It is ready and waits for a free place; {ahead} of its owner's tasks stand before it. "

@@ -7,14 +7,12 @@ from pathlib import Path
 from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso
 from tawny.domain.messages import Outgoing
 from tawny.engine import firing, settlement
-from tawny.errors import StorageError
-from tawny.ledger import automations, endings, events, outbox, standing, starts
+from tawny.engine.stability import Stability
+from tawny.ledger import automations, endings, events, outbox, standing
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.outages import rounds
-from tawny.log import Log
 
-_log = Log("engine.scheduler")
 OVERDUE = 2 * MINUTE
 _BATCH = 100
 
@@ -26,7 +24,14 @@ class Scheduler:
     """Acts on automations when they are due, and on the end of their work."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, *, workspace: Path, look: Look, most_looks: int = 8
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        workspace: Path,
+        look: Look,
+        stability: Stability,
+        most_looks: int = 8,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -35,25 +40,16 @@ class Scheduler:
         self._places = asyncio.Semaphore(most_looks)
         self._looking: set[str] = set()
         self._started_at: Instant = clock.now()
-        self.held_until: Instant | None = None
+        self._stability = stability
         self.overdue_since: Instant | None = None
 
     async def run(self) -> None:
-        """Run until cancelled. An end in order is noted, so that it does not count as a crash."""
+        """Run until cancelled."""
         self._started_at = self._clock.now()
-        try:
-            self.held_until = await self._ledger.write(starts.begin)
-        except StorageError as error:
-            _log.warning("this start could not be noted", error=error.message)
-        if self.held_until is not None:
-            _log.warning("restart storm: automations wait", until=iso(self.held_until))
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._settle_loop())
-                group.create_task(self._self_check())
-                await self._fire_loop(group)
-        finally:
-            self._ledger.note(starts.end)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._settle_loop())
+            group.create_task(self._self_check())
+            await self._fire_loop(group)
 
     @property
     def is_looking(self) -> bool:
@@ -67,12 +63,9 @@ class Scheduler:
         await rounds(self._clock, changed, lambda: self._pass(group), name="scheduler")
 
     async def _pass(self, group: asyncio.TaskGroup) -> Instant | None:
-        """Act on all that is due; the next due time."""
-        if self.held_until is not None:
-            if self._clock.now() < self.held_until:
-                return self.held_until
-            self.held_until = None
-            await self._ledger.write(starts.settled)
+        """Act on all that is due; the next due time. In a restart storm its end rings the bell."""
+        if self._stability.is_held:
+            return None
         while True:
             due = await self._ledger.read(automations.next_due)
             if due is None or due > self._clock.now():
@@ -132,7 +125,7 @@ class Scheduler:
         """Look once; when to look again."""
         due = await self._ledger.read(automations.next_due)
         now = self._clock.now()
-        is_late = due is not None and now - due >= OVERDUE and self.held_until is None
+        is_late = due is not None and now - due >= OVERDUE and not self._stability.is_held
         if is_late and self.overdue_since is None:
             await self._ledger.write(_alarm)
             self.overdue_since = due

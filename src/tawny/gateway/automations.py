@@ -15,7 +15,7 @@ from tawny.gateway.documents import Page, Time
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ, WRITE
 from tawny.ledger import automations as ledger
-from tawny.ledger import occurrences
+from tawny.ledger import occurrences, starts
 from tawny.ledger.automations import Automation
 from tawny.ledger.database import Tx
 
@@ -53,10 +53,11 @@ class Run(msgspec.Struct):
 
 
 class Started(msgspec.Struct):
-    """The task a run by hand has made; null where a watch looks for itself."""
+    """The task a run by hand has made; null where a watch looks for itself. `notice` says what holds it back."""
 
     task_id: str | None
     automation_id: str
+    notice: str | None = None
 
 
 class Preview(msgspec.Struct):
@@ -166,7 +167,9 @@ def remove(tx: Tx, call: Call[Nothing, Nothing]) -> None:
 def run(tx: Tx, call: Call[Nothing, Nothing]) -> Document:
     ledger.get(tx, call.id)
     task = engine.run_now(tx, call.id, actor=call.principal.actor)
-    return {"task_id": None if task is None else task.task_id, "automation_id": call.id}
+    if task is None:
+        return {"task_id": None, "automation_id": call.id}
+    return {"task_id": task.task_id, "automation_id": call.id, **starts.notice(tx, task)}
 
 
 def pause(tx: Tx, call: Call[Nothing, Nothing]) -> Document:

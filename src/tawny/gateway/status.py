@@ -9,7 +9,7 @@ from tawny.clock import iso
 from tawny.engine import scheduler
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
-from tawny.ledger import events, roll, tasks
+from tawny.ledger import events, roll, starts, tasks
 from tawny.ledger.database import Tx
 
 
@@ -61,9 +61,19 @@ def status(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
         "problems": [
             *site.problems,
             *({"severity": "error", "message": text, "hint": ""} for text in scheduler.problems(tx)),
+            *_storm(tx),
         ],
         "workers": msgspec.to_builtins(roll.workers(tx)),
     }
+
+
+def _storm(tx: Tx) -> list[dict[str, Any]]:
+    storm = starts.current(tx)
+    if storm is None:
+        return []
+    return [
+        {"severity": "warning", "message": f"background work waits: {storm.text}", "hint": "'tawny logs'"}
+    ]
 
 
 OPERATION = Operation(

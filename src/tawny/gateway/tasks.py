@@ -14,7 +14,7 @@ from tawny.engine.submit import TaskRequest, parse_request
 from tawny.gateway import documents
 from tawny.gateway.operation import Call, Nothing, Operation, Seq
 from tawny.gateway.principal import READ, WRITE
-from tawny.ledger import artifacts, events, outbox, steps
+from tawny.ledger import artifacts, events, outbox, starts, steps
 from tawny.ledger import tasks as ledger
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
@@ -89,7 +89,7 @@ def run(tx: Tx, call: Call[Nothing, dict[str, Any]]) -> dict[str, Any]:
         origin=call.principal.origin(call.via),
     )
     task = submit(tx, submission, actor=call.principal.actor, limits=call.site.limits)
-    return document(tx, task, zone=call.site.limits.zone)
+    return document(tx, task, zone=call.site.limits.zone) | starts.notice(tx, task)
 
 
 def page(tx: Tx, call: Call[Listing, Nothing]) -> dict[str, Any]:

@@ -22,13 +22,15 @@ _FIRST = (
 class Slots(msgspec.Struct, frozen=True):
     """How much may start now: free background and interactive places, and bounds per owner and class.
 
-    `per_owner` counts what runs in this process; fairness between owners counts what runs anywhere.
+    `per_owner` counts what runs in this process; fairness between owners counts what runs anywhere. While `held`,
+    nothing starts in the background but what somebody sits and waits for.
     """
 
     background: int
     interactive: int
     per_owner: int
     low: bool = True
+    held: bool = False
     zone: str = "UTC"
     only: tuple[str, ...] = ()
 
@@ -98,6 +100,8 @@ def _owners(tx: Tx, *, detached: bool) -> list[str]:
 def _candidates(tx: Tx, owner: str, slots: Slots, *, detached: bool) -> list[Row]:
     """What may start, first come: nothing that its lane or kind holds back, as that would hide what stands behind."""
     low = "" if slots.low else " AND (priority NOT IN ('low', 'idle') OR queue_rank <= :now)"
+    if detached and slots.held:
+        low += " AND priority = 'interactive'"
     kinds = {f"kind{n}": kind for n, kind in enumerate(slots.only)}
     only = f" AND kind IN ({', '.join(f':{name}' for name in kinds)})" if kinds else ""
     return list(

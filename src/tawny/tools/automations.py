@@ -11,7 +11,7 @@ from tawny.engine import automations as orders
 from tawny.engine import settlement
 from tawny.engine.kinds import Kinds
 from tawny.errors import InvalidInput
-from tawny.ledger import automations
+from tawny.ledger import automations, starts
 from tawny.ledger.database import Ledger, Tx
 from tawny.tools.agents import Agents
 from tawny.tools.once import once
@@ -130,7 +130,8 @@ def _change(
             started = orders.run_now(tx, params.lookup, actor="model")
             if started is None:
                 return {"looking": params.lookup}
-            return {"task_id": started.task_id, "title": started.title, "status": started.status}
+            shown = {"task_id": started.task_id, "title": started.title, "status": started.status}
+            return {**shown, **starts.notice(tx, started)}
         case "pause":
             return orders.document_of(orders.stop(tx, params.lookup, "paused", actor="model"), now=tx.now)
         case "resume":

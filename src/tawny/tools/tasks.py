@@ -12,8 +12,8 @@ from tawny.engine import commands
 from tawny.engine.kinds import Kinds
 from tawny.engine.submit import parse_request
 from tawny.errors import InvalidInput
+from tawny.ledger import starts, turns
 from tawny.ledger import tasks as rows
-from tawny.ledger import turns
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.submission import Limits, submit
 from tawny.tools.agents import Agents
@@ -150,7 +150,7 @@ def _start(
     )
     before = {task.task_id for task in turns.active(tx)}
     task = submit(tx, submission, actor="model", limits=limits)
-    document = brief_task(task, tx.now)
+    document = brief_task(task, tx.now) | starts.notice(tx, task)
     if task.task_id in before:
         document["already"] = True
     elif params.not_before:
