@@ -1,4 +1,4 @@
-"""An IMAP server that tells of new mail only in passing, with its answer to another command."""
+"""An IMAP server that tells of new mail only in passing, with its answer to a command and in the same packet."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,10 @@ from contextlib import asynccontextmanager
 
 
 class PassingMention:
-    """`first` lies there; `second` comes with the answer to a command (`during`) that follows, never in IDLE."""
+    """`first` lies there; `second` comes with the answer to a command (`during`) that follows, and is not told again.
+
+    During `IDLE` it comes in the same packet as the word that IDLE has begun, as with Dovecot.
+    """
 
     def __init__(self, first: bytes, second: bytes, *, during: str) -> None:
         self.mails = [first]
@@ -34,8 +37,7 @@ class PassingMention:
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
                 tag, command, *rest = line.decode().split()
-                for answer in self._answers(command.upper(), rest):
-                    writer.write(answer)
+                writer.write(b"".join(self._answers(command.upper(), rest)))
                 if command.upper() == "IDLE":
                     await reader.readline()
                 writer.write(f"{tag} OK done\r\n".encode())

@@ -852,3 +852,46 @@ async def _through(app: App) -> None:
                 await changed.wait()
         changed.clear()
     app.ledger.bell.unsubscribe(changed)
+
+
+async def test_what_is_due_at_a_start_begins_group_by_group_the_first_at_once_all_within_a_second(
+    home: Home, clock: FakeClock
+) -> None:
+    most = 500
+    config = Config(limits=Limits(concurrency=most, max_running_per_owner=most, busy_load=0))
+    async with House(home, clock, config) as house:
+        for n in range(200):
+            await house.app.ledger.write(
+                lambda tx, n=n: orders.add(tx, {**every("1h"), "name": f"n {n}"}, kinds=None, timezone="UTC")
+            )
+        await house.stop()
+        await house.clock.advance("90m")
+        ready = house.clock.now()
+        await house.start()
+        begun = [await _begun(house)]
+        while house.clock.now() < ready + SECOND:
+            await house.pass_time("50ms")
+            begun.append(await _begun(house))
+        assert begun[0] == 13
+        assert begun[:16] == [min(13 * n, 200) for n in range(1, 17)]
+        assert begun[16:] == [200] * (len(begun) - 16)
+        # their times go by unhurried again
+        await house.pass_time("1h")
+        assert await _begun(house) == 400
+
+
+async def _begun(house: House) -> int:
+    """How many runs have ended: no moment has passed since they began."""
+    return await house.app.ledger.read(
+        lambda tx: tx.value("SELECT COUNT(*) AS n FROM tasks WHERE status = 'succeeded'")
+    )
+
+
+@pytest.mark.parametrize("crowd", [1, 10])
+async def test_a_few_that_are_due_at_a_start_begin_in_the_instant_of_it(house: House, crowd: int) -> None:
+    for n in range(crowd):
+        await house.add({**every("1h"), "name": f"n {n}"})
+    await house.stop()
+    await house.clock.advance("90m")
+    await house.start()
+    assert await _begun(house) == crowd

@@ -4,6 +4,7 @@ import asyncio
 import imaplib
 import json
 import shutil
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -145,11 +146,69 @@ class Noting(Desk):
         self.changed.set()
 
 
-@pytest.mark.parametrize("during", ["FETCH", "SEARCH"])
+@pytest.mark.parametrize("during", ["FETCH", "SEARCH", "IDLE"])
 async def test_mail_told_of_in_passing_does_not_wait_for_the_next(mail_home: Home, during: str) -> None:
     async with PassingMention(message(1), message(2), during=during).listening() as server:
         await _hear_both(mail_home, server)
         assert server.connections == 1
+
+
+class Crossed(Connection):
+    """Each time before it waits in IDLE a mail is sent: in the instant before, or while IDLE begins."""
+
+    def __init__(self, *parts: Any, send: Callable[[], None], **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self._send = send
+        self._sent = 0
+
+    def _wait(self, seconds: float) -> None:
+        self._sent += 1
+        if self._sent <= _CROSSED:
+            sending = threading.Thread(target=self._send)
+            sending.start()
+            if self._sent % 2:
+                sending.join()
+        super()._wait(seconds)
+
+
+_CROSSED = 7
+
+
+@pytest.mark.timeout(120)
+async def test_one_connection_to_a_dovecot_hears_all_that_crosses_the_start_of_idle(
+    mail_home: Home, tmp_path: Path
+) -> None:
+    with dovecot(tmp_path) as server:
+        sender = imaplib.IMAP4("127.0.0.1", server.port)
+        sender.login("ann", "pw")
+        log = tmp_path / "dovecot.log"
+        before = log.read_text().count("Login: user=<ann>")
+        lock, numbers = threading.Lock(), iter(range(1, 100))
+
+        def send() -> None:
+            with lock:
+                date = imaplib.Time2Internaldate(time.time())
+                sender.append("INBOX", "", date, message(next(numbers)))
+
+        source = Source(name="home", url=server.url, password="env:MAIL_PASSWORD")
+        config = Config(sources=Sources(mail=(source,)))
+        async with open_app(mail_home, config) as app, asyncio.timeout(100):
+            shelf = open_shelf(mail_home, config)
+            state = await app.ledger.read(lambda tx: inbox.source_state(tx, "email:key"))
+            desk = Noting(app.ledger, app.clock, "email", "email:key", state)
+            place = shelf.place("mail", "home")
+            # without the second look, which would find by and by what IDLE has missed
+            line = Crossed(On(source="email"), desk, shelf, place, send=send, settle=1500)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(line.run())
+                while len(desk.heard) < _CROSSED:
+                    await desk.changed.wait()
+                    desk.changed.clear()
+                listening.cancel()
+            await shelf.close()
+        sender.logout()
+        assert desk.heard == [f"Invoice {n}" for n in range(1, _CROSSED + 1)]
+        assert log.read_text().count("Login: user=<ann>") == before + 1, "it is one connection"
 
 
 async def _hear_both(home: Home, server: PassingMention) -> None:
@@ -160,13 +219,14 @@ async def _hear_both(home: Home, server: PassingMention) -> None:
         state = await app.ledger.read(lambda tx: inbox.source_state(tx, "email:key"))
         desk = Noting(app.ledger, app.clock, "email", "email:key", state)
         # without the second look, which would find it by and by
-        line = Connection(On(source="email"), desk, shelf, shelf.place("mail", "home"), settle=3600)
+        line = Connection(On(source="email"), desk, shelf, shelf.place("mail", "home"), settle=1500)
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(line.run())
             while len(desk.heard) < 2:
                 await desk.changed.wait()
                 desk.changed.clear()
             listening.cancel()
+        await shelf.close()
         assert desk.heard == ["Invoice 1", "Invoice 2"]
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso
+from tawny.clock import MINUTE, SECOND, Clock, Instant, format_duration, iso, sleep
 from tawny.domain.messages import Outgoing
 from tawny.engine import firing, settlement
 from tawny.engine.stability import Stability
@@ -15,6 +15,11 @@ from tawny.ledger.outages import rounds
 
 OVERDUE = 2 * MINUTE
 _BATCH = 100
+AT_ONCE = 10
+"""So much of what is due at a start begins in the same instant; more of it follows in groups."""
+GROUPS = 16
+PAUSE = SECOND // 20
+"""Between two groups: the last of the largest crowd begins within a second of the start."""
 
 Look = Callable[[Automation], Awaitable[None]]
 """Looks at a watch once; see `engine/watches.py`."""
@@ -40,12 +45,14 @@ class Scheduler:
         self._places = asyncio.Semaphore(most_looks)
         self._looking: set[str] = set()
         self._started_at: Instant = clock.now()
+        self._has_caught_up = False
         self._stability = stability
         self.overdue_since: Instant | None = None
 
     async def run(self) -> None:
         """Run until cancelled."""
         self._started_at = self._clock.now()
+        self._has_caught_up = False
         async with asyncio.TaskGroup() as group:
             group.create_task(self._settle_loop())
             group.create_task(self._self_check())
@@ -66,19 +73,35 @@ class Scheduler:
         """Act on all that is due; the next due time. In a restart storm its end rings the bell."""
         if self._stability.is_held:
             return None
+        if not self._has_caught_up:
+            await self._catch_up(group)
+            self._has_caught_up = True
         while True:
             due = await self._ledger.read(automations.next_due)
             if due is None or due > self._clock.now():
                 return due
-            for automation in await self._ledger.write(self._fire_batch):
-                if automation.automation_id not in self._looking:
-                    self._looking.add(automation.automation_id)
-                    group.create_task(self._look_at(automation))
+            await self._act(group, _BATCH)
 
-    def _fire_batch(self, tx: Tx) -> list[Automation]:
+    async def _catch_up(self, group: asyncio.TaskGroup) -> None:
+        """What is due at the start begins group by group, the first one at once: a crowd is not one instant's load."""
+        now = self._clock.now()
+        crowd = await self._ledger.read(lambda tx: automations.count_due(tx, now))
+        size = max(AT_ONCE, -(-crowd // GROUPS))
+        for begun in range(0, crowd, size):
+            if begun:
+                await sleep(self._clock, PAUSE / SECOND)
+            await self._act(group, size)
+
+    async def _act(self, group: asyncio.TaskGroup, most: int) -> None:
+        for automation in await self._ledger.write(lambda tx: self._fire_batch(tx, most)):
+            if automation.automation_id not in self._looking:
+                self._looking.add(automation.automation_id)
+                group.create_task(self._look_at(automation))
+
+    def _fire_batch(self, tx: Tx, most: int) -> list[Automation]:
         """Fire schedules and tell silences; the watches to look at are returned, their next look set."""
         looks: list[Automation] = []
-        for automation in automations.due(tx, tx.now, limit=_BATCH):
+        for automation in automations.due(tx, tx.now, limit=most):
             if automation.spec.watch is not None:
                 firing.set_next_look(tx, automation)
                 looks.append(automation)

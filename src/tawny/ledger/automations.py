@@ -342,6 +342,16 @@ def next_due(tx: Tx) -> Instant | None:
     )
 
 
+def count_due(tx: Tx, now: Instant) -> int:
+    """How many active automations are to be acted on by `now`."""
+    return int(
+        tx.value(
+            "SELECT COUNT(*) AS n FROM automations WHERE status = 'active' AND due_at IS NOT NULL AND due_at <= :now",
+            now=now,
+        )
+    )
+
+
 def due(tx: Tx, now: Instant, *, limit: int) -> list[Automation]:
     """The active automations to act on by `now`, longest due first."""
     rows = tx.all(
