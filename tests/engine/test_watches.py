@@ -8,6 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from tests.engine import recorded_prices
 from tests.engine.test_scheduler import REMIND, House, alerts
 
 from tawny.clock import DAY, iso
@@ -205,38 +206,52 @@ def watch(shop: Shop, condition: str, *, every: str = "1h", **more: Any) -> dict
     }
 
 
-STOCK = [100, 101, 99.5, 104, 110, 111, 104, 98, 92, 91, 90.5, 96]
-COIN = [50_000, 51_000, 48_000, 47_900, 50_500, 50_400]
+MOVED = "change_percent >= 5 or change_percent <= -5"
 
 
-async def test_stocks_by_the_hour_with_moves_and_levels(house: House, shop: Shop) -> None:
-    shop.show(STOCK[0])
-    move = await house.add(
-        {**watch(shop, "change_percent >= 5 or change_percent <= -5", rearm="always"), "name": "Move"}
-    )
-    profit = await house.add({**watch(shop, "price >= 110"), "name": "Take profit"})
-    stop = await house.add({**watch(shop, "price <= 92", clear="price > 95"), "name": "Stop loss"})
-    for price in STOCK[1:]:
+async def test_a_stock_every_hour_with_moves_and_levels(house: House, shop: Shop) -> None:
+    """Google in October 2004, seven looks a day: those that see what the last one saw say nothing."""
+    first, *closes = recorded_prices.GOOG.values()
+    shop.show(first)
+    move = await house.add({**watch(shop, MOVED, rearm="always"), "name": "Move"})
+    profit = await house.add({**watch(shop, "price >= 170"), "name": "Take profit"})
+    stop = await house.add({**watch(shop, "price <= 142", clear="price > 145"), "name": "Stop loss"})
+    looked = shop.asked
+    for price in closes:
         shop.show(price)
-        await house.pass_time("1h")
-    assert [o.reason for o in await house.slots(move)] == [
-        f"change_percent >= 5 or change_percent <= -5 ({price})" for price in (110, 104, 98, 92, 96)
-    ]
-    assert [o.reason for o in await house.slots(profit)] == ["price >= 110 (110)"]
-    assert [o.reason for o in await house.slots(stop)] == ["price <= 92 (92)"]
+        await house.pass_time("7h")
+    assert shop.asked == looked + 3 * 7 * len(closes)
+    told = ("140.49", "149.38", "172.43", "187.4")
+    assert [o.reason for o in await house.slots(move)] == [f"{MOVED} ({price})" for price in told]
+    assert [o.reason for o in await house.slots(profit)] == ["price >= 170 (172.43)"]
+    assert [o.reason for o in await house.slots(stop)] == ["price <= 142 (142.0)", "price <= 142 (140.49)"]
 
 
-async def test_a_coin_every_quarter_of_an_hour(house: House, shop: Shop) -> None:
-    shop.show(COIN[0])
-    moved = "baseline_percent > 5 or baseline_percent < -5"
-    automation = await house.add(watch(shop, moved, every="15m", rearm="always"))
-    for price in COIN[1:]:
+async def test_a_coin_every_quarter_of_an_hour_with_moves_and_levels(house: House, shop: Shop) -> None:
+    """XRP on 16 November 2021: a fall of five per cent within a quarter of an hour, and a slow way up again."""
+    first, *prices = recorded_prices.XRP.values()
+    shop.show(first)
+    since = "baseline_percent > 5 or baseline_percent < -5"
+    documents = {
+        "Move": (MOVED, {"rearm": "always"}),
+        "Since the last word": (since, {"rearm": "always"}),
+        "Take profit": ("price >= 1.13", {}),
+        "Stop loss": ("price < 1.05", {"clear": "price > 1.08"}),
+    }
+    added = {
+        name: await house.add({**watch(shop, condition, every="15m", **more), "name": name})
+        for name, (condition, more) in documents.items()
+    }
+    for price in prices:
         shop.show(price)
         await house.pass_time("15m")
-    assert len(await house.slots(automation)) == 0
-    shop.show(46_000)
-    await house.pass_time("15m")
-    assert len(await house.slots(automation)) == 1
+    told = {name: [o.reason for o in await house.slots(automation)] for name, automation in added.items()}
+    assert told == {
+        "Move": [f"{MOVED} (1.0439)"],
+        "Since the last word": [f"{since} (1.0439)", f"{since} (1.0961)"],
+        "Take profit": ["price >= 1.13 (1.13)"],
+        "Stop loss": ["price < 1.05 (1.0439)"],
+    }
 
 
 async def test_once_fires_once_and_is_completed(house: House, shop: Shop) -> None:
