@@ -173,6 +173,71 @@ async def test_who_may_look_no_more_is_told_no_more(home: Home) -> None:
         assert (await there.next())[0]["path"] == "/push/secret-id"
 
 
+async def test_what_the_owners_token_asked_for_ends_with_it(home: Home) -> None:
+    async with service() as there, open_pushing(home, there) as house:
+        await house.client.post("/v1/push/subscriptions", json=there.subscription())
+        await house.client.post("/v1/push/test")
+        await there.next()
+        fresh = (await house.client.post("/v1/tokens/rotate")).json()["token"]
+        house.client.headers["authorization"] = f"Bearer {fresh}"
+        await house.client.post("/v1/push/test")
+        async with asyncio.timeout(10):
+            while await house.app.ledger.read(push.subscriptions):
+                await asyncio.sleep(0.01)
+        assert there.got.empty()
+        await house.client.post("/v1/push/subscriptions", json=there.subscription())
+        await house.client.post("/v1/push/test")
+        assert (await there.next())[1]["tag"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("said", "accepted", "language"),
+    [
+        ({}, "zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ({}, "de, zh;q=0.2, en;q=0.7", "en"),
+        ({}, "fr", "en"),
+        ({}, "zh;q=nonsense, ;;;,en;q=0", "en"),
+        ({"language": "zh"}, "en", "zh"),
+        ({"language": "en"}, "zh-TW", "en"),
+    ],
+)
+async def test_person_is_told_in_their_language(
+    home: Home, said: dict[str, str], accepted: str, language: str
+) -> None:
+    texts = {
+        "en": ("Tawny needs your yes", ["Approve", "Deny"], "A task is done", "simulate"),
+        "zh": ("Tawny 需要您的同意", ["批准", "拒绝"], "任务已完成", "试运行任务"),
+    }[language]
+    async with service() as there, open_pushing(home, there) as house:
+        headers = {"accept-language": accepted}
+        await house.client.post("/v1/push/subscriptions", json=there.subscription() | said, headers=headers)
+        await house.run("ask")
+        _, shown = await there.next()
+        assert (shown["title"], shown["lang"]) == (texts[0], language)
+        assert [one["title"] for one in shown["actions"]] == texts[1]
+        assert [one["action"] for one in shown["actions"]] == ["approve", "deny"]
+        await house.run(notify="done_only")
+        _, shown = await there.next()
+        assert (shown["title"], shown["body"]) == (texts[2], texts[3])
+        await house.client.post("/v1/push/test")
+        assert (await there.next())[1]["body"] == {"en": "Push works.", "zh": "推送可用。"}[language]
+
+
+async def test_two_devices_are_told_each_in_its_own(home: Home) -> None:
+    async with service() as there, open_pushing(home, there) as house:
+        for language in ("en", "zh"):
+            body = there.subscription() | {"language": language}
+            body["endpoint"] += language
+            await house.client.post("/v1/push/subscriptions", json=body)
+        await house.client.post("/v1/push/test")
+        told = [await there.next() for _ in range(2)]
+        assert {headers["path"][-2:]: shown["lang"] for headers, shown in told} == {"en": "en", "zh": "zh"}
+        refused = await house.client.post(
+            "/v1/push/subscriptions", json=there.subscription() | {"language": "de"}
+        )
+        assert refused.status_code == 422
+
+
 async def test_ended_subscription_is_dropped(home: Home) -> None:
     async with service() as there, open_pushing(home, there) as house:
         there.status = "410 Gone"

@@ -31,6 +31,7 @@ LANDED = {
     "0007_gateway.sql": "4f6f927534b38d05",
     "0010_items.sql": "6840ca6048c688b5",
     "0013_shared_artifacts.sql": "8a9c521fdfe9e4a8",
+    "0014_push_language.sql": "b2b992e62b965ea4",
 }
 """What homes out there have had. Whoever must change a table adds a migration."""
 OLDER = 10

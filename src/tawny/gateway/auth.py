@@ -24,6 +24,7 @@ from tawny.log import Log, redact
 
 COOKIE = "tawny_session"
 OWNER_ID = "owner"
+_BOUND = "owner:"
 _WRONG_A_MINUTE = 10
 _ADDRESSES = 4096
 _SEEN_EVERY = HOUR
@@ -227,8 +228,14 @@ class Keyring:
         """Whether it is granted still: neither it nor what it comes from was revoked, and its end is not reached."""
         if credential_id == OWNER_ID:
             return True
+        if credential_id.startswith(_BOUND):
+            return credential_id == _BOUND + self._owner
         entry = self._standing.get(credential_id)
         return entry is not None and (entry.expires_at is None or self._clock.now() < entry.expires_at)
+
+    def bound_to(self, principal: Principal) -> str:
+        """What `stands` tells of the principal later: the owner's own token is a new one once it was rotated."""
+        return _BOUND + self._owner if principal.credential_id == OWNER_ID else principal.credential_id
 
     def _refresh_owner(self) -> None:
         """Read the owner's token again when its file has changed; what the old one opened is closed."""

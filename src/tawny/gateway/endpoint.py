@@ -36,6 +36,7 @@ class Endpoint:
             body=checked(raw_body, operation.body, what="body") if operation.has_body else Nothing(),
             key=header(scope, b"idempotency-key"),
             address=client_address(scope),
+            languages=_joined(scope, b"accept-language"),
         )
         outcome = await perform(operation, call, raw_body=raw_body)
         await answer(send, outcome.status, outcome.document, headers=dict(outcome.headers))
@@ -64,6 +65,11 @@ def header(scope: Scope, name: bytes) -> str | None:
     if len(found) > 1:
         raise HttpError(400, "invalid", f"{name.decode()}: one value is expected")
     return found[0].decode("latin-1") if found else None
+
+
+def _joined(scope: Scope, name: bytes) -> str:
+    """A header that may be there several times, as one list."""
+    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
 def client_address(scope: Scope) -> str:

@@ -44,6 +44,8 @@ class Call(Generic[Q, B]):
     via: str = "http"
     key: str | None = None
     address: str = ""
+    languages: str = ""
+    """The Accept-Language header."""
 
     @property
     def id(self) -> str:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from tawny.config import Network
 from tawny.domain.network import Rules, parse_rules, parse_url
 from tawny.domain.tasks import Notify
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TawnyError, TemporaryError
+from tawny.gateway import pushtexts
 from tawny.gateway.devicekey import unbase64
 from tawny.gateway.errors import HttpError
 from tawny.gateway.feed import Feed, Filter, Frame
@@ -49,11 +50,12 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 class Subscribe(msgspec.Struct, frozen=True):
-    """`PushSubscription.toJSON()` and a name."""
+    """`PushSubscription.toJSON()`, a name, and the language to be told in: the browser's own unless said."""
 
     endpoint: Annotated[str, msgspec.Meta(min_length=8, max_length=2000)]
     keys: Keys
     name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    language: Literal["en", "zh"] | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,12 +112,20 @@ class Pusher:
                 await bell.wait()
 
     async def _tell(self, frame: Frame) -> None:
-        payload = await self._ledger.read(lambda tx: payload_of(tx, frame))
-        if payload is None:
-            return
         for subscription in await self._ledger.read(push.subscriptions):
+            language = subscription.language
+            payload = await self._ledger.read(lambda tx, language=language: payload_of(tx, frame, language))
+            if payload is None:
+                return
             if subscription.credential_id is None or self._stands(subscription.credential_id):
                 await self._send(subscription, payload)
+            else:
+                await self._drop(subscription)
+
+    async def _drop(self, subscription: Subscription) -> None:
+        """Who asked for it may look no more, for good: what is revoked or rotated does not come back."""
+        _log.info("push subscription has outlived its grant", service=_service(subscription.endpoint))
+        await self._ledger.write(lambda tx: push.unsubscribe(tx, subscription.endpoint))
 
     async def _send(self, subscription: Subscription, payload: dict[str, Any]) -> None:
         endpoint = subscription.endpoint
@@ -147,22 +157,13 @@ class Pusher:
             await self._ledger.write(lambda tx: push.arrived(tx, endpoint))
 
 
-def payload_of(tx: Tx, frame: Frame) -> dict[str, Any] | None:
+def payload_of(tx: Tx, frame: Frame, language: str) -> dict[str, Any] | None:
     """What the browser is shown: that something is there, and where; `None` for what nobody wants to be told."""
-    document = msgspec.json.decode(frame.json)
-    data = document["data"]
+    data = msgspec.json.decode(frame.json)["data"]
     if frame.type == "system.push_test":
-        return {"title": "Tawny", "body": "Push works.", "tag": "test", "url": "/#/"}
+        return pushtexts.test(language)
     if frame.type == "approval.requested":
-        id = data["approval_id"]
-        return {
-            "title": "Tawny needs your yes",
-            "body": f"{data['tool']}: {data['operation']}",
-            "tag": id,
-            "url": f"/#/approvals/{id}",
-            "approval_id": id,
-            "task_id": data["task_id"],
-        }
+        return pushtexts.question(language, data)
     try:
         task = tasks.get(tx, frame.task_id or "")
     except NotFound:
@@ -170,13 +171,7 @@ def payload_of(tx: Tx, frame: Frame) -> dict[str, Any] | None:
     good = frame.type == "task.succeeded"
     if task.notify is Notify.SILENT or (task.notify is Notify.ON_FAILURE and good) or task.parent_id:
         return None
-    return {
-        "title": "A task is done" if good else "A task has failed",
-        "body": task.kind.replace("_", " "),
-        "tag": task.task_id,
-        "url": f"/#/tasks/{task.task_id}",
-        "task_id": task.task_id,
-    }
+    return pushtexts.end(language, task, good=good)
 
 
 def topic(tag: str) -> str:
@@ -294,7 +289,8 @@ async def subscribe(call: Call[Nothing, Subscribe]) -> dict[str, Any]:
             p256dh=body.keys.p256dh,
             auth=body.keys.auth,
             name=body.name or asking.name,
-            credential_id=asking.credential_id,
+            credential_id=call.site.keyring.bound_to(asking),
+            language=body.language or pushtexts.preferred(call.languages),
             created_at=tx.now,
         )
         push.subscribe(tx, made)

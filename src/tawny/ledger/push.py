@@ -19,6 +19,7 @@ class Subscription(msgspec.Struct, frozen=True):
     credential_id: str | None
     created_at: Instant
     failures: int = 0
+    language: str = "en"
 
 
 def private_key(tx: Tx) -> str | None:
@@ -38,8 +39,8 @@ def subscribe(tx: Tx, subscription: Subscription) -> None:
     """Keep a mailbox; the same endpoint is replaced."""
     tx.execute("DELETE FROM push_subscriptions WHERE endpoint = :endpoint", endpoint=subscription.endpoint)
     tx.execute(
-        "INSERT INTO push_subscriptions (endpoint, credential_id, name, p256dh, auth, created_at, failures)"
-        " VALUES (:endpoint, :credential_id, :name, :p256dh, :auth, :created_at, 0)",
+        "INSERT INTO push_subscriptions (endpoint, credential_id, name, p256dh, auth, created_at, language, failures)"
+        " VALUES (:endpoint, :credential_id, :name, :p256dh, :auth, :created_at, :language, 0)",
         **{name: value for name, value in msgspec.structs.asdict(subscription).items() if name != "failures"},
     )
     tx.wake("push")
