@@ -38,7 +38,7 @@ async def channel(server: FakeDiscord, house: Any) -> AsyncIterator[DiscordChann
 
 class TestContract(ChannelContract):
     @pytest.fixture
-    async def rig(self, server: FakeDiscord, channel: DiscordChannel, tmp_path: Path) -> Rig:
+    async def rig(self, server: FakeDiscord, channel: DiscordChannel, house: Any, tmp_path: Path) -> Rig:
         def seen() -> list[Seen]:
             return [
                 Seen(
@@ -101,6 +101,7 @@ class TestContract(ChannelContract):
             file=Attachment("notes.txt", path="notes.txt", media_type="text/plain"),
             allow=(77,),
             groups=(500,),
+            now=house.clock.now,
         )
 
 
@@ -184,9 +185,12 @@ async def test_after_the_nonces_time_nobody_asks_again(
     channel: DiscordChannel, house: Any, server: FakeDiscord
 ):
     server.http.behave(DROP)
-    message = Outgoing(key="k", text="x", to="977")
+    message = Outgoing(key="k", text="x", to="977", tried_at=house.clock.now())
     with pytest.raises(AmbiguousSend):
         await channel.send(message)
+    found = await channel.reconcile(message)
+    assert found is not None
+    assert [found.ids[0]] == [each["id"] for each in server.messages]
     await house.clock.advance("2m")
     with pytest.raises(AmbiguousSend, match="forgotten"):
         await channel.reconcile(message)

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from fake_http import DROP, HANG, FakeHttp, Request, Response, serving
+from fake_http import DROP, HANG, FakeHttp, Request, Response
 from tawny.api import AmbiguousSend, Inbound, Outgoing, PermanentError, Refused, TemporaryError
-from tawny.channels.apprise import AppriseChannel
 from tawny.channels.chat import ChatChannel
 from tawny.channels.file import FileChannel
 from tawny.channels.inbox import InboxChannel
@@ -25,7 +25,7 @@ from tawny.channels.webhook import WebhookChannel
 from tawny.delivery.compose import compose
 from tawny.delivery.roster import Route
 from tawny.testing import FakeClock, MemoryChannel
-from tawny.testing.channel_contract import ChannelContract, Rig, Seen
+from tawny.testing.channel_contract import GARBAGE, ChannelContract, Rig, Seen
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 
@@ -162,7 +162,7 @@ async def test_a_named_webhook_posts_to_its_own_address_only(receiver: Receiver,
 
 
 class Ntfy:
-    """ntfy's publish and poll, as documented: unknown fields are refused, the cache is by topic."""
+    """ntfy's publish and poll, as documented: unknown fields are refused; each topic is kept for twelve hours."""
 
     FIELDS = frozenset(
         {"topic", "message", "title", "tags", "priority", "actions", "click", "attach", "markdown", "icon",
@@ -172,18 +172,19 @@ class Ntfy:
     def __init__(self) -> None:
         self.http = FakeHttp(self.handle)
         self.messages: list[dict[str, Any]] = []
+        self.forgotten = 0
+        """How many a restart has made it forget; by default ntfy keeps them in memory."""
         self.now = 1_772_438_400
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        return [each for each in self.messages[self.forgotten :] if each["expires"] > self.now]
 
     def handle(self, request: Request) -> Response:
         if request.method == "GET":
             topic = request.path.split("/")[1]
-            since = request.query["since"]
-            begin = 0 if since == "all" else self.now - 60 * int(since.removesuffix("m"))
-            lines = [
-                json.dumps(message)
-                for message in self.messages
-                if message["topic"] == topic and message["time"] >= begin
-            ]
+            assert request.query == {"poll": "1", "since": "all"}
+            lines = [json.dumps(each) for each in self.kept if each["topic"] == topic]
             return Response(200, "\n".join(lines).encode())
         body = request.json()
         if (
@@ -192,7 +193,9 @@ class Ntfy:
             or len(body["message"].encode()) > 4096
         ):
             return Response(400, {"code": 40000, "http": 400, "error": "invalid request"})
-        message = {**body, "id": f"id{len(self.messages)}", "event": "message", "time": self.now}
+        number = len(self.messages)
+        times = {"time": self.now, "expires": self.now + 12 * 3600}
+        message = {**body, **times, "id": f"id{number}", "event": "message"}
         self.messages.append(message)
         return Response(200, message)
 
@@ -212,9 +215,55 @@ async def test_a_push_whose_answer_was_lost_is_found_hours_later(phone: tuple[Nt
     server.http.behave(DROP)
     with pytest.raises(AmbiguousSend):
         await channel.send(Outgoing(key="dlv_1", text="x"))
-    server.now += 3600
-    assert await channel.reconcile(Outgoing(key="dlv_1", text="x")) is not None
-    assert await channel.reconcile(Outgoing(key="dlv_2", text="x")) is None
+    server.now += 11 * 3600
+    found = await channel.reconcile(Outgoing(key="dlv_1", text="x"))
+    assert found is not None
+    assert found.ids == ("id0",)
+
+
+async def test_a_push_is_not_there_only_where_one_from_before_it_still_is(
+    phone: tuple[Ntfy, NtfyChannel], house: Any
+):
+    server, channel = phone
+    never = Outgoing(key="dlv_2", text="x", tried_at=house.clock.now() + 1)
+    with pytest.raises(AmbiguousSend, match="forgotten"):
+        await channel.reconcile(never)
+    await channel.send(Outgoing(key="dlv_1", text="x"))
+    assert await channel.reconcile(never) is None
+    # Another topic's messages say nothing about this one, and neither do later ones.
+    with pytest.raises(AmbiguousSend, match="forgotten"):
+        await channel.reconcile(msgspec.structs.replace(never, to="other"))
+    with pytest.raises(AmbiguousSend, match="forgotten"):
+        await channel.reconcile(msgspec.structs.replace(never, tried_at=house.clock.now() - 1))
+    server.now += 12 * 3600
+    with pytest.raises(AmbiguousSend, match="forgotten"):
+        await channel.reconcile(never)
+
+
+async def test_a_push_that_a_restarted_server_has_forgotten_is_not_sent_again(
+    phone: tuple[Ntfy, NtfyChannel], house: Any
+):
+    server, channel = phone
+    await channel.send(Outgoing(key="dlv_1", text="x"))
+    server.http.behave(DROP)
+    message = Outgoing(key="dlv_2", text="x", tried_at=house.clock.now())
+    with pytest.raises(AmbiguousSend):
+        await channel.send(message)
+    server.forgotten = len(server.messages)
+    with pytest.raises(AmbiguousSend, match="forgotten"):
+        await channel.reconcile(message)
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+async def test_a_list_of_garbage_says_nothing_about_a_push(
+    phone: tuple[Ntfy, NtfyChannel], house: Any, body: bytes
+):
+    server, channel = phone
+    await channel.send(Outgoing(key="dlv_1", text="x"))
+    server.http.applies = lambda request: request.method == "GET"
+    server.http.behave(Response(200, body))
+    with pytest.raises(AmbiguousSend):
+        await channel.reconcile(Outgoing(key="dlv_2", text="x", tried_at=house.clock.now()))
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, AmbiguousSend), (503, TemporaryError)])
@@ -237,10 +286,11 @@ async def test_a_push_is_cut_by_what_its_characters_weigh(phone: tuple[Ntfy, Ntf
 
 class TestNtfy(ChannelContract):
     @pytest.fixture
-    async def rig(self, phone: tuple[Ntfy, NtfyChannel]) -> Rig:
+    async def rig(self, phone: tuple[Ntfy, NtfyChannel], house: Any) -> Rig:
         server, channel = phone
         return Rig(
             channel=channel,
+            now=house.clock.now,
             seen=lambda: [Seen(message["message"]) for message in server.messages],
             to="mine",
             refuse=server.http.stop,
@@ -292,6 +342,20 @@ class TestMemoryNotes(ChannelContract):
             return [Seen(path.read_text()) for path in tmp_path.glob("2026-03-02.md")]
 
         return Rig(channel=MemoryNotes("memory", tmp_path, FakeClock()), seen=seen)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+async def test_a_note_written_before_midnight_is_not_written_again_after_it(tmp_path: Path, asks: bool):
+    clock = FakeClock()
+    channel = MemoryNotes("memory", tmp_path, clock)
+    message = Outgoing(key="dlv_1", text="x")
+    await channel.send(message)
+    await clock.advance("23h59m")
+    if asks:
+        assert await channel.reconcile(message) is not None
+    await channel.send(message)
+    written = "".join(await asyncio.to_thread(lambda: [path.read_text() for path in tmp_path.iterdir()]))
+    assert written.count("dlv_1") == 1
 
 
 class TestInbox(ChannelContract):
@@ -347,62 +411,3 @@ class TestTerminal(ChannelContract):
         out = io.StringIO()
         await TerminalChannel("t", FakeClock(), out=out).send(Outgoing(key="k", text="a\x1b[2Jb\x07\u202ec"))
         assert out.getvalue() == "\ra[2Jbc\n"
-
-
-# The library looks for a module of the standard library that is on its way out.
-library_warns = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-
-
-@library_warns
-class TestApprise(ChannelContract):
-    @pytest.fixture
-    async def rig(self) -> AsyncIterator[Rig]:
-        bodies: list[dict[str, Any]] = []
-
-        def handle(request: Request) -> Response:
-            bodies.append(request.json())
-            return Response(200, b"")
-
-        server = FakeHttp(handle)
-        await server.start()
-        channel = AppriseChannel("all", (f"json://127.0.0.1:{server.port}/",))
-        yield Rig(
-            channel=channel,
-            seen=lambda: [Seen(body["message"]) for body in bodies],
-            hang=lambda: server.behave(HANG),
-        )
-        await server.stop()
-
-
-@library_warns
-@pytest.mark.parametrize("status", [400, 401, 429, 500, 502])
-async def test_an_apprise_service_that_says_no_leaves_a_doubt(status: int):
-    async with serving(lambda _request: Response(status)) as server:
-        channel = AppriseChannel("all", (f"json://127.0.0.1:{server.port}/",))
-        with pytest.raises(AmbiguousSend):
-            await channel.send(Outgoing(key="k", text="x"))
-
-
-@library_warns
-async def test_signal_is_reached_by_its_rest_server_and_whatsapp_s_address_is_known():
-    got: list[Request] = []
-
-    def handle(request: Request) -> Response:
-        got.append(request)
-        return Response(201, {"timestamp": "1"})
-
-    async with serving(handle) as server:
-        channel = AppriseChannel("phone", (f"signal://127.0.0.1:{server.port}/+15551230000/+15551230001",))
-        await channel.send(Outgoing(key="k", text="the backup is done"))
-    (request,) = got
-    assert request.path == "/v2/send"
-    body = request.json()
-    assert "the backup is done" in body["message"]
-    assert (body["number"], body["recipients"]) == ("+15551230000", ["+15551230001"])
-    AppriseChannel("phone", ("whatsapp://token@1234567890/15551230001",))
-
-
-@library_warns
-def test_an_apprise_url_nobody_knows_is_refused():
-    with pytest.raises(PermanentError, match="number 2"):
-        AppriseChannel("all", ("json://127.0.0.1/", "pigeon://loft"))

@@ -175,6 +175,43 @@ async def test_a_message_is_found_at_the_end_of_a_long_thread(server: FakeSlack,
         await channel.reconcile(message)
 
 
+async def test_a_message_not_found_in_a_place_that_is_too_full_may_be_there(
+    server: FakeSlack, channel: SlackChannel
+):
+    message = Outgoing(key="k", text="x", to="D1")
+    assert await channel.reconcile(message) is None
+    chatter = {"channel": "D1", "text": "chatter"}
+    server.messages += [{**chatter, "ts": f"1772438401.{number:06d}"} for number in range(1001)]
+    with pytest.raises(AmbiguousSend, match="too long"):
+        await channel.reconcile(message)
+    receipt = await channel.send(message)
+    server.messages += [{**chatter, "ts": f"1772438402.{number:06d}"} for number in range(990)]
+    found = await channel.reconcile(message)
+    assert found is not None
+    assert found.ids == receipt.ids
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"messages": [], "has_more": True},
+        {"messages": [], "is_limited": True},
+        {"messages": [], "has_more": True, "response_metadata": {"next_cursor": ""}},
+        {"messages": None},
+        {},
+        {"messages": [None]},
+        {"messages": [{"metadata": {"event_payload": {"key": "k"}}}]},
+    ],
+)
+async def test_a_list_that_is_cut_or_none_says_nothing(
+    server: FakeSlack, channel: SlackChannel, page: dict[str, Any]
+):
+    server.http.applies = lambda request: "conversations." in request.path
+    server.http.behave(Response(200, {"ok": True, **page}))
+    with pytest.raises(AmbiguousSend):
+        await channel.reconcile(Outgoing(key="k", text="x", to="D1"))
+
+
 async def test_a_long_question_is_shown_whole(server: FakeSlack, channel: SlackChannel):
     words = " ".join(f"w{number}" for number in range(900))[:3800]
     await channel.send(Outgoing(key="k", text=words, to="D1", buttons=(Button("Yes", "yes"),)))

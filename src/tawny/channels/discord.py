@@ -86,7 +86,6 @@ class DiscordChannel(OneWay):
         self._token = token
         self._client: httpx.AsyncClient = host.client()
         self._rooms: dict[str, str] = {}
-        self._tried: dict[str, int] = {}
         self._me = ""
         self._session = ""
         self._resume_url = ""
@@ -120,7 +119,6 @@ class DiscordChannel(OneWay):
     async def send(self, message: Outgoing, /) -> Receipt:
         room = await self._room(message.thread or message.to)
         body = await self._body(message)
-        self._tried[message.key] = self._host.clock.now()
         if message.attachments and not message.text:
             return _receipt(await self._post_file(room, message.attachments[0], body))
         return _receipt(await self._call("POST", f"/channels/{room}/messages", json=body))
@@ -180,8 +178,8 @@ class DiscordChannel(OneWay):
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
         """Within the nonce's minute: ask again under the same nonce, which brings back what is there."""
-        tried = self._tried.get(message.key)
-        if tried is None or self._host.clock.now() - tried > _NONCE_WINDOW or message.attachments:
+        since = self._host.clock.now() - message.tried_at
+        if not 0 <= since <= _NONCE_WINDOW or message.attachments:
             raise AmbiguousSend("Discord has forgotten the nonce by now")
         room = await self._room(message.thread or message.to)
         return _receipt(

@@ -57,6 +57,10 @@ class FileChannel(OneWay):
             raise Refused(f"file:{wanted} lies outside the workspace", hint="name a file within it")
         return path
 
+    def places(self, path: Path) -> tuple[Path, ...]:
+        """Where a message now bound for that file may have been written already."""
+        return (path,)
+
     async def send(self, message: Outgoing, /) -> Receipt:
         path = self.path(message)
         await asyncio.to_thread(self._append, path, message)
@@ -65,7 +69,7 @@ class FileChannel(OneWay):
     def _append(self, path: Path, message: Outgoing) -> None:
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not self._has(path, message):
+            if not any(self._has(place, message) for place in self.places(path)):
                 # Commands write into the workspace too: a link of theirs leads this nowhere.
                 Root(self._root).append(str(path), self._entry(path, message).encode())
         except (TawnyError, OSError) as error:
@@ -94,9 +98,9 @@ class FileChannel(OneWay):
         return f"\n## {title} ({when})\n<!-- {message.key} -->\n\n{message.text}\n"
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
-        path = self.path(message)
-        if await asyncio.to_thread(self._has, path, message):
-            return Receipt(ids=(f"{path}#{message.key}",), detail={"path": str(path)})
+        for path in self.places(self.path(message)):
+            if await asyncio.to_thread(self._has, path, message):
+                return Receipt(ids=(f"{path}#{message.key}",), detail={"path": str(path)})
         return None
 
 

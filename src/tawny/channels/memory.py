@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from tawny.api import Channel, ChannelHost, ChannelSettings, Clock, Outgoing, channel, iso
+from tawny.api import SECOND, Channel, ChannelHost, ChannelSettings, Clock, Instant, Outgoing, channel, iso
 from tawny.channels.file import FileChannel
+
+_DAY = 86_400 * SECOND
 
 
 class MemoryNotes(FileChannel):
@@ -19,7 +21,14 @@ class MemoryNotes(FileChannel):
 
     def path(self, message: Outgoing) -> Path:
         del message  # the day alone decides
-        return self._root.resolve() / f"{iso(self._days.now())[:10]}.md"
+        return self._of(self._days.now())
+
+    def places(self, path: Path) -> tuple[Path, ...]:
+        # A message is tried for a day at most, and what was written before midnight may be asked after it.
+        return (path, self._of(self._days.now() - _DAY))
+
+    def _of(self, when: Instant) -> Path:
+        return self._root.resolve() / f"{iso(when)[:10]}.md"
 
 
 @channel("memory", settings=ChannelSettings, description="The assistant's own notes.", built_in=True)

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
@@ -51,6 +52,33 @@ _SECTION_LIMIT = 3000
 _PAGE = 200
 _MOST_PAGES = 5
 _LARGEST_FILE = 1_000_000_000
+
+
+class _Metadata(msgspec.Struct):
+    next_cursor: str | None = None
+
+
+class _Page(msgspec.Struct):
+    """What is read of one page of a conversation. A list that is cut is not one that ends."""
+
+    messages: list[dict[str, Any]]
+    has_more: bool = False
+    is_limited: bool = False
+    response_metadata: _Metadata | None = None
+
+
+def _page(answer: dict[str, Any]) -> _Page:
+    try:
+        return msgspec.convert(answer, _Page)
+    except msgspec.ValidationError as error:
+        raise AmbiguousSend(f"Slack's list of messages is none: {error}") from None
+
+
+def _is_marked(entry: dict[str, Any], key: str) -> bool:
+    found: Any = entry
+    for name in ("metadata", "event_payload", "key"):
+        found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
+    return found == key
 
 
 class SlackSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,17 +244,17 @@ class SlackChannel(OneWay):
             answer = await self._call(
                 method, channel=where, limit=_PAGE, include_all_metadata=True, **place, **cursor
             )
-            for entry in answer.get("messages", ()):
-                if entry.get("metadata", {}).get("event_payload", {}).get("key") == message.key:
-                    return str(entry["ts"])
-            more: dict[str, Any] = answer.get("response_metadata") or {}
-            following = str(more.get("next_cursor") or "")
+            page = _page(answer)
+            for entry in page.messages:
+                if _is_marked(entry, message.key):
+                    return text_at(entry, "ts")
+            following = page.response_metadata.next_cursor if page.response_metadata else None
             if not following:
+                if page.has_more or page.is_limited:
+                    break
                 return ""
             cursor = {"cursor": following}
-        if message.thread:
-            raise AmbiguousSend("the thread is too long to be looked through")
-        return ""
+        raise AmbiguousSend("the conversation is too long to be looked through")
 
     async def listen(self, accept: Accept, /) -> None:
         if not self._app_token:

@@ -70,6 +70,8 @@ class Channel(Protocol):
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
         """After an ambiguous send: the receipt if it arrived after all, `None` if it certainly did not.
 
+        `None` needs a look-up that has seen all since `message.tried_at`: it has the message sent again.
+
         Raises:
             AmbiguousSend: this channel cannot tell.
         """

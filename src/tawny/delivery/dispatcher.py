@@ -209,10 +209,11 @@ class Dispatcher:
         receipt = line.receipt
         pieces = compose(line.message, route, repeat=bool(receipt.detail.get("repeat")))
         for index, piece in enumerate(pieces[_done(receipt) :], start=_done(receipt)):
+            tried_at = self._clock.now()
             try:
                 part = await _send(route.channel, piece)
             except AmbiguousSend as doubt:
-                part = await self._ask(route.channel, piece)
+                part = await self._ask(route.channel, piece, tried_at)
                 if part is None:
                     return self._doubtful(line, route, receipt, str(doubt) or "the answer never came")
                 if isinstance(part, TemporaryError):
@@ -233,13 +234,15 @@ class Dispatcher:
                 await self._durably(_keep(line.delivery_id, receipt))
         return self._arrived(line, route, receipt)
 
-    async def _ask(self, channel: Channel, piece: Outgoing) -> Receipt | TemporaryError | None:
+    async def _ask(
+        self, channel: Channel, piece: Outgoing, tried_at: Instant
+    ) -> Receipt | TemporaryError | None:
         """What an ambiguous send came to: a receipt, certainly not sent (a reason to try again), or nobody knows."""
         if channel.idempotent:
             return TemporaryError("no answer; the key makes a repeat harmless")
         try:
             async with asyncio.timeout(_HANGS_AFTER):
-                receipt = await channel.reconcile(piece)
+                receipt = await channel.reconcile(msgspec.structs.replace(piece, tried_at=tried_at))
         except AmbiguousSend:
             return None
         except Exception as error:  # noqa: BLE001 - a channel is a stranger's code; not knowing is the safe answer
@@ -377,7 +380,8 @@ class Dispatcher:
         done = _done(receipt)
         if done >= len(pieces):
             return self._arrived(line, route, receipt)
-        part = await self._ask(route.channel, pieces[done])
+        # It was claimed, or its piece before this one noted, before this piece can have gone out.
+        part = await self._ask(route.channel, pieces[done], line.updated_at)
         if isinstance(part, Receipt):
             receipt = _add(receipt, part, done=done + 1)
             if done + 1 == len(pieces):

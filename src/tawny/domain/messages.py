@@ -28,7 +28,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is to be said to somebody.
 
     `key` is the same for every resend of one delivery. `to` and `thread` are the channel's own addresses, empty for
-    the channel's default. `document` is what machines get (webhooks): `{"type": …, "task": …}`.
+    the channel's default. `document` is what machines get (webhooks): `{"type": …, "task": …}`. `tried_at` is set
+    where a channel is asked after it: nobody can have sent it before.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     severity: str = "normal"
     title: str = ""
     document: dict[str, Any] = {}
+    tried_at: Instant = 0
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
