@@ -22,6 +22,7 @@ from tawny.delivery.host import Host
 from tawny.delivery.opening import open_all
 from tawny.delivery.roster import Roster
 from tawny.delivery.service import Delivery, manners
+from tawny.domain import notify
 from tawny.domain.commands import parse_mode
 from tawny.domain.messages import Outgoing
 from tawny.domain.network import parse_rules
@@ -365,7 +366,9 @@ def _delivery(home: Home, config: Config, clock: Clock, ledger: Ledger, *, accep
 def _say(tx: Tx, session: str, message: Outgoing) -> str:
     task_id = message.document.get("task", {}).get("task_id")
     told = [str(task_id)] if task_id else []
-    sessions.tell(tx, session, message.text, run_id=told[0] if told else message.key, task_ids=told)
+    # How a task ended is told once, whoever tells it; its news before that are messages of their own.
+    ended = told and message.document.get("type") in notify.ENDINGS
+    sessions.tell(tx, session, message.text, run_id=told[0] if ended else message.key, task_ids=told)
     return message.key
 
 
