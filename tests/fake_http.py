@@ -86,6 +86,8 @@ class FakeHttp:
         self.handler = handler
         self.requests: list[Request] = []
         self.applies: Callable[[Request], bool] = lambda request: request.method == "POST"
+        self.began: Callable[[Request], None] = lambda request: None
+        """Called when the head of a request has come, and before its body is read."""
         self._behaviours: deque[str | Response] = deque()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -122,7 +124,7 @@ class FakeHttp:
         assert task is not None
         self._tasks.add(task)
         try:
-            while (request := await _read(reader)) is not None:
+            while (request := await _read(reader, self.began)) is not None:
                 self.requests.append(request)
                 if not await self._answer(request, writer):
                     break
@@ -150,7 +152,7 @@ class FakeHttp:
         return True
 
 
-async def _read(reader: asyncio.StreamReader) -> Request | None:
+async def _read(reader: asyncio.StreamReader, began: Callable[[Request], None]) -> Request | None:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
@@ -161,6 +163,7 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
         name.strip().lower(): value.strip()
         for name, _, value in (line.partition(":") for line in lines if line)
     }
+    began(Request(method, target, headers, b""))
     if headers.get("transfer-encoding") == "chunked":
         body = b""
         while size := int((await reader.readline()).split(b";")[0], 16):

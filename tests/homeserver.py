@@ -1,17 +1,24 @@
 """A real Matrix homeserver (Synapse) on loopback, with its limits off, for as long as a block lasts."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
 
 import servers
+from fake_http import FakeHttp, Request, Response
+from tawny.testing.channel_contract import OWNER, Seen
+
+counted = itertools.count()
+"""For names and transactions that no other test has."""
 
 
 @dataclass
@@ -146,3 +153,88 @@ rc_invites: {{per_room: {free}, per_user: {free}, per_issuer: {free}}}
 rc_login: {{address: {free}, account: {free}, failed_attempts: {free}}}
 """)
     return path
+
+
+@contextlib.contextmanager
+def in_a_folder() -> Iterator[Homeserver]:
+    """A homeserver in a folder of its own, which is cleared away."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, synapse(Path(folder)) as made:
+        yield made
+
+
+def is_message(request: Request) -> bool:
+    return request.method == "PUT" and "/send/m.room" in request.path
+
+
+@contextlib.asynccontextmanager
+async def line_to(homeserver: Homeserver) -> AsyncIterator[FakeHttp]:
+    """The way to the homeserver, which can be cut, and which remembers every byte that went over it."""
+    client = httpx.AsyncClient(base_url=homeserver.url, trust_env=False, timeout=60)
+
+    async def forward(request: Request) -> Response:
+        kept = {
+            name: value
+            for name, value in request.headers.items()
+            if name in ("authorization", "content-type")
+        }
+        answer = await client.request(request.method, request.target, headers=kept, content=request.body)
+        return Response(answer.status_code, answer.content, {"content-type": answer.headers["content-type"]})
+
+    proxy = FakeHttp(forward)
+    proxy.applies = is_message
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
+        await client.aclose()
+
+
+@dataclass
+class Place:
+    """Two rooms: one where the owner is alone with the assistant, one with others."""
+
+    alone: str
+    group: str
+
+
+class Speaker(Protocol):
+    async def say(self, room: str, text: str, *, transaction: str, **content: Any) -> str: ...
+
+
+def voice(place: Place, *, to: str, owner: Speaker, stranger: Speaker) -> Callable[..., Any]:
+    """The `say` of a rig: somebody speaks in one of the rooms to the account `to`."""
+    transactions: dict[int, str] = {}
+
+    async def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
+        who = owner if sender == OWNER else stranger
+        room = place.group if more.get("group") or sender != OWNER else place.alone
+        transaction = (
+            transactions.setdefault(event, f"e{next(counted)}") if event is not None else f"t{next(counted)}"
+        )
+        content: dict[str, Any] = {}
+        if more.get("mention") or sender != OWNER:
+            content["m.mentions"] = {"user_ids": [to]}
+        if more.get("thread"):
+            content["m.relates_to"] = {"rel_type": "m.thread", "event_id": more["thread"]}
+        await who.say(room, text, transaction=transaction, **content)
+
+    return say
+
+
+def shown(said: Iterable[tuple[str, dict[str, Any]]]) -> list[Seen]:
+    """What a client shows of messages (event id and content, oldest first): edits applied."""
+    edits: dict[str, str] = {}
+    found: list[tuple[str, Seen]] = []
+    for event_id, content in said:
+        relation = content.get("m.relates_to", {})
+        if relation.get("rel_type") == "m.replace":
+            edits[relation["event_id"]] = content["m.new_content"]["body"]
+            continue
+        is_file = content["msgtype"] == "m.file"
+        thread = relation.get("event_id", "") if relation.get("rel_type") == "m.thread" else ""
+        files = (content["body"],) if is_file else ()
+        found.append((event_id, Seen("" if is_file else content["body"], "", thread, (), files)))
+    for event_id, message in found:
+        message.text = edits.get(event_id, message.text)
+    return [message for _, message in found]

@@ -12,13 +12,13 @@ from tawny.ledger.sqlite import SqliteStore
 SENDER = Path(__file__).parent / "crash" / "channel_sender.py"
 
 
-def owe(home: Path, channel: str) -> str:
+def owe(home: Path, channel: str, *, text: str = "the result") -> str:
     store = SqliteStore(home / "state.db")
     migrate(store, SystemClock())
 
     def put(tx: Tx) -> str:
         made = outbox.put(
-            tx, task_id=None, transition="reply", target=channel, message=Outgoing(key="", text="the result")
+            tx, task_id=None, transition="reply", target=channel, message=Outgoing(key="", text=text)
         )
         assert made is not None
         return made

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +11,16 @@ import msgspec
 import pytest
 
 from fake_http import DROP, HANG, FakeHttp, Request, Response
-from homeserver import Homeserver, Person, synapse
+from homeserver import Homeserver, Person, Place, counted, in_a_folder, line_to, shown, voice
 from tawny.api import Attachment, Inbound, Outgoing
 from tawny.channels.matrix import MatrixSettings
 from tawny.channels.matrix.rooms import MatrixChannel
-from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
-
-_count = itertools.count()
+from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
 
 @pytest.fixture(scope="module")
 def homeserver() -> Iterator[Homeserver]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, synapse(Path(folder)) as made:
+    with in_a_folder() as made:
         yield made
 
 
@@ -35,32 +31,9 @@ def people(homeserver: Homeserver) -> tuple[Person, Person, Person]:
 
 @pytest.fixture
 async def line(homeserver: Homeserver) -> AsyncIterator[FakeHttp]:
-    """The way to the homeserver, which can be cut: a proxy under the test's hand."""
-    client = httpx.AsyncClient(base_url=homeserver.url, trust_env=False, timeout=60)
-
-    async def forward(request: Request) -> Response:
-        kept = {
-            name: value
-            for name, value in request.headers.items()
-            if name in ("authorization", "content-type")
-        }
-        answer = await client.request(request.method, request.target, headers=kept, content=request.body)
-        return Response(answer.status_code, answer.content, {"content-type": answer.headers["content-type"]})
-
-    proxy = FakeHttp(forward)
-    proxy.applies = lambda request: request.method == "PUT"
-    await proxy.start()
-    yield proxy
-    await proxy.stop()
-    await client.aclose()
-
-
-class Place:
-    """Two rooms: one where the owner is alone with the assistant, one with others."""
-
-    def __init__(self, alone: str, group: str) -> None:
-        self.alone = alone
-        self.group = group
+    async with line_to(homeserver) as line:
+        line.applies = lambda request: request.method == "PUT"
+        yield line
 
 
 @pytest.fixture
@@ -99,7 +72,6 @@ class TestContract(ChannelContract):
         homeserver: Homeserver,
     ) -> Rig:
         tawny, ann, eve = people
-        transactions: dict[int, str] = {}
 
         def seen() -> list[Seen]:
             with httpx.Client(base_url=homeserver.url, trust_env=False) as client:
@@ -108,42 +80,13 @@ class TestContract(ChannelContract):
                     params={"dir": "b", "limit": "100"},
                     headers={"authorization": f"Bearer {ann.token}"},
                 ).json()
-            edits: dict[str, str] = {}
-            found: list[tuple[str, Seen]] = []
-            for event in reversed(answer["chunk"]):
-                if event["type"] != "m.room.message" or event["sender"] != tawny.id:
-                    continue
-                content = event["content"]
-                relation = content.get("m.relates_to", {})
-                if relation.get("rel_type") == "m.replace":
-                    edits[relation["event_id"]] = content["m.new_content"]["body"]
-                    continue
-                is_file = content["msgtype"] == "m.file"
-                thread = relation.get("event_id", "") if relation.get("rel_type") == "m.thread" else ""
-                files = (content["body"],) if is_file else ()
-                found.append(
-                    (event["event_id"], Seen("" if is_file else content["body"], "", thread, (), files))
-                )
-            for event_id, message in found:
-                message.text = edits.get(event_id, message.text)
-            return [message for _, message in found]
-
-        async def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
-            who = ann if sender == OWNER else eve
-            room = place.group if more.get("group") or sender != OWNER else place.alone
-            transaction = (
-                transactions.setdefault(event, f"e{next(_count)}")
-                if event is not None
-                else f"t{next(_count)}"
+            return shown(
+                (event["event_id"], event["content"])
+                for event in reversed(answer["chunk"])
+                if event["type"] == "m.room.message" and event["sender"] == tawny.id
             )
-            content: dict[str, Any] = {}
-            if more.get("mention") or sender != OWNER:
-                content["m.mentions"] = {"user_ids": [tawny.id]}
-            if more.get("thread"):
-                content["m.relates_to"] = {"rel_type": "m.thread", "event_id": more["thread"]}
-            await who.say(room, text, transaction=transaction, **content)
 
-        root = await ann.say(place.alone, "the root", transaction=f"r{next(_count)}")
+        root = await ann.say(place.alone, "the root", transaction=f"r{next(counted)}")
         answer = await tawny.call("GET", "/sync", params={"timeout": "0"})
         channel._host.notes["since"] = answer["next_batch"]  # type: ignore[attr-defined]
         (tmp_path / "notes.txt").write_text("notes")
@@ -152,7 +95,7 @@ class TestContract(ChannelContract):
             seen=seen,
             to=place.alone,
             thread=root,
-            say=say,
+            say=voice(place, to=tawny.id, owner=ann, stranger=eve),
             refuse=line.stop,
             answer=lambda *answer: line.behave(Response(*answer)),
             hang=lambda: line.behave(HANG),
@@ -229,7 +172,7 @@ async def test_an_event_of_any_shape_stops_nothing(
 
     line.handler = insert
     house.notes["since"] = (await tawny.call("GET", "/sync", params={"timeout": "0"}))["next_batch"]
-    await ann.say(place.alone, "still there?", transaction=f"t{next(_count)}")
+    await ann.say(place.alone, "still there?", transaction=f"t{next(counted)}")
     heard: list[Inbound] = []
     done = asyncio.Event()
 

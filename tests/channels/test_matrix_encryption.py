@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,18 @@ import nio
 import pytest
 
 from fake_http import DROP, FakeHttp, Handler, Request, Response
-from homeserver import Homeserver, Person, synapse
+from homeserver import Homeserver, Person, Place, counted, in_a_folder, line_to, shown, voice
 from owing import SENDER, owe, status
 from sealed_person import SealedPerson, sealed
 from tawny.api import Attachment, ChannelDown, Inbound, Outgoing, TemporaryError
 from tawny.channels.matrix import MatrixSettings
 from tawny.channels.matrix.rooms import MatrixChannel
-from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
-
-_count = itertools.count()
+from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
 
 @pytest.fixture(scope="module")
 def homeserver() -> Iterator[Homeserver]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, synapse(Path(folder)) as made:
+    with in_a_folder() as made:
         yield made
 
 
@@ -46,35 +42,13 @@ def eve(homeserver: Homeserver) -> Iterator[SealedPerson]:
 
 @pytest.fixture
 def tawny(homeserver: Homeserver) -> Person:
-    return homeserver.register(f"tawny{next(_count)}")
+    return homeserver.register(f"tawny{next(counted)}")
 
 
 @pytest.fixture
 async def line(homeserver: Homeserver) -> AsyncIterator[FakeHttp]:
-    """The way to the homeserver, which can be cut, and which remembers every byte that went over it."""
-    client = httpx.AsyncClient(base_url=homeserver.url, trust_env=False, timeout=60)
-
-    async def forward(request: Request) -> Response:
-        kept = {
-            name: value
-            for name, value in request.headers.items()
-            if name in ("authorization", "content-type")
-        }
-        answer = await client.request(request.method, request.target, headers=kept, content=request.body)
-        return Response(answer.status_code, answer.content, {"content-type": answer.headers["content-type"]})
-
-    proxy = FakeHttp(forward)
-    proxy.applies = lambda request: request.method == "PUT" and "/send/m.room" in request.path
-    await proxy.start()
-    yield proxy
-    await proxy.stop()
-    await client.aclose()
-
-
-class Place:
-    def __init__(self, alone: str, group: str) -> None:
-        self.alone = alone
-        self.group = group
+    async with line_to(homeserver) as line:
+        yield line
 
 
 @pytest.fixture
@@ -115,27 +89,10 @@ class TestEncryptedContract(ChannelContract):
         house: Any,
         tawny: Person,
     ) -> Rig:
-        transactions: dict[int, str] = {}
-
         def seen() -> list[Seen]:
-            return shown(ann, place.alone, by=tawny.id)
+            return shown_to(ann, place.alone, by=tawny.id)
 
-        async def say(text: str, *, sender: str = OWNER, event: int | None = None, **more: Any) -> None:
-            who = ann if sender == OWNER else eve
-            room = place.group if more.get("group") or sender != OWNER else place.alone
-            transaction = (
-                transactions.setdefault(event, f"e{next(_count)}")
-                if event is not None
-                else f"t{next(_count)}"
-            )
-            content: dict[str, Any] = {}
-            if more.get("mention") or sender != OWNER:
-                content["m.mentions"] = {"user_ids": [tawny.id]}
-            if more.get("thread"):
-                content["m.relates_to"] = {"rel_type": "m.thread", "event_id": more["thread"]}
-            await who.say(room, text, transaction=transaction, **content)
-
-        root = await ann.say(place.alone, "the root", transaction=f"r{next(_count)}")
+        root = await ann.say(place.alone, "the root", transaction=f"r{next(counted)}")
         house.notes["since"] = str((await channel.account.sync(house.notes["since"])).next_batch)
         (tmp_path / "notes.txt").write_text("notes")
         return Rig(
@@ -143,7 +100,7 @@ class TestEncryptedContract(ChannelContract):
             seen=seen,
             to=place.alone,
             thread=root,
-            say=say,
+            say=voice(place, to=tawny.id, owner=ann, stranger=eve),
             refuse=line.stop,
             drop=lambda: line.behave(DROP),
             slow_down=lambda seconds: line.behave(Response(429, {}, {"retry-after": str(seconds)})),
@@ -157,27 +114,16 @@ class TestEncryptedContract(ChannelContract):
         )
 
 
-def shown(reader: SealedPerson, room: str, *, by: str) -> list[Seen]:
+def shown_to(reader: SealedPerson, room: str, *, by: str) -> list[Seen]:
     """What a person's client shows in a room, edits applied. A message it cannot open fails the test."""
-    edits: dict[str, str] = {}
-    found: list[tuple[str, Seen]] = []
+    opened: list[tuple[str, dict[str, Any]]] = []
     for event in reader.messages(room):
         if event.sender != by:
             continue
         assert not isinstance(event, nio.MegolmEvent), "a message came without its key"
         assert event.decrypted, "a message came in clear"
-        content = event.source["content"]
-        relation = content.get("m.relates_to", {})
-        if relation.get("rel_type") == "m.replace":
-            edits[relation["event_id"]] = content["m.new_content"]["body"]
-            continue
-        is_file = content["msgtype"] == "m.file"
-        thread = relation.get("event_id", "") if relation.get("rel_type") == "m.thread" else ""
-        files = (content["body"],) if is_file else ()
-        found.append((event.event_id, Seen("" if is_file else content["body"], "", thread, (), files)))
-    for event_id, message in found:
-        message.text = edits.get(event_id, message.text)
-    return [message for _, message in found]
+        opened.append((event.event_id, event.source["content"]))
+    return shown(opened)
 
 
 async def test_the_server_never_sees_the_words(
@@ -209,7 +155,7 @@ async def test_after_a_restart_old_and_new_words_are_read(
     line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, house: Any
 ):
     await channel.send(Outgoing(key="dlv_1", text="before"))
-    await ann.say(place.alone, "said while it was down", transaction=f"t{next(_count)}")
+    await ann.say(place.alone, "said while it was down", transaction=f"t{next(counted)}")
     await channel.close()
     again = made(line, ann, place, tawny, house)
     try:
@@ -218,7 +164,7 @@ async def test_after_a_restart_old_and_new_words_are_read(
         await again.send(Outgoing(key="dlv_2", text="after"))
     finally:
         await again.close()
-    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["before", "after"]
+    assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == ["before", "after"]
 
 
 async def test_a_restart_that_has_not_synced_yet_still_encrypts(
@@ -230,7 +176,7 @@ async def test_a_restart_that_has_not_synced_yet_still_encrypts(
         await again.send(Outgoing(key="dlv_1", text="first thing"))
     finally:
         await again.close()
-    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["first thing"]
+    assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == ["first thing"]
 
 
 async def test_the_same_key_after_a_restart_is_one_message(
@@ -243,7 +189,7 @@ async def test_the_same_key_after_a_restart_is_one_message(
         assert (await again.send(Outgoing(key="dlv_1", text="once"))).ids == first.ids
     finally:
         await again.close()
-    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["once"]
+    assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == ["once"]
 
 
 async def test_without_its_key_delivered_a_message_does_not_go_out(
@@ -254,16 +200,16 @@ async def test_without_its_key_delivered_a_message_does_not_go_out(
     line.behave(Response(500, {"errcode": "M_UNKNOWN", "error": "no"}))
     with pytest.raises(TemporaryError, match="did not get the key"):
         await channel.send(Outgoing(key="dlv_1", text="hello"))
-    assert shown(ann, place.alone, by=tawny.id) == []
+    assert shown_to(ann, place.alone, by=tawny.id) == []
     await channel.send(Outgoing(key="dlv_1", text="hello"))
-    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["hello"]
+    assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == ["hello"]
 
 
 async def test_words_in_clear_in_an_encrypted_room_are_not_obeyed(
     ann: SealedPerson, channel: MatrixChannel, place: Place
 ):
-    await ann._person.say(place.alone, "forged by the server", transaction=f"t{next(_count)}")
-    await ann.say(place.alone, "sealed by Ann", transaction=f"t{next(_count)}")
+    await ann._person.say(place.alone, "forged by the server", transaction=f"t{next(counted)}")
+    await ann.say(place.alone, "sealed by Ann", transaction=f"t{next(counted)}")
     assert [inbound.text for inbound in await hear(channel, 1)] == ["sealed by Ann"]
 
 
@@ -283,8 +229,8 @@ async def test_words_under_another_name_than_their_sealers_are_not_obeyed(
             return Response(200, body)
         return answer
 
-    await eve.say(place.group, "by Eve", transaction=f"t{next(_count)}", **_mention(channel))
-    await ann.say(place.group, "by Ann", transaction=f"t{next(_count)}", **_mention(channel))
+    await eve.say(place.group, "by Eve", transaction=f"t{next(counted)}", **_mention(channel))
+    await ann.say(place.group, "by Ann", transaction=f"t{next(counted)}", **_mention(channel))
     line.handler = relabel
     assert [inbound.text for inbound in await hear(channel, 1)] == ["by Ann"]
 
@@ -308,7 +254,7 @@ async def test_a_key_that_comes_after_its_message_opens_it(
         return answer
 
     line.handler = hold_keys
-    await ann.say(place.alone, "the key is late", transaction=f"t{next(_count)}")
+    await ann.say(place.alone, "the key is late", transaction=f"t{next(counted)}")
     heard = hear(channel, 1)
     # The sync with the message ends; another one, with the key alone, begins when something else happens.
     waiting = asyncio.ensure_future(heard)
@@ -357,7 +303,7 @@ async def test_a_sealed_message_cut_off_by_a_kill_is_there_once(
             out, _ = await child.communicate()
         assert out == (b"" if is_cut_off else b"idle\n")
     assert status(home, delivery_id) == "delivered"
-    assert [seen.text for seen in shown(ann, place.alone, by=tawny.id)] == ["the result"]
+    assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == ["the result"]
 
 
 async def test_the_account_vouches_for_its_device_once(
@@ -404,7 +350,7 @@ async def test_a_device_whose_keys_are_lost_is_taken_out_of_service(
 async def test_whoever_left_the_room_gets_no_further_key(
     homeserver: Homeserver, ann: SealedPerson, channel: MatrixChannel, tawny: Person, house: Any
 ):
-    with sealed(homeserver.register(f"bob{next(_count)}")) as bob:
+    with sealed(homeserver.register(f"bob{next(counted)}")) as bob:
         room = await ann.room(tawny, bob._person)
         house.notes["since"] = str((await channel.account.sync(house.notes["since"])).next_batch)
         await channel.send(Outgoing(key="dlv_1", text="with Bob", to=room))
@@ -412,7 +358,7 @@ async def test_whoever_left_the_room_gets_no_further_key(
         await bob._person.call("POST", f"/rooms/{room}/leave", json={})
         await channel.account.sync(house.notes["since"])
         await channel.send(Outgoing(key="dlv_2", text="without Bob", to=room))
-        assert [seen.text for seen in shown(ann, room, by=tawny.id)] == ["with Bob", "without Bob"]
+        assert [seen.text for seen in shown_to(ann, room, by=tawny.id)] == ["with Bob", "without Bob"]
         answer = await ann._person.call("GET", f"/rooms/{room}/messages", params={"dir": "b"})
         events = [event for event in answer["chunk"] if event["type"] == "m.room.encrypted"]
         sessions = {event["content"]["session_id"] for event in events}

@@ -4,204 +4,140 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from discord_api import FakeDiscord
-from fake_http import FakeHttp, Request, Response
+from channel_worlds import COMMITS, WORLDS, World, matrix
+from homeserver import Homeserver, in_a_folder
 from owing import SENDER, owe, status
-from post_office import Post
-from slack_api import FakeSlack
-from telegram_api import FakeTelegram
+from tawny import plugins
 
 pytestmark = pytest.mark.crash
 
 
-@dataclass
-class World:
-    """One service and what stands there; `on_send` is called at the moment of a send, before and after it is done."""
+class Sender:
+    """The program that delivers: each run a process of its own, forked from one that has imported everything."""
 
-    tables: dict[str, Any]
-    copies: Callable[[], int]
-    knows: bool
-    """Whether the service can tell afterwards, or drops a copy: then nothing stays unknown."""
-    on_send: dict[str, Callable[[], None]] = field(default_factory=dict)
+    def __init__(self, program: "subprocess.Popen[str]") -> None:
+        self._program = program
 
-    def watch(self, http: FakeHttp, sends: Callable[[Request], bool]) -> None:
-        forward = http.handler
+    async def deliver(self, home: Path, world: World, *, fuse: int = 0, kill_when: str = "") -> bool:
+        """One run; whether it came to rest by itself."""
+        order = [str(home), fuse, world.tables, str(home / "prints.txt")]
+        assert self._program.stdin is not None
+        self._program.stdin.write(json.dumps(order) + "\n")
+        self._program.stdin.flush()
+        async with asyncio.timeout(110):
+            child = await self._number()
+            if kill_when:
+                world.on_send[kill_when] = lambda: os.kill(child, signal.SIGKILL)
+            ended = await self._number()
+        assert ended in (0, -signal.SIGKILL), (home / "prints.txt").read_text()
+        return ended == 0
 
-        async def handle(request: Request) -> Response:
-            if not sends(request):
-                return await _answer(forward, request)
-            self.happens("asked")
-            answer = await _answer(forward, request)
-            self.happens("done")
-            return answer
-
-        http.handler = handle
-
-    def happens(self, point: str) -> None:
-        if kill := self.on_send.pop(point, None):
-            kill()
-            raise ConnectionError("nobody is there any more")
+    async def _number(self) -> int:
+        assert self._program.stdout is not None
+        return int(await asyncio.to_thread(self._program.stdout.readline))
 
 
-async def _answer(handler: Any, request: Request) -> Response:
-    answer = handler(request)
-    return answer if isinstance(answer, Response) else await answer
-
-
-@asynccontextmanager
-async def telegram(_: Path) -> AsyncIterator[World]:
-    fake = FakeTelegram()
-    await fake.http.start()
-    table = {"token": fake.token, "api_base": fake.http.url, "allow": [7]}
-    world = World({"telegram": [table]}, lambda: len(fake.arrived), knows=False)
-    world.watch(fake.http, lambda request: request.path.endswith("/sendMessage"))
-    yield world
-    await fake.http.stop()
-
-
-@asynccontextmanager
-async def slack(_: Path) -> AsyncIterator[World]:
-    fake = FakeSlack()
-    await fake.http.start()
-    table = {"token": "xoxb-1", "to": "D1", "api_base": fake.http.url}
-    world = World({"slack": [table]}, lambda: len(fake.messages), knows=True)
-    world.watch(fake.http, lambda request: request.path.endswith("/chat.postMessage"))
-    yield world
-    await fake.http.stop()
-
-
-@asynccontextmanager
-async def discord(_: Path) -> AsyncIterator[World]:
-    fake = FakeDiscord()
-    await fake.http.start()
-    table = {"token": "t0k3n", "to": "5", "api_base": fake.http.url}
-    # Its memory of nonces is a minute, and ours of when we asked went with the process.
-    world = World({"discord": [table]}, lambda: len(fake.messages), knows=False)
-    world.watch(fake.http, lambda request: request.path.endswith("/messages"))
-    yield world
-    await fake.http.stop()
-
-
-@asynccontextmanager
-async def webhook(_: Path) -> AsyncIterator[World]:
-    keys: set[str] = set()
-
-    def handle(request: Request) -> Response:
-        keys.add(request.headers["idempotency-key"])
-        return Response(204)
-
-    http = FakeHttp(handle)
-    await http.start()
-    world = World({"webhook": [{"url": http.url, "secret": "s"}]}, lambda: len(keys), knows=True)
-    world.watch(http, lambda request: request.method == "POST")
-    yield world
-    await http.stop()
-
-
-@asynccontextmanager
-async def ntfy(_: Path) -> AsyncIterator[World]:
-    kept: list[dict[str, Any]] = []
-
-    def handle(request: Request) -> Response:
-        if request.method == "GET":
-            return Response(200, "\n".join(json.dumps(each) for each in kept).encode())
-        kept.append({"id": str(len(kept)), "event": "message", **request.json()})
-        return Response(200, kept[-1])
-
-    http = FakeHttp(handle)
-    await http.start()
-    world = World({"ntfy": [{"topic": "t", "server": http.url}]}, lambda: len(kept), knows=True)
-    world.watch(http, lambda request: request.method == "POST")
-    yield world
-    await http.stop()
-
-
-@asynccontextmanager
-async def email(_: Path) -> AsyncIterator[World]:
-    post = Post()
-    await post.start()
-    table = {"from": "a@example.org", "to": "b@example.org", "smtp": f"smtp://127.0.0.1:{post.port}"}
-    world = World({"email": [table]}, lambda: len(post.mails), knows=False)
-    take = post.handle_DATA
-
-    async def handle_data(server: Any, session: Any, envelope: Any) -> str:
+@pytest.fixture(scope="module")
+def sender() -> Iterator[Sender]:
+    with subprocess.Popen(
+        [sys.executable, str(SENDER), "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
         try:
-            world.happens("asked")
-            answer = await take(server, session, envelope)
-            world.happens("done")
-        except ConnectionError:
-            server.transport.abort()
-            return "451 gone"
-        return answer
-
-    post.handle_DATA = handle_data  # type: ignore[method-assign]
-    yield world
-    await post.stop()
+            yield Sender(program)
+        finally:
+            program.kill()
 
 
-WORLDS = {
-    "telegram": telegram,
-    "slack": slack,
-    "discord": discord,
-    "webhook": webhook,
-    "ntfy": ntfy,
-    "email": email,
-}
+@pytest.fixture(scope="module")
+def homeserver() -> Iterator[Homeserver]:
+    with in_a_folder() as made:
+        yield made
 
 
-async def deliver(home: Path, world: World, *, fuse: int = 0, kill_when: str = "") -> bool:
-    """Run the sender; whether it came to rest by itself."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(SENDER),
-        str(home),
-        str(fuse),
-        json.dumps(world.tables),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if kill_when:
-        world.on_send[kill_when] = lambda: os.kill(child.pid, signal.SIGKILL)
-    async with asyncio.timeout(110):
-        out, _ = await child.communicate()
-    return out == b"idle\n"
+@pytest.fixture
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    name = request.param
+    made = matrix(request.getfixturevalue("homeserver")) if name == "matrix" else WORLDS[name](tmp_path)
+    async with made as world:
+        yield world
 
 
-# What lies in the ledger alone is the same for every channel: tried with one that can be asked and one that cannot.
-_POINTS = [(channel, point) for channel in WORLDS for point in ("asked", "done", "answered")] + [
-    (channel, point)
-    for channel in ("telegram", "webhook")
-    for point in ("before the intent", "claimed", "settled")
-]
+_ALL = [*WORLDS, "matrix"]
+_AT_HOME = ("file", "memory", "inbox", "chat", "terminal")
 
 
-@pytest.mark.parametrize(("channel", "point"), _POINTS)
-async def test_a_send_cut_off_by_a_kill_is_there_once_at_most_and_never_lost_in_silence(
-    tmp_path: Path, channel: str, point: str
-):
-    async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(WORLDS[channel](tmp_path))
-        delivery_id = owe(tmp_path, channel)
-        # The commits of one send: the intent (1 before, 2 after), the receipt (3 before, 4 after).
-        fuses = {"before the intent": 1, "claimed": 2, "answered": 3, "settled": 4}
-        if point in fuses:
-            assert not await deliver(tmp_path, world, fuse=fuses[point]), "the kill must have come"
-        else:
-            assert not await deliver(tmp_path, world, kill_when=point), "the kill must have come"
-        had_arrived = world.copies()
-        assert had_arrived == (point in ("done", "answered", "settled"))
-        assert await deliver(tmp_path, world)
-        state = status(tmp_path, delivery_id)
-        if world.knows or point in ("before the intent", "settled"):
-            assert (state, world.copies()) == ("delivered", 1)
+def test_no_channel_is_left_out() -> None:
+    tried = {name.partition("_")[0] for name in _ALL}
+    assert {kind.partition("-")[0] for kind in plugins.installed().channels} <= tried
+
+
+async def _use(sender: Sender, world: World, home: Path, name: str) -> None:
+    """Where the channel tells by what came before: let something have come before."""
+    if name.endswith("in_use"):
+        owe(home, world.target, text="before")
+        assert await sender.deliver(home, world)
+
+
+async def _is_there_once_at_most(
+    sender: Sender, world: World, home: Path, delivery_id: str, name: str
+) -> None:
+    """The process is started again, twice: what was cut off is settled then, and stays as it is."""
+    there = world.copies()
+    assert there <= 1
+    claimed = status(home, delivery_id)
+    assert claimed in ("pending", "sending", "delivered")
+    for _ in range(2):
+        assert await sender.deliver(home, world)
+        found = (status(home, delivery_id), world.copies())
+        if claimed != "sending" or world.knows or (name == "ntfy" and there):
+            assert found == ("delivered", 1)
         else:
             # Shown as unknown, and left as it is.
-            assert (state, world.copies()) == ("unknown", had_arrived)
+            assert found == ("unknown", there)
+
+
+@pytest.mark.parametrize("point", ["begun", "asked", "done"])
+@pytest.mark.parametrize(
+    ("world", "name"), [(name, name) for name in _ALL if name not in _AT_HOME], indirect=["world"]
+)
+async def test_a_kill_during_the_request_leaves_one_copy_at_most(
+    sender: Sender, world: World, tmp_path: Path, name: str, point: str
+):
+    """`begun`: in the midst of it; `asked`: it has come, nothing is done; `done`: the answer is not out yet."""
+    await _use(sender, world, tmp_path, name)
+    delivery_id = owe(tmp_path, world.target)
+    assert not await sender.deliver(tmp_path, world, kill_when=point), "the kill must have come"
+    assert world.copies() == (point == "done")
+    assert status(tmp_path, delivery_id) == "sending"
+    await _is_there_once_at_most(sender, world, tmp_path, delivery_id, name)
+
+
+def _fuses() -> Iterator[tuple[str, str, int]]:
+    """Each commit of a send on each channel, before it (odd) and after it (even)."""
+    for name in _ALL:
+        for fuse in range(1, 2 * COMMITS.get(name, 2) + 1):
+            yield name, name, fuse
+
+
+@pytest.mark.parametrize(("world", "name", "fuse"), list(_fuses()), indirect=["world"])
+async def test_a_kill_at_a_commit_leaves_one_copy_at_most(
+    sender: Sender, world: World, tmp_path: Path, name: str, fuse: int
+):
+    await _use(sender, world, tmp_path, name)
+    delivery_id = owe(tmp_path, world.target)
+    assert not await sender.deliver(tmp_path, world, fuse=fuse), "the kill must have come"
+    if fuse <= 2:
+        # Before the intent is down, or just after: nothing has gone out.
+        assert world.copies() == 0
+        assert status(tmp_path, delivery_id) == ("pending" if fuse == 1 else "sending")
+    if fuse == 2 * COMMITS.get(name, 2):
+        # After the record.
+        assert (status(tmp_path, delivery_id), world.copies()) == ("delivered", 1)
+    await _is_there_once_at_most(sender, world, tmp_path, delivery_id, name)
