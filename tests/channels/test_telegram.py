@@ -1,12 +1,10 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -248,6 +246,32 @@ async def test_an_update_of_a_future_api_stops_nothing(server: FakeTelegram, bot
     assert [inbound.text for inbound in await take(bot, server, 1)] == ["the end"]
 
 
+@pytest.mark.parametrize(
+    "odd", [{}, {"update_id": None}, {"update_id": "x"}, {"update_id": [1]}, None, [1], "x", 7]
+)
+async def test_an_update_without_a_number_costs_no_other(
+    server: FakeTelegram, bot: TelegramChannel, odd: Any
+):
+    server._updates.append({"update_id": 1, "message": server.message("before")})
+    server.http.applies = lambda request: "getUpdates" in request.path
+    message = server.message("beside it")
+    batch = [odd, {"update_id": 2, "message": message}, odd]
+    server.http.behave(Response(200, {"ok": True, "result": batch}))
+    server.http.behave(Response(200, {"ok": True, "result": [odd]}))
+    heard: list[str] = []
+
+    async def accept(inbound: Inbound) -> None:
+        heard.append(inbound.text)
+
+    # Where nothing but such comes, asking on at once would be for ever.
+    with pytest.raises(TemporaryError, match="no numbers"):
+        await bot.listen(accept)
+    assert heard == ["beside it"]
+    polls = [parameters.get("offset") for method, parameters in server.calls if method == "getUpdates"]
+    assert polls == []
+    assert [inbound.text for inbound in await take(bot, server, 1)] == ["before"]
+
+
 async def test_an_anonymous_admin_is_not_the_owner(server: FakeTelegram, bot: TelegramChannel):
     server.push(
         message=server.message(
@@ -411,56 +435,6 @@ async def test_links_are_not_previewed(server: FakeTelegram, bot: TelegramChanne
     assert server.calls[-1][1]["link_preview_options"] == '{"is_disabled":true}' or "true" in str(
         server.calls[-1][1]["link_preview_options"]
     )
-
-
-async def test_the_webhook_takes_signed_updates_alone(server: FakeTelegram, house: Any):
-    port = free_port()
-    settings = TelegramSettings(
-        name="telegram", token="x", api_base=server.http.url, allow=(12345678,), webhook_url="https://me.test/tg",
-        webhook_listen=f"127.0.0.1:{port}", webhook_secret="x",
-    )  # fmt: skip
-    bot = TelegramChannel(settings, house, token=server.token, webhook_secret="right")
-    heard: list[Inbound] = []
-
-    async def accept(inbound: Inbound) -> None:
-        heard.append(inbound)
-
-    task = asyncio.create_task(bot.listen(accept))
-    update = {"update_id": 5, "message": server.message("over the hook")}
-    async with httpx.AsyncClient() as client:
-        url = f"http://127.0.0.1:{port}/tg"
-
-        async def post(secret: str | None, body: Any = update) -> int:
-            headers = {} if secret is None else {"X-Telegram-Bot-Api-Secret-Token": secret}
-            return (await client.post(url, content=json.dumps(body), headers=headers)).status_code
-
-        async with asyncio.timeout(60):
-            while True:
-                with contextlib.suppress(httpx.ConnectError):
-                    assert await post("wrong") == 401
-                    break
-                await asyncio.sleep(0.01)
-        assert await post(None) == 401
-        assert await post("") == 401
-        assert await post("righ") == 401
-        assert heard == []
-        assert await post("right") == 200
-        assert (
-            await client.post(url, content=b"{", headers={"X-Telegram-Bot-Api-Secret-Token": "right"})
-        ).status_code == 400
-    assert [inbound.text for inbound in heard] == ["over the hook"]
-    assert server.webhook is not None
-    assert server.webhook["secret_token"] == "right"
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    await bot.close()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.mark.parametrize(

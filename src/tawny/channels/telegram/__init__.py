@@ -25,6 +25,20 @@ class TelegramSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("api_base: it must begin with https:// or http://")
         if self.webhook_url and not self.webhook_secret:
             raise ValueError("webhook_secret: it is needed with webhook_url, or anybody could forge updates")
+        if self.webhook_url:
+            host_and_port(self.webhook_listen)
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """The parts of `host:port`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"webhook_listen: {listen!r} is no address; write it like 127.0.0.1:8766")
+    return host.strip("[]"), int(port)
 
 
 @channel("telegram", settings=TelegramSettings, description="A Telegram bot.", extra="telegram")

@@ -221,14 +221,18 @@ class TelegramChannel(OneWay):
                 raise TemporaryError(str(error)) from error
             if not isinstance(updates, list):
                 raise TemporaryError("Telegram's updates are no list")
+            asked_from = offset
             for raw in cast("list[Any]", updates):
                 await self._take(raw, accept)
                 # Asking with a higher offset confirms; only what the house has stored may be confirmed.
-                offset = int(raw["update_id"]) + 1
+                offset = _after(raw, offset)
+            if updates and offset == asked_from:
+                # They cannot be confirmed, so they would come again at once: the next try waits a while.
+                raise TemporaryError("Telegram's updates have no numbers")
 
     async def _listen_webhook(self, accept: Accept) -> None:
-        async def receive(body: bytes) -> None:
-            await self._take(json.loads(body), accept)
+        async def receive(update: Any) -> None:
+            await self._take(update, accept)
 
         async with serve(self._settings.webhook_listen, self._secret, receive) as served:
             await self._guarded(
@@ -342,6 +346,12 @@ class TelegramChannel(OneWay):
         for request in self._bot._request:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - shutdown() logs in first
             await request.shutdown()
         await self._polling.shutdown()
+
+
+def _after(raw: Any, offset: int | None) -> int | None:
+    """The offset that confirms an update; as it was where that has no number."""
+    number: Any = cast("dict[str, Any]", raw).get("update_id") if isinstance(raw, dict) else None
+    return number + 1 if isinstance(number, int) and not isinstance(number, bool) else offset
 
 
 def _last_bytes(text: str, count: int) -> str:
