@@ -8,7 +8,10 @@ import importlib
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from tawny.api import Channel, ChannelHost, ChatSettings, channel
+from tawny.channels.email.sender import sender_of
 
 
 class EmailSettings(
@@ -34,6 +37,11 @@ class EmailSettings(
         for name, address in (("from", self.sender), ("to", self.to)):
             if address and ("@" not in address or any(char in address for char in "\r\n")):
                 raise ValueError(f"{name}: {address!r} is no mail address")
+        for entry in self.allow:
+            if sender_of([str(entry)]) == "":
+                raise ValueError(f"allow: {entry!r} is no mail address")
+        # Senders are compared in lower case.
+        msgspec.structs.force_setattr(self, "allow", tuple(sender_of([str(entry)]) for entry in self.allow))
         if urlsplit(self.smtp).scheme not in ("smtp", "smtps"):
             raise ValueError("smtp: it must begin with smtp:// or smtps://")
         if self.imap and urlsplit(self.imap).scheme not in ("imap", "imaps"):

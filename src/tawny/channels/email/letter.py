@@ -10,6 +10,7 @@ from typing import Any
 
 from tawny.api import SECOND, Attachment, ChannelHost, Inbound, Instant, Outgoing, PermanentError, attached
 from tawny.channels.email import EmailSettings
+from tawny.channels.email.sender import is_vouched_for, lower, sender_of
 from tawny.channels.email.words import own_words, text_of
 
 _OURS = "dlv_"
@@ -59,14 +60,14 @@ def compose(message: Outgoing, settings: EmailSettings, *, home: Path, now: Inst
 def understand(mail: Any, uid: str, *, settings: EmailSettings, host: ChannelHost) -> Inbound | None:
     """The message in a mail (one of imap_tools'); `None` where a machine wrote it, or nobody vouches for it."""
     headers = {name.lower(): values for name, values in mail.headers.items()}
-    sender = mail.from_values.email.strip().lower() if mail.from_values else ""
-    own = email.utils.parseaddr(settings.sender)[1].lower()
+    sender = sender_of(_all(headers, "from"))
+    own = lower(email.utils.parseaddr(settings.sender)[1])
     wanted = settings.authenticated_by
     if (
         not sender
         or sender == own
         or _is_automatic(headers)
-        or (wanted and not _is_vouched_for(headers, wanted))
+        or (wanted and not is_vouched_for(_all(headers, "authentication-results"), by=wanted, sender=sender))
     ):
         return None
     letter_id = _ids(headers, "message-id")[:1]
@@ -80,23 +81,18 @@ def understand(mail: Any, uid: str, *, settings: EmailSettings, host: ChannelHos
         channel=settings.name,
         event_id=hashlib.sha256(f"{(*letter_id, uid)[0]} {sender}".encode()).hexdigest()[:40],
         sender=sender,
-        sender_name=_one_line(mail.from_values.name or ""),
+        sender_name=_one_line(mail.from_values.name if mail.from_values else ""),
         text=text,
         conversation=sender,
         thread="" if root.startswith(f"<{_OURS}") else root,
         reply_to=answered,
-        attachments=_files(mail, uid, host)
-        if sender in {str(entry).lower() for entry in settings.allow}
-        else (),
+        attachments=_files(mail, uid, host) if sender in settings.allow else (),
         time=int(mail.date.timestamp()) * SECOND if mail.date.year > 1970 else 0,
     )
 
 
-def _is_vouched_for(headers: Mapping[str, Sequence[str]], wanted: str) -> bool:
-    # The topmost one is the receiving server's own; those below it anybody may have written.
-    first = str(next(iter(headers.get("authentication-results", ())), ""))
-    name, _, results = first.partition(";")
-    return name.strip().split(" ")[0].lower() == wanted.lower() and "dmarc=pass" in results.lower()
+def _all(headers: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    return [str(value) for value in headers.get(name, ())]
 
 
 def _files(mail: Any, uid: str, host: ChannelHost) -> tuple[Attachment, ...]:
