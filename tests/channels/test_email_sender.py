@@ -156,3 +156,16 @@ def test_allow_is_compared_whatever_its_case_and_holds_addresses(house: Any):
     for entry in ("Ann", "a@b, c@d", 7, ""):
         with pytest.raises(msgspec.ValidationError, match="no mail address"):
             msgspec.convert({"from": "a@example.org", "smtp": "smtp://x", "allow": [entry]}, EmailSettings)
+
+
+def test_a_mail_in_utf8_all_over_is_read(house: Any):
+    raw = "From: Jörg <jörg@mächine.test>\nMessage-ID: <ä@x>\nReferences: <ö@x>\nSubject: Grüße\n\nhällo".encode()
+    inbound = read(house, raw)
+    assert (inbound.sender, inbound.thread) == ("jörg@mächine.test", "<ö@x>")
+    assert "hällo" in inbound.text
+    assert read(house, raw.replace("jörg".encode(), b"j\xf6rg")) is None
+    # Bytes of no certain script cost the mail nothing but themselves.
+    for name in (b"Subject", b"In-Reply-To", b"Date", b"Auto-Submitted"):
+        odd = b"From: me@example.org\nMessage-ID: <1@x>\n" + name + b": \xff\xfe <\x80@x>\n\nhi"
+        found = read(house, odd)
+        assert (found is None) == (name == b"Auto-Submitted")

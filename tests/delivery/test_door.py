@@ -4,7 +4,7 @@ import pytest
 
 from tawny.delivery.channel import ChatSettings
 from tawny.delivery.door import Door
-from tawny.domain.messages import Button, Inbound, Outgoing
+from tawny.domain.messages import Attachment, Button, Inbound, Outgoing
 from tawny.errors import NotFound
 from tawny.ledger import channels
 from tawny.testing import MemoryChannel
@@ -79,6 +79,30 @@ async def test_a_stranger_gets_a_code_and_nothing_else(hall: Any):
     assert len(code) == 8
     assert set(code) <= set(channels.CODE_LETTERS)
     assert it.channel.sent[0].to == "666"
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "a\ud83d", "\udc00b", "\x00"])
+async def test_what_no_database_keeps_comes_in_without_it_and_stops_nothing(hall: Any, odd: str):
+    it = await hall()
+    more = {"sender_name": odd, "thread": odd, "reply_to": odd, "attachments": (Attachment(odd, path=odd),)}
+    await it.say(odd, event_id=f"1{odd}", **more)
+    await it.say(odd, event_id=f"2{odd}", sender=f"666{odd}", **more)
+    await it.say("", event_id=f"3{odd}", action=odd)
+    assert len(it.channel.sent) == 1
+    said, tapped = it.inside
+    for text in (
+        said.text,
+        said.sender_name,
+        said.thread,
+        said.event_id,
+        said.attachments[0].name,
+        tapped.action,
+    ):
+        assert "\x00" not in text
+        text.encode()
+    # Whose id it is stays certain: nobody becomes somebody else by what is left out.
+    await it.say("let me in", sender="1234567\x00", event_id="4")
+    assert len(it.inside) == 2
 
 
 async def test_a_paired_stranger_is_let_in_alone_but_not_in_a_group(hall: Any, desk: Any):

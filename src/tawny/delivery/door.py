@@ -1,5 +1,8 @@
 """Who may speak to the assistant through a channel: the immutable id counts, and nothing else."""
 
+import re
+from typing import TypeVar
+
 import msgspec
 
 from tawny.delivery.channel import Accept, Channel, ChatSettings
@@ -15,6 +18,9 @@ from tawny.log import Log
 _log = Log("delivery")
 _LONGEST_CHOICE = 40
 _ANSWERS = frozenset({"approve", "always", "deny"})
+_NOT_KEPT = re.compile("[\x00\ud800-\udfff]")
+"""What no database keeps: the zero, and halves of characters, which programs make that cut a name by units."""
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Door:
@@ -32,6 +38,7 @@ class Door:
     async def __call__(self, inbound: Inbound) -> None:
         """Let it in, offer a code, or pass it over in silence; returns once that is durable."""
         name = self._channel.name
+        inbound = _keepable(inbound)
         if not inbound.event_id or not inbound.sender.strip():
             _log.warning("inbound without id or sender dropped", channel=name)
             return
@@ -173,3 +180,19 @@ class Door:
 def _close(tx: Tx, question: str) -> None:
     if question:
         outbox.answered(tx, question)
+
+
+def _keepable(inbound: Inbound) -> Inbound:
+    """The inbound with the sign for an unknown character where one cannot be kept; it would come again for ever."""
+    cleaned = _cleaned(inbound)
+    files = tuple(map(_cleaned, cleaned.attachments))
+    return cleaned if files == cleaned.attachments else msgspec.structs.replace(cleaned, attachments=files)
+
+
+def _cleaned(struct: S) -> S:
+    changed = {
+        name: _NOT_KEPT.sub("\ufffd", value)
+        for name, value in msgspec.structs.asdict(struct).items()
+        if isinstance(value, str) and _NOT_KEPT.search(value)
+    }
+    return msgspec.structs.replace(struct, **changed) if changed else struct

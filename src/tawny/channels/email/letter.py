@@ -92,7 +92,11 @@ def understand(mail: Any, uid: str, *, settings: EmailSettings, host: ChannelHos
 
 
 def _all(headers: Mapping[str, Sequence[str]], name: str) -> list[str]:
-    return [str(value) for value in headers.get(name, ())]
+    # What is not in ASCII comes as the bytes it was; since RFC 6532 it is UTF-8.
+    return [
+        str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for value in headers.get(name, ())
+    ]
 
 
 def _files(mail: Any, uid: str, host: ChannelHost) -> tuple[Attachment, ...]:
@@ -113,14 +117,14 @@ def _one_line(text: str) -> str:
 
 
 def _ids(headers: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
-    return tuple(_ID.findall(" ".join(map(str, headers.get(name, ())))))
+    return tuple(_ID.findall(" ".join(_all(headers, name))))
 
 
 def _is_automatic(headers: Mapping[str, Sequence[str]]) -> bool:
     """Whether a machine wrote it: a bounce, an out-of-office, a list. Such mail is no order."""
 
     def value(name: str) -> str:
-        return str(next(iter(headers.get(name, ())), "")).strip().lower()
+        return next(iter(_all(headers, name)), "").strip().lower()
 
     return (
         value("auto-submitted") not in ("", "no")

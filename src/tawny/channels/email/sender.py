@@ -32,7 +32,9 @@ def sender_of(headers: Sequence[str]) -> str:
         address, closed, after = rest.partition(">")
         if not closed or after.strip() or any(sign in name for sign in "@:;<>"):
             return ""
-    return lower(address.strip()) if _ADDRESS.fullmatch(address.strip()) and "=?" not in address else ""
+    address = address.strip()
+    is_plain = _ADDRESS.fullmatch(address) and "=?" not in address and "\ufffd" not in address
+    return lower(address) if is_plain else ""
 
 
 def is_vouched_for(results: Sequence[str], *, by: str, sender: str) -> bool:
