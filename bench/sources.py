@@ -17,7 +17,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tawny.app import open_app
+from tawny.app import open_app, parsers_of
 from tawny.cli.demo.home import report
 from tawny.config import Config, Home, Owner, Source, Sources
 from tawny.domain.calendar import day_span
@@ -26,6 +26,7 @@ from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
 from tawny.sources.place import MailQuery
 from tawny.sources.shelf import Shelf
+from tawny.sources.workers import Workers
 
 EVENTS, MAILS = 1_000, 300
 SPAN = day_span(date(2026, 3, 2), ZoneInfo("Europe/Berlin"))
@@ -59,6 +60,12 @@ def fill(root: Path) -> Config:
     )
 
 
+def opened(root: Path, config: Config) -> Shelf:
+    """A shelf whose parsers run in the sandbox, as the gateway's do."""
+    workers = Workers(confine=parsers_of(Home(root / "home"), config))
+    return Shelf(config.sources, zone="Europe/Berlin", root=root, workers=workers)
+
+
 async def timed(work) -> float:
     start = time.perf_counter()
     await work
@@ -69,11 +76,11 @@ async def reads(root: Path, config: Config) -> dict[str, float]:
     figures: dict[str, float] = {}
     cold = []
     for _ in range(3):
-        shelf = Shelf(config.sources, zone="Europe/Berlin", root=root)
+        shelf = opened(root, config)
         cold.append(await timed(shelf.todos("list")))
         await shelf.close()
     figures["first read, child started (ms)"] = statistics.median(cold)
-    shelf = Shelf(config.sources, zone="Europe/Berlin", root=root)
+    shelf = opened(root, config)
     await shelf.todos("list")
     figures["to-dos, warm (ms)"] = statistics.median([await timed(shelf.todos("list")) for _ in range(10)])
     await shelf.calendar("work", *SPAN)

@@ -1,7 +1,7 @@
 """The composition root: builds every object once and runs them in one TaskGroup."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,11 +61,14 @@ from tawny.runners.probing import Prober
 from tawny.runners.read_schedule import read_schedule
 from tawny.runners.remind import remind
 from tawny.runners.simulate import simulate
+from tawny.sandbox.choice import open_sandbox
 from tawny.sandbox.wayout import WayOut
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import learn_secrets, resolve_secret, secret_filler
+from tawny.sources.children import Confine, Confined
 from tawny.sources.listening.host import Listening
 from tawny.sources.shelf import Shelf
+from tawny.sources.workers import Workers
 from tawny.tools.exec import AllowList
 
 if TYPE_CHECKING:
@@ -100,6 +103,20 @@ class App:
     """Set when another gateway has taken over; then this process has to end."""
 
 
+def parsers_of(home: Home, config: Config) -> Confine | None:
+    """How what strangers wrote is parsed: in the platform's own sandbox, unless the owner has given that up."""
+    if config.sandbox.parsers == "unconfined":
+        return None
+    sandbox = open_sandbox()
+
+    def confine(argv: Sequence[str]) -> Confined:
+        from tawny.sandbox.cell import open_cell  # noqa: PLC0415 - only who reads something pays for it
+
+        return open_cell(sandbox, argv, keep_out=home.root)
+
+    return confine
+
+
 def open_shelf(home: Home, config: Config) -> Shelf:
     """The configured sources; nothing is read until something is asked for."""
     return Shelf(
@@ -107,6 +124,7 @@ def open_shelf(home: Home, config: Config) -> Shelf:
         zone=owner_zone(config),
         root=home.root,
         secret=lambda reference: resolve_secret(reference, home),
+        workers=Workers(confine=parsers_of(home, config)),
         kinds=plugins.installed().sources,
     )
 

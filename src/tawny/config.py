@@ -116,12 +116,16 @@ class Exec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sandbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where commands run. `backend`: auto, bubblewrap, seatbelt or container (which needs `image`); `memory` in MB."""
+    """Where commands run. `backend`: auto, bubblewrap, seatbelt or container (which needs `image`); `memory` in MB.
+
+    `parsers`: what strangers wrote is parsed in the platform's own sandbox, or refused; `unconfined` gives that up.
+    """
 
     backend: str = "auto"
     image: str = ""
     memory: Count = 1024
     processes: Count = 256
+    parsers: Literal["sandbox", "unconfined"] = "sandbox"
 
 
 class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """The brief and a killed gateway: what was read is not read again, and one brief comes out."""
 
 import contextlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -46,7 +47,8 @@ def test_killed_brief_goes_on_and_reads_nothing_twice(tmp_path: Path):
         site.pages["/weather"] = FORECAST
         site.pages["/feed"] = feed
         (home / "config.toml").write_text(
-            f'[[sources.weather]]\nname = "Berlin"\nurl = "{site.url}/weather"\nlatitude = 1\nlongitude = 2\n'
+            ("" if shutil.which("bwrap") else '[sandbox]\nparsers = "unconfined"\n')
+            + f'[[sources.weather]]\nname = "Berlin"\nurl = "{site.url}/weather"\nlatitude = 1\nlongitude = 2\n'
             f'[[sources.feed]]\nname = "world"\nurl = "{site.url}/feed"\n'
         )
         with gateway(home) as process, Client(home=str(home)) as client:

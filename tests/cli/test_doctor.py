@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from tawny import app
 from tawny.cli import checks
 from tawny.cli.checks import missing_capability
 from tawny.cli.main import main
 from tawny.config import Home
 from tawny.sandbox.bubblewrap import Bubblewrap
 from tawny.sandbox.limits import find_holder
+
+PARSERS = app.parsers_of
 
 
 def examined(home: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
@@ -54,6 +57,7 @@ def test_what_others_can_read_is_found_and_mended(home: Home, capsys: pytest.Cap
         ("[exec]\nmode = 'auto'\n", "config.valid", "mode"),
         ("[network]\nallow = ['http://x']\n", "config.valid", "no entry"),
         ("[sandbox]\nbackend = 'none'\n", "config.valid", "backend"),
+        ("[sandbox]\nparsers = 'unconfined'\n", "sandbox.parsers", "without a sandbox"),
         ("[exec]\nallow = ['nonesuch-program']\n", "exec.list", "no program"),
         ("[exec]\nallow = ['env']\n", "exec.list", "runs other programs"),
         ("[exec]\nallow = ['unzip']\n", "exec.list", "may write or run"),
@@ -90,6 +94,18 @@ def test_a_missing_sandbox_is_an_error_with_its_mend(monkeypatch: pytest.MonkeyP
     found = {finding.id: finding for finding in checks.examine(home, fix=False)}
     assert found["sandbox.available"].severity == "error"
     assert "apt install bubblewrap" in found["sandbox.available"].mend
+
+
+def test_without_a_sandbox_what_strangers_wrote_is_not_read_and_doctor_says_so(
+    monkeypatch: pytest.MonkeyPatch, home: Home
+) -> None:
+    monkeypatch.setattr(app, "open_sandbox", lambda *_, **__: Bubblewrap(program="/nonexistent"))
+    monkeypatch.setattr(app, "parsers_of", PARSERS)
+    found = {finding.id: finding for finding in checks.examine(home, fix=False)}
+    assert found["sandbox.parsers"].severity == "error"
+    assert "cannot be read" in found["sandbox.parsers"].message
+    assert "apt install bubblewrap" in found["sandbox.parsers"].mend
+    assert 'parsers = "unconfined"' in found["sandbox.parsers"].mend
 
 
 def test_a_damaged_database_is_an_error(home: Home) -> None:

@@ -7,9 +7,8 @@ import pytest
 from tawny.clock import iso
 from tawny.errors import PermanentError
 from tawny.sources import feeds, todotxt, vcard
-from tawny.sources.fetch import Content
 from tawny.sources.markup import text_of
-from tawny.sources.place import NewTodo, Place
+from tawny.sources.place import Content, NewTodo, Place
 
 TODO = Place(noun="todo", name="list", url="todo.txt")
 CARDS = Place(noun="contacts", name="people", url="people.vcf")

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from tawny.domain.calendar import day_span
 from tawny.errors import PermanentError
 from tawny.sources import feeds, ics, todotxt, vcard
-from tawny.sources.fetch import Content
-from tawny.sources.place import CalendarQuery, Place
+from tawny.sources.place import CalendarQuery, Content, Place
 
 SPAN = CalendarQuery(*day_span(date(2026, 3, 2), ZoneInfo("Europe/Berlin"), days=30))
 ICS = """BEGIN:VCALENDAR

@@ -13,8 +13,8 @@ from tawny.config import Source
 from tawny.domain.calendar import day_span
 from tawny.errors import PermanentError, TemporaryError
 from tawny.sources import mailboxes
-from tawny.sources.place import CalendarQuery, FeedQuery, MailQuery, NewTodo, Place, TodoQuery, split
-from tawny.sources.workers import Workers, shown
+from tawny.sources.place import CalendarQuery, FeedQuery, MailQuery, NewTodo, Place, TodoQuery, shown, split
+from tawny.sources.workers import Workers
 
 SPAN = day_span(date(2026, 3, 2), ZoneInfo("Europe/Berlin"))
 HEAD = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\n"
@@ -25,7 +25,8 @@ async def test_one_child_serves_many_reads(tmp_path: Path, shelf: Any):
     reader = shelf(todo=[Source(url="todo.txt")])
     for _ in range(5):
         assert len((await reader.todos("todo")).items) == 1
-    assert reader._workers.started == 1
+    fetching, parsing = reader._workers._fetchers, reader._workers._parsers
+    assert (fetching.started, parsing.started) == (1, 1)
 
 
 async def test_read_that_takes_too_long_is_ended(tmp_path: Path):
@@ -33,7 +34,7 @@ async def test_read_that_takes_too_long_is_ended(tmp_path: Path):
     workers = Workers(wall=1.0)
     place = Place(noun="mail", name="me", url=f"mbox://{tmp_path}/pipe.mbox")
     with pytest.raises(TemporaryError, match='mail "me": reading took more than 1 s'):
-        await workers.ask("mail.read", place, MailQuery())
+        await workers.read("mail", place, MailQuery())
     await workers.close()
 
 
@@ -45,8 +46,8 @@ async def test_file_that_burns_the_processor_costs_only_its_child(tmp_path: Path
     workers = Workers(wall=30, cpu=1)
     place = Place(noun="calendar", name="work", url=f"{tmp_path}/a.ics", zone="Europe/Berlin")
     good = Place(noun="todo", name="list", url=f"{tmp_path}/todo.txt")
-    hostile = workers.ask("calendar.read", place, CalendarQuery(*SPAN))
-    reads = [hostile, workers.ask("todo.read", good, TodoQuery())]
+    hostile = workers.read("calendar", place, CalendarQuery(*SPAN))
+    reads = [hostile, workers.read("todo", good, TodoQuery())]
     results: list[Any] = list(await asyncio.gather(*reads, return_exceptions=True))
     bad, fine = results
     assert fine["items"][0]["title"] == "Call Ann"

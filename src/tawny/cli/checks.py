@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tawny import config as configuration
-from tawny.cli import remote
+from tawny.cli import parsing, remote
 from tawny.clock import SystemClock
 from tawny.config import Config, Home
 from tawny.domain.commands import Mode, bare_name_means_nothing, parse_entry
@@ -316,6 +316,25 @@ def _hint(error: Exception) -> str:
     return error.hint if isinstance(error, TawnyError) and error.hint else "see the message"
 
 
+def parsers_confined(patient: Patient) -> Iterator[Finding]:
+    """What strangers wrote is parsed in the sandbox. Where it cannot be had, it is not read at all."""
+    config = patient.config or Config()
+    if config.sandbox.parsers == "unconfined":
+        yield Finding(
+            id="sandbox.parsers",
+            severity=WARN,
+            message='[sandbox] parsers is "unconfined": pages, mail, feeds and documents are parsed without a sandbox',
+            mend="remove the line, and install what sandbox.available asks for",
+        )
+    elif error := parsing.trial(patient.home, config):
+        yield Finding(
+            id="sandbox.parsers",
+            severity=ERROR,
+            message=f"pages, mail, feeds and documents cannot be read: {error.message}",
+            mend=f"{error.hint}; {parsing.GIVE_UP}" if error.hint else parsing.GIVE_UP,
+        )
+
+
 def sandbox_limits(_: Patient) -> Iterator[Finding]:
     """Who holds commands to memory and number of processes."""
     holder = find_holder()
@@ -420,6 +439,7 @@ CHECKS: tuple[Check, ...] = (
     workers_alive,
     gateway_answers,
     sandbox_available,
+    parsers_confined,
     sandbox_limits,
     groups_left,
     exec_list,

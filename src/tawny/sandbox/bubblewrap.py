@@ -94,7 +94,7 @@ class Bubblewrap:
         argv = [
             self._program, "--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
             "--unshare-cgroup-try", "--uid", str(_UID), "--gid", str(_UID), "--hostname", "sandbox",
-            "--cap-drop", "ALL",
+            "--cap-drop", "ALL", *(["--unshare-net"] if order.alone else []),
         ]  # fmt: skip
         argv += _system()
         for number, (path, text) in enumerate(_FILES.items()):
@@ -118,11 +118,15 @@ class Bubblewrap:
             argv += ["--ro-bind-try", path, path]
         # The environment comes by a descriptor: a secret in it shows in no process list, and a loader hook in it
         # cannot reach bubblewrap itself, which still runs outside.
-        env = environment(order, home=_HOME, proxy=f"http://127.0.0.1:{PROXY_PORT}")
+        proxy = None if order.alone else f"http://127.0.0.1:{PROXY_PORT}"
+        env = environment(order, home=_HOME, proxy=proxy)
         settings = [part for name, value in env.items() for part in ("--setenv", name, value)]
         blobs["env"] = "".join(f"{part}\0" for part in ("--clearenv", *settings)).encode()
         argv += ["--remount-ro", "/", "--chdir", order.cwd, "--args", "@fd:env@"]
-        argv += ["--seccomp", "@fd:seccomp@", "--json-status-fd", "@fd:status@", "--"]
+        argv += ["--seccomp", "@fd:seccomp@"]
+        # Shared memory is a file system without a size; where no control group counts it, nothing may be written there.
+        argv += ["--remount-ro", "/dev"] if order.alone else ["--json-status-fd", "@fd:status@"]
+        argv += ["--"]
         takes_terminal = order.pty and os.path.exists(_SETSID)
         if takes_terminal:
             argv += [_SETSID, "--ctty", "--wait"]
@@ -131,7 +135,7 @@ class Bubblewrap:
             env={},
             cwd="/",
             blobs=blobs,
-            own_network=True,
+            own_network=not order.alone,
             takes_terminal=takes_terminal,
         )
 

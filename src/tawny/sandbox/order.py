@@ -31,6 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `protected` are paths inside `writable` ones that stay read-only. `allow` and `allow_private` are entries as in
     `[network]`; where both are empty, everything is refused by name. `keep_stdin` leaves the input open after
     `input`. `split` keeps stdout and stderr apart. `env` may hold secrets: it goes to the command and nowhere else.
+    `alone` says that no supervisor stands by it: no network, not even a proxy's.
     """
 
     argv: tuple[str, ...]
@@ -46,6 +47,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = ()
     allow_private: tuple[str, ...] = ()
     limits: Limits = Limits()
+    alone: bool = False
 
 
 class Wrapped(msgspec.Struct, frozen=True, kw_only=True):

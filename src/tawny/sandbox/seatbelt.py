@@ -66,6 +66,10 @@ def profile(order: Order) -> str:
     writable = [f"(allow file-write* (subpath {_quoted(path)}))" for path in order.writable]
     protected = [f"(deny file-write* (subpath {_quoted(path)}))" for path in order.protected]
     last = ["(deny file-write-setugid)", "(deny network*)"]
+    if order.alone:
+        # One program and no other: it is started by the very call that the profile is for.
+        last += ["(deny process-fork)", "(deny process-exec*)"]
+        last += [f"(allow process-exec (literal {_quoted(order.argv[0])}))"]
     return "\n".join([_BASE.rstrip(), *readable, *writable, *protected, *last]) + "\n"
 
 

@@ -33,6 +33,7 @@ _DENIED = (
 _ABSENT = ("clone3", "openat2")
 
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+_THREAD = 0x00010000
 # Words put into a terminal's mouth, and drivers loaded for it: TIOCSTI, TIOCLINUX, TIOCSETD.
 _TERMINAL = (0x5412, 0x541C, 0x5423)
 _SET_ID = 0o6000
@@ -47,7 +48,8 @@ _COMMON = {
 
 _TABLES: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (0xC000003E, {
-        "open": 2, "ioctl": 16, "socket": 41, "clone": 56, "creat": 85, "chmod": 90, "fchmod": 91, "ptrace": 101,
+        "open": 2, "ioctl": 16, "socket": 41, "clone": 56, "fork": 57, "vfork": 58, "execve": 59,
+        "creat": 85, "chmod": 90, "fchmod": 91, "ptrace": 101,
         "syslog": 103, "mknod": 133, "personality": 135, "vhangup": 153, "modify_ldt": 154, "pivot_root": 155,
         "_sysctl": 156, "adjtimex": 159, "chroot": 161, "acct": 163, "settimeofday": 164, "mount": 165,
         "umount2": 166, "swapon": 167, "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171,
@@ -57,7 +59,7 @@ _TABLES: dict[str, tuple[int, dict[str, int]]] = {
         "mknodat": 259, "fchmodat": 268, "unshare": 272, "move_pages": 279, "perf_event_open": 298,
         "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308,
         "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "kexec_file_load": 320,
-        "bpf": 321, "userfaultfd": 323, **_COMMON,
+        "bpf": 321, "execveat": 322, "userfaultfd": 323, **_COMMON,
     }),
     "aarch64": (0xC00000B7, {
         "lookup_dcookie": 18, "ioctl": 29, "mknodat": 33, "umount2": 39, "mount": 40, "pivot_root": 41,
@@ -65,7 +67,8 @@ _TABLES: dict[str, tuple[int, dict[str, int]]] = {
         "acct": 89, "personality": 92, "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,
         "clock_settime": 112, "syslog": 116, "ptrace": 117, "reboot": 142, "sethostname": 161, "setdomainname": 162,
         "settimeofday": 170, "adjtimex": 171, "socket": 198, "add_key": 217, "request_key": 218, "keyctl": 219,
-        "clone": 220, "swapon": 224, "swapoff": 225, "mbind": 235, "set_mempolicy": 237, "migrate_pages": 238,
+        "clone": 220, "execve": 221, "execveat": 281,
+        "swapon": 224, "swapoff": 225, "mbind": 235, "set_mempolicy": 237, "migrate_pages": 238,
         "move_pages": 239, "perf_event_open": 241, "fanotify_init": 262, "name_to_handle_at": 264,
         "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270,
         "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "bpf": 280, "userfaultfd": 282,
@@ -91,6 +94,30 @@ def filter_for(machine: str | None = None) -> bytes:
             hint=f'known are {", ".join(sorted(_TABLES))}; or use [sandbox] backend = "container"',
         )
     return assemble(program(*_TABLES[name], x32=name == "x86_64"))
+
+
+@cache
+def seal_for(machine: str | None = None) -> bytes:
+    """What a parser puts over itself once it runs: threads, but no further process, no other program, no socket.
+
+    Raises:
+        Refused: the architecture has no table here.
+    """
+    filter_for(machine)
+    architecture, numbers = _TABLES[machine or platform.machine()]
+    refuse = _ERRNO | errno.EPERM
+    code: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    for name in ("fork", "vfork", "execve", "execveat", "socket"):
+        if name in numbers:
+            code += [(_EQUAL, 0, 1, numbers[name]), (_RETURN, 0, 0, refuse)]
+    code += [(_EQUAL, 0, 4, numbers["clone"]), _argument(0), (_AND, 0, 1, _THREAD)]
+    code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, refuse), (_RETURN, 0, 0, _ALLOW)]
+    return assemble(code)
 
 
 def assemble(instructions: list[Instruction]) -> bytes:

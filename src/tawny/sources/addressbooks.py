@@ -1,19 +1,14 @@
-"""Contacts: vCard files and CardDAV. Runs in the child process."""
+"""Contacts: where their vCards come from, files and CardDAV. Runs in the child that fetches."""
 
-from tawny.domain.contacts import Contact
 from tawny.sources import carddav
 from tawny.sources.fetch import fetch
-from tawny.sources.place import ContactQuery, Place, Reading
-from tawny.sources.vcard import parse
+from tawny.sources.place import ContactQuery, Place
 
 
-def read(place: Place, _: ContactQuery) -> Reading[Contact]:
-    """All contacts of the place.
+def collect(place: Place, _: ContactQuery) -> list[bytes]:
+    """The vCards of the place.
 
     Raises:
-        TawnyError: the place does not answer, or holds no vCards.
+        TawnyError: the place does not answer, or lets nobody in.
     """
-    problems: list[str] = []
-    cards = carddav.cards(place) if carddav.speaks(place) else [fetch(place)]
-    found = tuple(contact for card in cards for contact in parse(card, place, problems))
-    return Reading(place.name, found, tuple(problems[:20]))
+    return carddav.cards(place) if carddav.speaks(place) else [fetch(place)]

@@ -1,4 +1,4 @@
-"""Documents to text: plain text, Markdown and HTML here; PDF, DOCX and the rest with the extra. Runs in the child."""
+"""Documents to text: plain text, Markdown and HTML here; PDF, DOCX and the rest with the extra. For who parses."""
 
 import io
 from collections.abc import Callable
@@ -6,21 +6,20 @@ from pathlib import Path
 
 from tawny.domain.charsets import decoded, decoded_page
 from tawny.errors import PermanentError
-from tawny.sources.fetch import fetch
 from tawny.sources.markup import text_of
 from tawny.sources.mime import mail_of
-from tawny.sources.place import DocumentQuery, Place, split
+from tawny.sources.place import Content, DocumentQuery, Place, split
 
 _EXTRA = "install the documents extra: pip install 'tawny[documents]'"
 
 
-def read(place: Place, query: DocumentQuery) -> str:
+def read(place: Place, query: DocumentQuery, content: Content) -> str:
     """The document's text, headings as `#`.
 
     Raises:
         PermanentError: it cannot be read, or the library for it is not installed; the hint says which.
     """
-    data = fetch(place)
+    data = content.data
     name = Path(split(place).path).name
     text = _reader(data, name)(data, place, name)
     if not text.strip():

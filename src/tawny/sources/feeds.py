@@ -1,4 +1,4 @@
-"""Feeds: RSS and Atom from a file or over http(s). Runs in the child process."""
+"""Feeds: RSS and Atom. Runs in the child that parses."""
 
 import re
 from datetime import UTC, datetime
@@ -11,9 +11,8 @@ import feedparser  # pyright: ignore[reportMissingTypeStubs]
 from tawny.clock import Instant, from_datetime
 from tawny.domain.feeds import FeedEntry
 from tawny.errors import PermanentError
-from tawny.sources.fetch import Content, retrieve
 from tawny.sources.markup import text_of
-from tawny.sources.place import EntriesQuery, FeedQuery, Place, Reading
+from tawny.sources.place import Content, EntriesQuery, FeedQuery, Place, Reading
 
 _SUMMARY = 1_000
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""", re.IGNORECASE)
@@ -28,13 +27,13 @@ _BARE = re.compile(rb"<!\[CDATA\[.*?\]\]>|&(?!\w+;|#\d+;|#[xX][0-9a-fA-F]+;)", r
 _PLAIN_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
-def read(place: Place, query: FeedQuery) -> Reading[FeedEntry]:
+def read(place: Place, query: FeedQuery, content: Content) -> Reading[FeedEntry]:
     """The newest entries, newest first.
 
     Raises:
-        TawnyError: the feed does not answer, or is no feed.
+        PermanentError: it is no feed.
     """
-    title, entries, problems = parse(retrieve(place), place)
+    title, entries, problems = parse(content, place)
     fresh = [
         entry for entry in entries if query.since is None or entry.time is None or entry.time >= query.since
     ]

@@ -1,15 +1,14 @@
-"""Bytes from a file or over http(s), bounded in size and time. Runs in the child process."""
+"""Bytes from a file or over http(s), bounded in size and time. Runs in the child that fetches."""
 
 import ipaddress
 import socket
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import SplitResult, unquote
 
 import httpx
 
 from tawny.errors import PermanentError, Refused, TemporaryError
-from tawny.sources.place import Place, credentials, split
+from tawny.sources.place import Content, Place, credentials, split
 
 MAX_BYTES = 20 * 1024 * 1024
 TIMEOUT = 15.0
@@ -17,17 +16,14 @@ _REDIRECTS = 5
 _NAP_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class Content(NamedTuple):
-    """What was fetched; `media_type` is the server's Content-Type as it says it, `url` where it came from at last."""
-
-    data: bytes
-    media_type: str = ""
-    url: str = ""
-
-
 def fetch(place: Place) -> bytes:
     """The bytes of `retrieve`."""
     return retrieve(place).data
+
+
+def collect(place: Place, _: object) -> Content:
+    """What a feed or a document is read from."""
+    return retrieve(place)
 
 
 def retrieve(place: Place) -> Content:

@@ -1,4 +1,4 @@
-"""Weather in Open-Meteo's JSON. Runs in the child process."""
+"""Weather in Open-Meteo's JSON: `collect` fetches it, `read` makes sense of it."""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -6,8 +6,7 @@ import msgspec
 
 from tawny.domain.weather import Weather
 from tawny.errors import PermanentError
-from tawny.sources.fetch import fetch
-from tawny.sources.place import Place, Reading, WeatherQuery, split
+from tawny.sources.place import Content, Place, Reading, WeatherQuery, split
 
 _DAILY = (
     "weather_code,temperature_2m_max,temperature_2m_min,precipitation_probability_max,precipitation_sum,"
@@ -30,16 +29,26 @@ class _Forecast(msgspec.Struct):
     daily: _Daily
 
 
-def read(place: Place, query: WeatherQuery) -> Reading[Weather]:
+def collect(place: Place, query: WeatherQuery) -> Content:
+    """The server's answer.
+
+    Raises:
+        TawnyError: there is none.
+    """
+    from tawny.sources.fetch import retrieve  # noqa: PLC0415 - an HTTP client, which who parses has no use for
+
+    return retrieve(_with_question(place, query.day.isoformat()))
+
+
+def read(place: Place, query: WeatherQuery, content: Content) -> Reading[Weather]:
     """The forecast for the day: one item.
 
     Raises:
-        TawnyError: the server does not answer, or not with a forecast for that day.
+        PermanentError: the answer is none for that day.
     """
     day = query.day.isoformat()
-    data = fetch(_with_question(place, day))
     try:
-        daily = msgspec.json.decode(data, type=_Forecast).daily
+        daily = msgspec.json.decode(content.data, type=_Forecast).daily
     except msgspec.DecodeError as error:
         raise PermanentError(
             f"{place.label}: the answer is not Open-Meteo's JSON: {error}", hint="correct the source's url"

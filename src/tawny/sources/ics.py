@@ -1,4 +1,4 @@
-"""iCalendar bytes to instances of events: recurrence, exceptions, moved instances, zones. Runs in the child."""
+"""iCalendar bytes to instances of events: recurrence, exceptions, moved instances, zones. For the child that parses."""
 
 import codecs
 import re
@@ -22,6 +22,15 @@ _TEXT = 4_000
 _SINGLE = ("UID", "SUMMARY", "DTSTART", "DTEND", "DUE", "DURATION", "RECURRENCE-ID", "STATUS", "LOCATION")
 _UNREAD = ("DTSTAMP", "CREATED", "LAST-MODIFIED", "GEO", "SEQUENCE", "ATTACH", "PERCENT-COMPLETE")
 _RECURS = ("RRULE", "RDATE", "EXRULE", "RECURRENCE-ID")
+
+
+def read(place: Place, query: CalendarQuery, data: list[bytes]) -> Reading[CalendarEvent]:
+    """The instances that touch the query's span.
+
+    Raises:
+        PermanentError: a text is no iCalendar at all.
+    """
+    return events(data, query, place)
 
 
 def events(data: Iterable[bytes], query: CalendarQuery, place: Place) -> Reading[CalendarEvent]:

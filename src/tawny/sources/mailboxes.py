@@ -1,4 +1,4 @@
-"""Mail: maildir, mbox, and IMAP. Runs in the child process; nothing is ever marked as read."""
+"""Mail: maildir, mbox, and IMAP. Runs in the child that fetches; nothing is ever marked as read."""
 
 import imaplib
 import ipaddress
@@ -7,35 +7,29 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-from urllib.parse import SplitResult, unquote
+from typing import Any, cast
+from urllib.parse import SplitResult
 
 from imap_tools import AND, BaseMailBox, MailBox, MailBoxStartTls, MailBoxUnencrypted
 from imap_tools.errors import ImapToolsError
 
 from tawny.clock import Instant, to_datetime
-from tawny.domain.mail import Address, Mail
 from tawny.errors import PermanentError, TemporaryError
 from tawny.sources.fetch import TIMEOUT, path_of
-from tawny.sources.mime import mail_of
-from tawny.sources.place import MailQuery, MessageQuery, Place, Reading, credentials, split
+from tawny.sources.place import Letter, Letters, MailQuery, Place, credentials, folder_of, split
 
 _READ_BYTES = 512 * 1024
 _MBOX_TAIL = 32 * 1024 * 1024
 _BATCH = 20
 _MOST_LOOKED_AT = 500
+_HANDFUL = 100
+_HANDFUL_BYTES = 16 * 1024 * 1024
 
 
-class _Raw(NamedTuple):
-    data: bytes
-    unread: bool = True
-    flagged: bool = False
-    answered: bool = False
-
-
-def read(place: Place, query: MailQuery) -> Reading[Mail]:
-    """The newest messages that fit, newest first.
+def collect(place: Place, query: MailQuery) -> Letters:
+    """The next messages of the place, newest first.
 
     Raises:
         TawnyError: the mailbox is not there, does not answer, or does not let us in.
@@ -47,62 +41,29 @@ def read(place: Place, query: MailQuery) -> Reading[Mail]:
             f"{place.label}: {parts.scheme}:// is no mailbox",
             hint="use imaps://user@host, maildir:///path or mbox:///path",
         )
+    letters: list[Letter] = []
     problems: list[str] = []
-    found: list[Mail] = []
-    for raw in reader(place, parts, query):
+    size = 0
+    most = query.limit * 2 if query.skip == 0 else max(query.limit * 2, _HANDFUL)
+    found = reader(place, parts, query)
+    # What lies in files is found again and passed over; what a server has is not asked for again.
+    for position, raw in enumerate(
+        found if reader is _imap else islice(found, query.skip, None), query.skip + 1
+    ):
         if isinstance(raw, str):
             problems.append(raw)
             continue
-        try:
-            mail = mail_of(
-                raw.data,
-                account=place.name,
-                folder=query.folder or _folder(parts),
-                unread=raw.unread,
-                flagged=raw.flagged,
-                answered=raw.answered,
-            )
-        except Exception as error:  # noqa: BLE001 - the mail package on a stranger's bytes: one message costs itself
-            problems.append(f"{place.label}: one message cannot be read ({type(error).__name__})")
-            continue
-        if _fits(mail, query):
-            found.append(mail)
-        if len(found) >= query.limit * 2:
-            break
-    found.sort(key=lambda mail: mail.time or 0, reverse=True)
-    return Reading(place.name, tuple(found[: query.limit]), tuple(problems[:20]))
-
-
-def parse(place: Place, query: MessageQuery) -> Mail:
-    """A message that has been fetched already; one that cannot be read is a mail without words."""
-    try:
-        return mail_of(query.body, account=place.name, folder="", unread=True, flagged=False, answered=False)
-    except Exception as error:  # noqa: BLE001 - the mail package on a stranger's bytes
-        return Mail(message_id="", sender=Address(""), subject=f"(unreadable: {type(error).__name__})")
-
-
-def _fits(mail: Mail, query: MailQuery) -> bool:
-    if query.unread and not mail.unread:
-        return False
-    if query.since is not None and mail.time is not None and mail.time < query.since:
-        return False
-    if query.text:
-        wanted = query.text.casefold()
-        return any(
-            wanted in part.casefold()
-            for part in (mail.subject, mail.sender.name, mail.sender.address, mail.text)
-        )
-    return True
-
-
-def _folder(parts: SplitResult) -> str:
-    return unquote(parts.path.strip("/")) or "INBOX" if parts.scheme.startswith("imap") else "INBOX"
+        letters.append(raw)
+        size += len(raw.data)
+        if len(letters) >= most or size > _HANDFUL_BYTES:
+            return Letters(letters, problems, next=position)
+    return Letters(letters, problems)
 
 
 # --- maildir ---
 
 
-def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw | str]:
+def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[Letter | str]:
     """The messages; of one that cannot be read, the line that says so."""
     root = path_of(place, parts)
     if not any((root / name).is_dir() for name in ("cur", "new")):
@@ -129,7 +90,7 @@ def _maildir(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Ra
         except OSError as error:
             yield _unread(place, file, error)
             continue
-        yield _Raw(data, is_new or "S" not in flags, "F" in flags, "R" in flags)
+        yield Letter(data, is_new or "S" not in flags, "F" in flags, "R" in flags)
 
 
 def _unread(place: Place, file: Path, error: OSError) -> str:
@@ -143,7 +104,7 @@ def _unread(place: Place, file: Path, error: OSError) -> str:
 _FROM_LINE = re.compile(rb"^From [^\n]*\d{4}[^\n]*\r?\n", re.MULTILINE)
 
 
-def _mbox(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
+def _mbox(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[Letter]:
     path = path_of(place, parts)
     try:
         with path.open("rb") as stream:
@@ -166,7 +127,7 @@ def _mbox(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
         body = data[match.end() : min(end, match.end() + _READ_BYTES)].replace(b"\n>From ", b"\nFrom ")
         head = re.split(rb"\r?\n\r?\n", body, maxsplit=1)[0]
         status = b"".join(re.findall(rb"(?im)^(?:X-)?Status:[ \t]*(\w*)", head))
-        raw = _Raw(body, b"R" not in status, b"F" in status, b"A" in status)
+        raw = Letter(body, b"R" not in status, b"F" in status, b"A" in status)
         if raw.unread or not query.unread:
             yield raw
 
@@ -174,13 +135,13 @@ def _mbox(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
 # --- IMAP ---
 
 
-def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[_Raw]:
+def _imap(place: Place, parts: SplitResult, query: MailQuery) -> Iterator[Letter]:
     host = parts.hostname or ""
     user, password = credentials(place, parts)
     try:
         box = open_box(place, parts)
         with sign_in(box, user, password):
-            select(box, query.folder or _folder(parts))
+            select(box, folder_of(place, query))
             yield from _newest(box, query)
     except ImapToolsError as error:
         said = str(error).upper()
@@ -249,7 +210,7 @@ def _is_private(connection: socket.socket) -> bool:
     return not ipaddress.ip_address(str(connection.getpeername()[0])).is_global
 
 
-def _newest(box: BaseMailBox, query: MailQuery) -> Iterator[_Raw]:
+def _newest(box: BaseMailBox, query: MailQuery) -> Iterator[Letter]:
     criteria: list[Any] = []
     if query.since is not None:
         # SINCE compares days in the server's zone: a day earlier misses nothing, `_fits` is exact.
@@ -259,7 +220,7 @@ def _newest(box: BaseMailBox, query: MailQuery) -> Iterator[_Raw]:
     if query.text and query.text.isascii():
         criteria.append(AND(text=query.text))
     uids = box.uids(AND(*criteria) if criteria else "ALL")
-    newest = [uid for uid in reversed(uids) if uid][:_MOST_LOOKED_AT]
+    newest = [uid for uid in reversed(uids) if uid][query.skip : _MOST_LOOKED_AT]
     for first in range(0, len(newest), _BATCH):
         batch = ",".join(newest[first : first + _BATCH])
         kind, answer = box.client.uid("fetch", batch, f"(UID FLAGS BODY.PEEK[]<0.{_READ_BYTES}>)")
@@ -268,14 +229,14 @@ def _newest(box: BaseMailBox, query: MailQuery) -> Iterator[_Raw]:
         yield from reversed(list(_answers(answer)))
 
 
-def _answers(answer: list[Any]) -> Iterator[_Raw]:
+def _answers(answer: list[Any]) -> Iterator[Letter]:
     """Pairs of (head, body), and what follows each: flags may stand before or after."""
     for position, item in enumerate(answer):
         if isinstance(item, tuple):
             first, body = cast(tuple[bytes, bytes], item)[:2]
             after = answer[position + 1] if position + 1 < len(answer) else b""
             flags = (first + (after if isinstance(after, bytes) else b"")).upper()
-            yield _Raw(body, b"\\SEEN" not in flags, b"\\FLAGGED" in flags, b"\\ANSWERED" in flags)
+            yield Letter(body, b"\\SEEN" not in flags, b"\\FLAGGED" in flags, b"\\ANSWERED" in flags)
 
 
 def _day(since: Instant) -> Any:
@@ -286,7 +247,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-_READERS: dict[str, Callable[[Place, SplitResult, MailQuery], Iterator[_Raw | str]]] = {
+_READERS: dict[str, Callable[[Place, SplitResult, MailQuery], Iterator[Letter | str]]] = {
     "maildir": _maildir,
     "mbox": _mbox,
     "imap": _imap,

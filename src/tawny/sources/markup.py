@@ -3,6 +3,8 @@
 import re
 from html.parser import HTMLParser
 
+from tawny.sources.place import Place, TextQuery
+
 # Not `head`: its end may be left out, and but for the title it has no words.
 _SKIP = frozenset({"script", "style", "title", "template", "noscript", "svg"})
 _BLOCKS = frozenset(
@@ -57,6 +59,11 @@ class _Text(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._skipping:
             self.parts.append(re.sub(r"[ \t\r\n\u00a0\u200b\u200c\ufeff]+", " ", data))
+
+
+def read(_: Place, query: TextQuery) -> str:
+    """The words of a page that has been fetched."""
+    return text_of(query.html)
 
 
 def text_of(html: str) -> str:

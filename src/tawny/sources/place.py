@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
 from tawny import errors
 from tawny.clock import Instant
+from tawny.domain.mail import Mail
 from tawny.errors import ConfigError
 
 T = TypeVar("T")
@@ -33,6 +34,42 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """What errors call it: `calendar "work"`."""
         return f'{self.noun} "{self.name}"'
+
+
+class Content(NamedTuple):
+    """What was fetched; `media_type` is the server's Content-Type as it says it, `url` where it came from at last."""
+
+    data: bytes
+    media_type: str = ""
+    url: str = ""
+
+
+class Letter(NamedTuple):
+    """A message as it was found, and what its mailbox says of it."""
+
+    data: bytes
+    unread: bool = True
+    flagged: bool = False
+    answered: bool = False
+
+
+class Letters(msgspec.Struct, frozen=True):
+    """A handful of messages, newest first; `problems` name those that could not be fetched.
+
+    `next` is what to `skip` for the next handful, where there may be one.
+    """
+
+    letters: list[Letter]
+    problems: list[str] = []
+    next: int | None = None
+
+
+class Handful(msgspec.Struct, frozen=True):
+    """The messages of a handful that fit what was asked for."""
+
+    items: list[Mail]
+    problems: list[str] = []
+    next: int | None = None
 
 
 class Reading(msgspec.Struct, Generic[T], frozen=True):
@@ -76,13 +113,17 @@ class TodoQuery(msgspec.Struct, frozen=True):
 
 
 class MailQuery(msgspec.Struct, frozen=True):
-    """The newest `limit` messages since `since`; `text` must stand in sender, subject or body."""
+    """The newest `limit` messages since `since`; `text` must stand in sender, subject or body.
+
+    `skip` is how many have been looked at before: a mailbox is read by the handful.
+    """
 
     since: Instant | None = None
     unread: bool = False
     text: str = ""
     folder: str = ""
     limit: int = 100
+    skip: int = 0
 
 
 class FeedQuery(msgspec.Struct, frozen=True):
@@ -105,6 +146,12 @@ class PickQuery(msgspec.Struct, frozen=True, kw_only=True):
     regex: str = ""
     price: bool = False
     all: bool = False
+
+
+class TextQuery(msgspec.Struct, frozen=True):
+    """A page of HTML that has been fetched."""
+
+    html: str
 
 
 class MessageQuery(msgspec.Struct, frozen=True):
@@ -197,3 +244,24 @@ def split(place: Place) -> SplitResult:
 def credentials(place: Place, parts: SplitResult) -> tuple[str, str]:
     """The user in the address and the password that belongs to the place; empty where there is none."""
     return unquote(parts.username or ""), place.password or unquote(parts.password or "")
+
+
+def folder_of(place: Place, query: MailQuery) -> str:
+    """The folder of a mailbox that is read."""
+    parts = split(place)
+    named = unquote(parts.path.strip("/")) if parts.scheme.startswith("imap") else ""
+    return query.folder or named or "INBOX"
+
+
+def bare(place: Place) -> Place:
+    """The place as a parser may know it: without password, user and what else in its address may open a door."""
+    return msgspec.structs.replace(place, password="", url=shown(place))
+
+
+def shown(place: Place) -> str:
+    """The place's address without user and password."""
+    scheme, separator, rest = place.url.partition("://")
+    if not separator:
+        return place.url
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

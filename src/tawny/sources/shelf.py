@@ -24,6 +24,7 @@ from tawny.sources.place import (
     DocumentQuery,
     EntriesQuery,
     FeedQuery,
+    Handful,
     MailQuery,
     MessageQuery,
     NewEvent,
@@ -33,6 +34,7 @@ from tawny.sources.place import (
     Place,
     Reading,
     SourceKind,
+    TextQuery,
     TodoQuery,
     WeatherQuery,
     split,
@@ -80,6 +82,7 @@ class Shelf:
         }
         self._flights: dict[tuple[str, str, bytes], asyncio.Future[Any]] = {}
         self._spans: dict[str, _Span] = {}
+        self._writing = asyncio.Lock()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -126,7 +129,26 @@ class Shelf:
 
     async def mail(self, name: str, query: MailQuery) -> Reading[Mail]:
         """The newest messages of an account that fit."""
-        return await self._read("mail", name, query, Reading[Mail])
+        key = ("mail", name, msgspec.json.encode(query))
+        return await asyncio.shield(self._fly(key, lambda: self._mail(name, query)))
+
+    async def _mail(self, name: str, query: MailQuery) -> Reading[Mail]:
+        """By the handful, until enough of them fit."""
+        place = self.place("mail", name)
+        if ("mail", split(place).scheme) in self._kinds:
+            return await self._ask("mail", name, query, Reading[Mail])
+        found: list[Mail] = []
+        problems: list[str] = []
+        while True:
+            handful = msgspec.convert(await self._workers.read("mail", place, query), Handful)
+            # Where one came in meanwhile, the last of the handful before is the first of this one.
+            found += [mail for mail in handful.items if mail not in found] if query.skip else handful.items
+            problems += handful.problems
+            if handful.next is None or len(found) >= query.limit * 2:
+                break
+            query = msgspec.structs.replace(query, skip=handful.next)
+        found.sort(key=lambda mail: mail.time or 0, reverse=True)
+        return Reading(name, tuple(found[: query.limit]), tuple(dict.fromkeys(problems))[:20])
 
     async def feed(self, name: str, query: FeedQuery) -> Reading[FeedEntry]:
         """The newest entries of a feed."""
@@ -147,7 +169,13 @@ class Shelf:
             PermanentError: it cannot be read; says why and what would help.
         """
         place = Place(noun="document", name=path.name, url=str(path), zone=self._zone, root=self._root)
-        text: str = await self._workers.ask("document.read", place, DocumentQuery(limit))
+        text: str = await self._workers.read("document", place, DocumentQuery(limit))
+        return text
+
+    async def page_text(self, url: str, html: str) -> str:
+        """The words of a page that has been fetched from `url`."""
+        place = Place(noun="page", name=url, url=url)
+        text: str = await self._workers.ask("page.text", place, TextQuery(html))
         return text
 
     async def pick(self, label: str, query: PickQuery) -> Any:
@@ -167,13 +195,16 @@ class Shelf:
     async def parse_mail(self, account: str, data: bytes) -> Mail:
         """A message that has been fetched."""
         place = Place(noun="mail", name=account, url="")
-        return msgspec.convert(await self._workers.ask("mail.parse", place, MessageQuery(data)), Mail)
+        return msgspec.convert(await self._workers.ask("mail.message", place, MessageQuery(data)), Mail)
 
     async def add_event(self, new: NewEvent, *, name: str = "") -> str:
         """Write an event into the named calendar, else the first; the same uid replaces. Returns the uid."""
         place = self.place("calendar", name or self._first("calendar"))
-        uid: str = await self._workers.ask("calendar.add", place, new, again=False)
-        return uid
+        async with self._writing:
+            before = await self._workers.do("calendar.before", place, new)
+            text = await self._workers.do("calendar.write", place, new, before)
+            written = await self._workers.do("calendar.put", place, new, text, again=False)
+        return msgspec.json.decode(written, type=str)
 
     async def add_todo(self, new: NewTodo, *, name: str = "") -> str:
         """Write a to-do into the named list, else the first; the same uid does not make a second. Returns the uid."""
@@ -215,7 +246,7 @@ class Shelf:
         place = self.place(noun, name)
         kind = self._kinds.get((noun, split(place).scheme))
         if kind is None:
-            return msgspec.convert(await self._workers.ask(f"{noun}.read", place, query), shape)
+            return msgspec.convert(await self._workers.read(noun, place, query), shape)
         try:
             return msgspec.convert(msgspec.to_builtins(await kind.read(place, query)), shape)
         except TawnyError:

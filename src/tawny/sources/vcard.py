@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tawny.domain.charsets import decoded
 from tawny.domain.contacts import Contact
 from tawny.errors import PermanentError
-from tawny.sources.place import Place
+from tawny.sources.place import ContactQuery, Place, Reading
 
 _MOST = 50_000
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -46,6 +46,17 @@ class _Line:
         except (LookupError, ValueError, binascii.Error):
             return value
         return value
+
+
+def read(place: Place, _: ContactQuery, cards: list[bytes]) -> Reading[Contact]:
+    """All contacts of the place.
+
+    Raises:
+        PermanentError: there is no card.
+    """
+    problems: list[str] = []
+    found = tuple(contact for card in cards for contact in parse(card, place, problems))
+    return Reading(place.name, found, tuple(problems[:20]))
 
 
 def parse(data: bytes, place: Place, problems: list[str]) -> Iterator[Contact]:

@@ -1,61 +1,64 @@
-"""Starts the child processes that read and parse, asks them, and ends them when they take too long."""
+"""Has children read: one that fetches, and one in the sandbox that makes sense of what was fetched."""
 
-import asyncio
-import contextlib
-import signal
-import struct
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from tawny import config, errors
+from tawny import errors
 from tawny.errors import PermanentError, TawnyError, TemporaryError
-from tawny.log import Log
-from tawny.sources.place import Place
-from tawny.sources.worker import MAX_MESSAGE
+from tawny.sources.children import Children, Confine, Gone
+from tawny.sources.place import Place, bare, shown
+from tawny.sources.worker import FETCHING, PARSING
 
-_PASSED_ON = frozenset(
-    {
-        "PATH",
-        "LANG",
-        "TZ",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "NO_PROXY",
-    }
-)
-_log = Log("sources")
+_DOCUMENTS = 100
+"""How many jobs a parser may do before another takes its place: what one document did to it, it does to no more."""
 
 
 class _Answer(msgspec.Struct):
-    ok: Any = None
+    ok: msgspec.Raw = msgspec.Raw(b"null")
     error: dict[str, Any] | None = None
 
 
-class _Gone(Exception):
-    """The child ended without an answer."""
-
-
 class Workers:
-    """At most `size` children at once; an idle one ends by itself after half a minute.
+    """Two children at most for each kind of work.
 
-    `wall` is the time in seconds a job may take, `cpu` its CPU time.
+    `confine` finds the sandbox for parsers; without it they are children like the others. `wall` is the time in
+    seconds a job may take, `cpu` its CPU time.
     """
 
-    def __init__(self, *, size: int = 2, wall: float = 60.0, cpu: int = 30) -> None:
-        self._free = asyncio.Semaphore(size)
-        self._idle: list[asyncio.subprocess.Process] = []
-        self._wall = wall
+    def __init__(
+        self,
+        *,
+        size: int = 2,
+        wall: float = 60.0,
+        cpu: int = 30,
+        most: int = _DOCUMENTS,
+        confine: Confine | None = None,
+    ) -> None:
         self._cpu = cpu
-        self.started = 0
+        self._fetchers = Children(size=size, wall=wall, most=most)
+        self._parsers = (
+            self._fetchers if confine is None else Children(size=size, wall=wall, most=most, confine=confine)
+        )
+
+    @property
+    def started(self) -> int:
+        """How many children there have been, of both kinds."""
+        pools = {id(pool): pool for pool in (self._fetchers, self._parsers)}
+        return sum(pool.started for pool in pools.values())
+
+    async def read(self, noun: str, place: Place, query: msgspec.Struct) -> Any:
+        """Fetch, then parse; the answer as plain values.
+
+        Raises:
+            TawnyError: what a child says, or why it had to be ended.
+        """
+        found = await self.do(f"{noun}.collect", place, query)
+        return msgspec.json.decode(await self.do(f"{noun}.parse", place, query, found))
 
     async def ask(self, job: str, place: Place, query: msgspec.Struct, *, again: bool = True) -> Any:
-        """Have a child do the job; its answer as plain values.
+        """Have a child do a job that needs no other; its answer as plain values.
 
         `again` says that a job may be repeated in a new child when an idle one turns out to have ended: not so for
         jobs that write.
@@ -63,101 +66,52 @@ class Workers:
         Raises:
             TawnyError: what the child says, or why it had to be ended.
         """
-        request = {"job": job, "place": place, "query": query, "cpu": self._cpu}
-        message = msgspec.json.encode(request)
-        async with self._free:
-            if again and self._idle:
-                child = self._idle.pop()
-                try:
-                    return await self._exchange(child, place, message)
-                except _Gone:
-                    pass
-            child = await self._start()
-            try:
-                return await self._exchange(child, place, message)
-            except _Gone as gone:
-                raise PermanentError(
-                    f"{place.label}: what is there cannot be read: {gone}",
-                    hint=f"look at {shown(place)}; remove what is damaged",
-                ) from gone
+        return msgspec.json.decode(await self.do(job, place, query, again=again))
 
-    async def close(self) -> None:
-        """End the idle children."""
-        while self._idle:
-            await _end(self._idle.pop())
+    async def do(
+        self,
+        job: str,
+        place: Place,
+        query: msgspec.Struct,
+        found: msgspec.Raw | None = None,
+        *,
+        again: bool = True,
+    ) -> msgspec.Raw:
+        """Have a child do a job, with what another has found; its answer as it came, for the next job or to be decoded.
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        self.started += 1
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-m",
-            "tawny.sources.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=_environment(config.environment()),
-        )
-
-    async def _exchange(self, child: asyncio.subprocess.Process, place: Place, message: bytes) -> Any:
-        healthy = False
+        Raises:
+            TawnyError: what the child says, or why it had to be ended.
+        """
+        parses = job in PARSING
+        assert parses or job in FETCHING, job
+        request = {
+            "job": job,
+            "place": bare(place) if parses else place,
+            "query": query,
+            "found": found,
+            "cpu": self._cpu,
+        }
         try:
-            async with asyncio.timeout(self._wall):
-                body = await _speak(child, message)
-            healthy = True
-        except TimeoutError as error:
-            raise TemporaryError(
-                f"{place.label}: reading took more than {self._wall:.0f} s and was ended",
-                hint=f"check {shown(place)}",
-            ) from error
-        finally:
-            if healthy:
-                self._idle.append(child)
-            else:
-                await _end(child)
-        answer = msgspec.json.decode(body, type=_Answer)
+            children = self._parsers if parses else self._fetchers
+            body = await children.ask(msgspec.json.encode(request), place, again=again)
+        except Gone as gone:
+            raise PermanentError(
+                f"{place.label}: what is there cannot be read: {gone}",
+                hint=f"look at {shown(place)}; remove what is damaged",
+            ) from gone
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except msgspec.DecodeError as error:
+            # A parser that something has taken over may say anything.
+            raise PermanentError(f"{place.label}: what its reader answers is no answer: {error}") from error
         if answer.error is not None:
             raise _rebuild(answer.error, place)
         return answer.ok
 
-
-async def _speak(child: asyncio.subprocess.Process, message: bytes) -> bytes:
-    assert child.stdin is not None
-    assert child.stdout is not None
-    try:
-        child.stdin.write(struct.pack(">I", len(message)) + message)
-        await child.stdin.drain()
-        (size,) = struct.unpack(">I", await child.stdout.readexactly(4))
-        if size > MAX_MESSAGE:
-            raise _Gone("its content is too large")
-        return await child.stdout.readexactly(size)
-    except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise _Gone(_why(await child.wait())) from error
-
-
-def _why(code: int) -> str:
-    """Why a child ended, in words."""
-    if code == -signal.SIGXCPU:
-        return "it keeps the processor busy for too long"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"its reader was ended by {signal.Signals(-code).name}"
-    return "its reader ended"
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    if child.stdin is not None:
-        child.stdin.close()
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-    try:
-        await child.wait()
-    finally:
-        # The pipe's transport is closed when its end has been read; without this it outlives the loop.
-        transport: Any = getattr(child, "_transport", None)
-        if transport is not None:
-            transport.close()
+    async def close(self) -> None:
+        """End the idle children."""
+        await self._fetchers.close()
+        await self._parsers.close()
 
 
 def _rebuild(said: Mapping[str, Any], place: Place) -> TawnyError:
@@ -172,18 +126,3 @@ def _rebuild(said: Mapping[str, Any], place: Place) -> TawnyError:
     if issubclass(kind, TemporaryError):
         return kind(message, hint=hint, retry_after=said.get("retry_after"))
     return kind(message, hint=hint)
-
-
-def shown(place: Place) -> str:
-    """The place's address without user and password."""
-    scheme, separator, rest = place.url.partition("://")
-    if not separator:
-        return place.url
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-
-
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value for name, value in own.items() if name.upper() in _PASSED_ON or name.startswith("LC_")
-    }

@@ -18,7 +18,6 @@ from tawny.sandbox.workshop import Workshop
 from tawny.secrets import resolve_secret, secret_filler
 from tawny.skills.grants import Grants
 from tawny.skills.library import Library
-from tawny.sources.markup import text_of
 from tawny.sources.search import SearchKind
 from tawny.sources.shelf import Shelf
 from tawny.tools.agents import Agents
@@ -78,6 +77,12 @@ def bundled_tools(
     zone = owner_zone(config)
     limits = Limits(max_queued=config.limits.max_queued_per_owner, zone=zone)
     way_out = WayOut(config.network, fill=secret_filler(home, config))
+
+    async def page_text(page: "Fetched") -> str:
+        kind = page.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_markup = "html" in kind or page.text.lstrip()[:1] == "<"
+        return await shelf.page_text(page.url, page.text) if is_markup else page.text
+
     names: list[str] = []
     agents = Agents(names, {one.name: one for one in config.agents})
     tools = [
@@ -87,7 +92,7 @@ def bundled_tools(
         process_tool(workshop.processes),
         *web_tools(
             way_out.egress,
-            _page_text,
+            page_text,
             Engine(config.search, lambda ref: resolve_secret(ref, home), searchers or {}),
         ),
         message_tool(ledger, channels),
@@ -131,8 +136,3 @@ def workspace_tools(
         *memory_tools(notes_of(home, agent), clock, owner_zone(config)),
         skills_tool(library),
     ]
-
-
-async def _page_text(page: "Fetched") -> str:
-    kind = page.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return text_of(page.text) if "html" in kind or page.text.lstrip()[:1] == "<" else page.text

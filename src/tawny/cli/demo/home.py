@@ -7,8 +7,9 @@ from email.utils import format_datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from tawny.cli.parsing import trial
 from tawny.clock import SystemClock, to_datetime
-from tawny.config import Config, Home, owner_zone
+from tawny.config import Config, Home, load, owner_zone
 
 DATA = Path(__file__).parent / "data"
 CLIPS = 24
@@ -31,9 +32,10 @@ def prepare(root: Path, *, port: int, outside: str) -> Home:
         (root / "mail" / "new" / letter.stem).write_bytes(dated(text, now).encode("latin-1"))
     (home.workspace / "q2-report.md").write_text(report(), encoding="utf-8")
     _write_clips(home.workspace / "clips")
-    home.config_file.write_text(
-        _CONFIG.format(port=port, zone=zone, root=root, outside=outside, host=outside[7:])
-    )
+    text = _CONFIG.format(port=port, zone=zone, root=root, outside=outside, host=outside[7:])
+    home.config_file.write_text(text)
+    if trial(home, load(home)) is not None:
+        home.config_file.write_text(text + _UNCONFINED)
     return home
 
 
@@ -81,6 +83,12 @@ def _write_clips(folder: Path) -> None:
         ]
         (folder / f"video-{number:02d}.json").write_text(json.dumps({"segments": segments}), encoding="utf-8")
 
+
+_UNCONFINED = """
+# This machine has no sandbox for parsers ('tawny doctor' says why), and all that the demo reads is bundled.
+[sandbox]
+parsers = "unconfined"
+"""
 
 _CONFIG = """\
 # The demo's own configuration: everything it reads is bundled, everything it reaches is on this machine.

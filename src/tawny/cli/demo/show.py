@@ -22,6 +22,7 @@ from tawny.cli.demo.gateway import GatewayProcess
 from tawny.cli.demo.home import BAD_CLIPS, CLIPS, prepare
 from tawny.cli.demo.outside import Outside, outside
 from tawny.clock import stopwatch
+from tawny.config import load
 from tawny.errors import TawnyError
 
 ENDED = frozenset({"succeeded", "failed", "timed_out", "cancelled", "lost"})
@@ -56,6 +57,11 @@ class Show:
         try:
             with outside() as world:
                 home = prepare(root / "home", port=port, outside=world.url)
+                if load(home).sandbox.parsers == "unconfined":
+                    self.console.print(
+                        "[dim]No sandbox here ('tawny doctor' says why), and all that is read is the demo's own:"
+                        " its parsers run without.[/dim]"
+                    )
                 gateway = GatewayProcess(home, port)
                 try:
                     self._play(gateway, world)
