@@ -8,7 +8,8 @@ TawnyError
 │   │   └── ConfigError   … in the configuration
 │   ├── NotFound
 │   ├── Conflict          the state does not allow it (any more)
-│   │   └── Fenced        a given-up execution still spoke
+│   │   ├── Fenced        a given-up execution still spoke
+│   │   └── Changed       what is recorded of a run is not what its code asks for now
 │   ├── Refused           policy, sandbox or network list said no
 │   └── Uncertain         an effect may or may not have happened: only a person can say
 └── QueueFull             the owner's queue is full; nothing was written
@@ -81,6 +82,16 @@ class Conflict(PermanentError):
 
 class Fenced(Conflict):
     code = "fenced"
+
+
+class Changed(Conflict):
+    """The code or the data of a run have changed under what is recorded of it; `step` is the key in question."""
+
+    code = "changed"
+
+    def __init__(self, message: str, *, step: str) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class Refused(PermanentError):

@@ -205,7 +205,7 @@ async def test_a_step_whose_input_changed_misses_loudly(open_engine, world):
         ended = await engine.done(task.task_id)
 
     assert ended.status is Status.FAILED
-    assert "journaled with another input" in ended.error.message
+    assert "was recorded with another input" in ended.error.message
     assert world.effects["a"] == 1
 
 

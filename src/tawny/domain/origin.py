@@ -84,7 +84,12 @@ def of_retry(task: Task) -> Origin:
 
     Whatever was under way may have happened: under the same key the other side knows it again.
     """
-    return msgspec.structs.replace(task.origin, detail={**task.origin.detail, _KEYS_OF: keys_of(task)})
+    return with_keys_of(task.origin, task)
+
+
+def with_keys_of(origin: Origin, task: Task) -> Origin:
+    """The same origin for work that this task did before: its effects keep their keys."""
+    return msgspec.structs.replace(origin, detail={**origin.detail, _KEYS_OF: keys_of(task)})
 
 
 def with_own_keys(origin: Origin) -> Origin:

@@ -7,12 +7,12 @@ from tawny.ledger import (
     audit,
     endings,
     events,
-    items,
     outbox,
     particulars,
-    recovery,
+    pausing,
     relations,
     steps,
+    succession,
     transitions,
 )
 from tawny.ledger.database import Tx
@@ -47,7 +47,9 @@ def _cancel(tx: Tx, task: Task, *, by: str, reason: str) -> Task:
 
 
 def pause(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
-    """Pause a task: what runs stops at its next step boundary, the rest at once. Pausing twice changes nothing.
+    """Pause a task and its children: what runs stops at its next step boundary, the rest at once.
+
+    Pausing twice changes nothing.
 
     Raises:
         Conflict: it has ended already.
@@ -58,33 +60,24 @@ def pause(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
     if task.status.is_terminal:
         raise Conflict(f"{task.task_id} has ended already: it is {task.status}", code="terminal")
     audit.append(tx, "task.pause", actor=by, task_id=task_id)
-    if task.status is Status.RUNNING:
-        if task.intent != "cancel":
-            particulars.set_intent(tx, task, "pause", by=by)
-        return get(tx, task_id)
-    return transitions.advance(tx, task, Status.PAUSED, event="paused", runnable=0)
+    return pausing.pause(tx, task, by=by)
 
 
 def resume(tx: Tx, task_id: str, *, by: str = "owner") -> Task:
-    """Let a paused task go on where it was; a wait that is not over is waited for again.
+    """Let a paused task go on where it was, and what was paused with it; a wait that is not over is waited for again.
 
     Raises:
         Conflict: it is not paused.
     """
     task = get(tx, task_id)
     if task.status is Status.RUNNING and task.intent == "pause":
-        particulars.set_intent(tx, task, None, by=by)
-        return get(tx, task_id)
+        return pausing.resume(tx, task, by=by)
     if task.status is not Status.PAUSED:
         raise Conflict(
             f"{task.task_id} is {task.status}, not paused", hint="only a paused task can be resumed"
         )
     audit.append(tx, "task.resume", actor=by, task_id=task_id)
-    if task.waiting_for is not None:
-        after = transitions.advance(tx, task, Status.WAITING, event="resumed", wake_at=task.waiting_for.until)
-        tx.wake("timers")
-        return endings.catch_up(tx, after)
-    return transitions.resume_queued(tx, task)
+    return pausing.resume(tx, task, by=by)
 
 
 def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Task:
@@ -134,10 +127,7 @@ def retry(tx: Tx, task_id: str, *, by: str = "owner", fresh: bool = False) -> Ta
     )
     if fresh:
         return again
-    items.inherit(tx, task_id, again.task_id)
-    if doubtful := steps.inherit(tx, task_id, again.task_id):
-        recovery.reconcile(tx, again, doubtful, because=f"{task_id} ended {task.status}")
-    return get(tx, again.task_id)
+    return succession.take_over(tx, task, again)
 
 
 def set_notify(tx: Tx, task_id: str, notify: str) -> Task:

@@ -21,7 +21,7 @@ from tawny.engine.news import News
 from tawny.engine.outcomes import Interrupted
 from tawny.engine.report import Report
 from tawny.engine.waits import Hooks, Waits
-from tawny.errors import PermanentError
+from tawny.errors import Changed, PermanentError
 from tawny.ledger import artifacts, items, particulars, steps
 from tawny.ledger.database import Ledger, Tx
 from tawny.ledger.items import Item
@@ -67,7 +67,7 @@ class Execution:
 
     async def run(self) -> None:
         """Run to an outcome and report it; never raises but for the loop's own shutdown."""
-        self._runner = asyncio.current_task()
+        self._runner = self._journal.runner = asyncio.current_task()
         try:
             await self._guarded()
         finally:
@@ -84,6 +84,7 @@ class Execution:
         try:
             params = msgspec.convert(self.task.params, self.kind.params)
             result = await self.kind.run(self, params)
+            self._journal.close()
         except asyncio.CancelledError:
             if self.stop_reason is None:
                 raise
@@ -110,7 +111,8 @@ class Execution:
             raise group
 
     async def _failed(self, error: BaseException) -> None:
-        await self._report.failed(error, step=self._journal.current)
+        step = error.step if isinstance(error, Changed) else self._journal.current
+        await self._report.failed(error, step=step)
 
     async def _stopped(self) -> None:
         if self.stop_reason == "fence":
@@ -210,6 +212,20 @@ class Execution:
     async def children(self, key: str, submissions: Sequence[Submission]) -> list[Task]:
         return await self._waits.children(key, submissions)
 
+    async def each(
+        self,
+        key: str,
+        items: Sequence[Json],
+        make: Callable[[Json, int], Submission],
+        *,
+        input: Json = None,
+        concurrency: int = 1,
+        max_failures: int | None = None,
+    ) -> list[Task | None]:
+        return await self._waits.each(
+            key, items, make, input=input, concurrency=concurrency, max_failures=max_failures
+        )
+
     async def submit(self, key: str, submission: Submission) -> str:
         return await self._waits.submit(key, submission)
 
@@ -223,6 +239,7 @@ class Execution:
         max_failures: int | None = None,
         retry: Retry | None = None,
     ) -> dict[str, int]:
+        self._journal.leave(f"{key}[")
         mapping = Mapping(
             self,
             self._fence.ledger,

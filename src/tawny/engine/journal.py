@@ -1,6 +1,7 @@
 """The journal of one execution: its steps by key and the hash of their input, each done once."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NoReturn
 
 import msgspec
@@ -11,10 +12,15 @@ from tawny.domain.tasks import Effect, Failure, Json, Status, Task, WaitingFor
 from tawny.engine.fence import Fence
 from tawny.engine.news import News
 from tawny.engine.outcomes import GivenUp, Suspended
-from tawny.errors import Conflict, Uncertain
+from tawny.errors import Changed, Uncertain
 from tawny.ledger import endings, particulars, steps, transitions
 from tawny.ledger.database import Tx
 from tawny.ledger.recovery import reconcile
+
+_TURNS = 3
+NO_INPUT = steps.input_hash(None)
+_UP_TO_RULES = ("wait: approval", "wait: budget")
+"""Whether these are waited for is settled anew in every attempt, by rules and budgets as they are then."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -29,19 +35,84 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """Answers from the record where there is one, else runs the step and records it."""
+    """Answers from the record where there is one, else runs the step and records it.
+
+    What is recorded has to be asked for again: a step that was renamed or taken out is never passed over. Nothing that
+    acts is begun while one is missing; where parts of a run ask side by side it is known only at the end of the run.
+    """
 
     def __init__(self, fence: Fence, news: News, known: dict[str, steps.Step]) -> None:
         self._fence = fence
         self._news = news
         self._known = known
-        self._ordinal = len(known)
+        self._ordinal = max((step.ordinal for step in known.values()), default=0)
+        self._owed = _owed(known.values())
+        self._is_alone = True
+        self.runner: asyncio.Task[None] | None = None
+        """The run itself; what other asyncio tasks ask for comes in no settled order."""
         self.current: str | None = None
 
     def is_settled(self, key: str) -> bool:
         """Whether there is a finished step or wait under `key`."""
-        known = self._known.get(key)
+        known = self.known(key)
         return known is not None and known.status == "succeeded"
+
+    def known(self, key: str) -> steps.Step | None:
+        """What is recorded under `key`, which the run has asked for with this."""
+        self._owed.pop(key, None)
+        if asyncio.current_task() is not self.runner:
+            self._is_alone = False
+        return self._known.get(key)
+
+    def is_same(self, key: str, hashed: str) -> bool:
+        """Whether a wait stands with this input, or not at all; `False` where it was for something else.
+
+        Raises:
+            Changed: it is for something else though all that came before it is as it was.
+        """
+        is_owed = key in self._owed
+        known = self.known(key)
+        if known is None or known.input_hash in (hashed, NO_INPUT):
+            return True
+        if is_owed or known.status == "running":
+            raise self._changed(known.key, "was recorded with another input")
+        return False
+
+    async def miss(self, key: str) -> None:
+        """`key` is not recorded and is about to be begun: then nothing that is recorded may be left out.
+
+        Raises:
+            Changed: something is.
+        """
+        if not self._owed or not self._is_alone or asyncio.current_task() is not self.runner:
+            return
+        for _ in range(_TURNS):
+            # What the run has begun beside itself gets its turn to ask.
+            await asyncio.sleep(0)
+        if self._owed and self._is_alone:
+            left_out = next(iter(self._owed))
+            raise self._changed(left_out, f"is recorded, and the run asks for {key!r} in its place")
+
+    def leave(self, prefix: str) -> None:
+        """The steps under `prefix` belong to items, each of which is finished or begun by itself."""
+        self._owed = {key: step for key, step in self._owed.items() if not key.startswith(prefix)}
+
+    def close(self) -> None:
+        """The run has come to its end.
+
+        Raises:
+            Changed: it has never asked for something that is recorded.
+        """
+        for key in self._owed:
+            raise self._changed(key, "is recorded, and the run no longer asks for it")
+
+    def _changed(self, key: str, how: str) -> Changed:
+        task_id = self._fence.task.task_id
+        return Changed(
+            f"step {key!r} of {task_id} {how}: its code or data has changed. Put that back and 'tawny tasks retry"
+            f" {task_id}', or do all of it again: 'tawny tasks retry --fresh {task_id}'",
+            step=key,
+        )
 
     def result(self, key: str) -> Json:
         """The record of a settled step."""
@@ -59,9 +130,13 @@ class Journal:
     ) -> Json:
         """See `Context.step`."""
         hashed = steps.input_hash(input)
-        known = self._known.get(key)
-        if known is not None:
-            self._same_input(known, hashed)
+        known = self.known(key)
+        if known is None:
+            if effect is not Effect.PURE:
+                await self.miss(key)
+        else:
+            if known.input_hash != hashed:
+                raise self._changed(key, "was recorded with another input")
             if known.status == "succeeded":
                 return known.result
         mark = self._mark(key, name or key, hashed, effect, known)
@@ -81,7 +156,7 @@ class Journal:
             raise
         task = await self._record(also, lambda tx: self._end(tx, mark, "succeeded", result=result))
         self.current = None
-        self._remember(mark, result)
+        self.remember(mark, result)
         self._fence.boundary(task)
         return result
 
@@ -103,7 +178,8 @@ class Journal:
 
     async def record(self, key: str, name: str, write: Callable[[Tx], Json]) -> Json:
         """Write something of the ledger's own and its record as a step, in one transaction."""
-        mark = self._mark(key, name, steps.input_hash(None), Effect.PURE, None)
+        await self.miss(key)
+        mark = self._mark(key, name, NO_INPUT, Effect.PURE, None)
 
         def whole(tx: Tx) -> Json:
             self._fence.check(tx)
@@ -112,16 +188,39 @@ class Journal:
             return made
 
         result = await self._fence.write(whole)
-        self._remember(mark, result)
+        self.remember(mark, result)
         return result
 
-    def new_wait(self, key: str) -> Mark:
+    async def new_wait(self, key: str, hashed: str) -> Mark:
         """The mark of a wait; its record is opened by `open_wait`, and settled by whoever answers."""
-        return self._mark(key, "", steps.input_hash(None), Effect.PURE, None)
+        known = self.known(key)
+        if known is None:
+            await self.miss(key)
+        return self._mark(key, "", hashed, Effect.PURE, known)
 
-    def open_wait(self, tx: Tx, mark: Mark, kind: str) -> None:
-        """Open the record of a wait of a kind."""
-        self._begin(tx, msgspec.structs.replace(mark, name=f"wait: {kind}"))
+    def open_wait(self, tx: Tx, mark: Mark, kind: str, *, result: Json = None) -> None:
+        """Open the record of a wait of a kind; `result` is what is known of it before it ends."""
+        self._begin(tx, msgspec.structs.replace(mark, name=f"wait: {kind}"), result=result)
+
+    def end_wait(self, tx: Tx, mark: Mark, kind: str, result: Json) -> Task:
+        """Record that an open wait is over: what it was for had come before anybody had to wait."""
+        return self._end(tx, msgspec.structs.replace(mark, name=f"wait: {kind}"), "succeeded", result=result)
+
+    def remember(self, mark: Mark, result: Json) -> None:
+        """What this run has recorded as finished."""
+        self._known[mark.key] = steps.Step(
+            key=mark.key,
+            name=mark.name,
+            ordinal=mark.ordinal,
+            input_hash=mark.hashed,
+            effect=mark.effect,
+            status="succeeded",
+            attempts=1,
+            started_at=mark.started,
+            ended_at=mark.started,
+            result=result,
+            error=None,
+        )
 
     def _mark(self, key: str, name: str, hashed: str, effect: Effect, known: steps.Step | None) -> Mark:
         if known is None:
@@ -146,28 +245,13 @@ class Journal:
         await self._fence.write(write)
         raise Suspended(WaitingFor("reconcile", key=mark.key))
 
-    def _remember(self, mark: Mark, result: Json) -> None:
-        self._known[mark.key] = steps.Step(
-            key=mark.key,
-            name=mark.name,
-            ordinal=mark.ordinal,
-            input_hash=mark.hashed,
-            effect=mark.effect,
-            status="succeeded",
-            attempts=1,
-            started_at=mark.started,
-            ended_at=mark.started,
-            result=result,
-            error=None,
-        )
-
     def _intend(self, tx: Tx, mark: Mark) -> Task:
         task = self._fence.check(tx)
         if task.intent is None:
             self._begin(tx, mark)
         return task
 
-    def _begin(self, tx: Tx, mark: Mark) -> None:
+    def _begin(self, tx: Tx, mark: Mark, *, result: Json = None) -> None:
         steps.begin(
             tx,
             self._fence.task.task_id,
@@ -176,6 +260,7 @@ class Journal:
             ordinal=mark.ordinal,
             hashed=mark.hashed,
             effect=mark.effect,
+            result=result,
         )
 
     def _end(self, tx: Tx, mark: Mark, status: str, *, result: Json = None, error: Json = None) -> Task:
@@ -203,10 +288,20 @@ class Journal:
         self._news.write(tx)
         return task
 
-    def _same_input(self, known: steps.Step, hashed: str) -> None:
-        if known.input_hash != hashed:
-            raise Conflict(
-                f"step {known.key!r} of {self._fence.task.task_id} was journaled with another input:"
-                " its code or data changed",
-                hint="start a new task, or 'tawny tasks retry' to run it from the beginning",
-            )
+
+def _owed(known: Iterable[steps.Step]) -> dict[str, steps.Step]:
+    """What a run of the same code asks for again, whatever else happens: all that was settled at the first try.
+
+    Behind a step that failed, or that was made good later, the run may have taken another way than it takes now.
+    """
+    owed: dict[str, steps.Step] = {}
+    following = 1
+    for step in sorted(known, key=lambda step: step.ordinal):
+        if step.ordinal > following or step.status != "succeeded":
+            break
+        following = step.ordinal + 1
+        if step.name not in _UP_TO_RULES:
+            owed[step.key] = step
+        if step.attempts > 1:
+            break
+    return owed

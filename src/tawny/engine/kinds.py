@@ -56,7 +56,8 @@ class Context(Protocol):
         commit as the record; where another attempt has the task by then, it is written all the same.
 
         Raises:
-            Conflict: the journal has `key` with another input: the code or its input has changed.
+            Changed: the journal has `key` with another input, or something that the run has left out: its code or
+                data has changed.
         """
         ...
 
@@ -113,6 +114,26 @@ class Context(Protocol):
 
     async def children(self, key: str, submissions: Sequence[Submission]) -> list[Task]:
         """Start children once, in parallel, and leave memory until all have ended."""
+        ...
+
+    async def each(
+        self,
+        key: str,
+        items: Sequence[Json],
+        make: Callable[[Json, int], Submission],
+        *,
+        input: Json = None,
+        concurrency: int = 1,
+        max_failures: int | None = None,
+    ) -> list[Task | None]:
+        """Start a child for each item, `concurrency` at a time all the time, and leave memory until all have ended.
+
+        `make` says what is to be done for an item and its number; `input` is what else it depends on. Once more than
+        `max_failures` have failed no further one is started: `None` stands for those that never were.
+
+        Raises:
+            Changed: the journal has `key` with other items or another input.
+        """
         ...
 
     async def submit(self, key: str, submission: Submission) -> str:

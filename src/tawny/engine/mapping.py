@@ -14,12 +14,15 @@ from tawny.domain.origin import absorb
 from tawny.domain.retry import classify, next_attempt, retry_after
 from tawny.domain.tasks import Effect, Failure, Json, Origin, Retry, Submission, Task, Usage
 from tawny.engine.kinds import Context
+from tawny.engine.outcomes import Paused
 from tawny.errors import PermanentError
 from tawny.ledger import items
 from tawny.ledger.database import Ledger, Tx
 
 _SEED = 1000
 _PAGE = 200
+_RESTING = 200
+"""How many items may wait for their next try beside those that are done; beyond that they take the places of others."""
 
 Work = Callable[[Context, Json], Awaitable[Json]]
 Commit = Callable[[Callable[[Tx], None]], Awaitable[None]]
@@ -87,6 +90,18 @@ class ItemContext:
     ) -> str:
         return await self._context.artifact(name, data, partial=partial, media_type=media_type)
 
+    async def each(
+        self,
+        key: str,
+        items: Sequence[Json],
+        make: Callable[[Json, int], Submission],
+        *,
+        input: Json = None,
+        concurrency: int = 1,
+        max_failures: int | None = None,
+    ) -> list[Task | None]:
+        self._cannot_wait()
+
     async def submit(self, key: str, submission: Submission) -> str:
         return await self._context.submit(f"{self._prefix}.{key}", submission)
 
@@ -140,6 +155,13 @@ class ItemContext:
         self._cannot_wait()
 
 
+class Again(msgspec.Struct, frozen=True):
+    """When an item is tried again, and how often it has failed by then."""
+
+    due: Instant
+    failures: int
+
+
 class Mapping:
     """One run through the items of one `map` of one execution."""
 
@@ -165,9 +187,17 @@ class Mapping:
         self._retry = retry
         self._succeeded = 0
         self._failed = 0
+        self._last = -1
+        self._page: list[items.Item] = []
+        self._reading = asyncio.Lock()
+        self._paused: Paused | None = None
+        self._asleep: set[asyncio.Task[None] | None] = set()
 
     async def run(self, wanted: Sequence[Json], *, concurrency: int) -> dict[str, int]:
         """Work through what is unfinished; how many succeeded and failed in all.
+
+        As many items as may are under way all the time; one that waits for its next try takes no place. Once no more
+        may be begun (a pause, too many failures) those under way come to their next step boundary, or their end.
 
         Raises:
             PermanentError: more items failed than may.
@@ -177,11 +207,12 @@ class Mapping:
         known = await self._ledger.read(lambda tx: items.counts(tx, task_id, self._key))
         self._succeeded, self._failed = known.get("succeeded", 0), known.get("failed", 0)
         await self._tell()
-        queue: asyncio.Queue[items.Item | None] = asyncio.Queue(maxsize=_PAGE)
+        self._places = asyncio.Semaphore(concurrency)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed(queue, concurrency))
             for _ in range(concurrency):
-                group.create_task(self._worker(queue))
+                group.create_task(self._worker(group))
+        if self._paused is not None:
+            raise self._paused
         self._check()
         return {"total": self._total, "succeeded": self._succeeded, "failed": self._failed}
 
@@ -197,52 +228,83 @@ class Mapping:
                 lambda tx, start=start, part=part: items.seed(tx, task_id, self._key, start, part)
             )
 
-    async def _feed(self, queue: "asyncio.Queue[items.Item | None]", workers: int) -> None:
-        last = -1
+    async def _next(self) -> items.Item | None:
+        """The next unfinished item, `None` where there is none or none may be begun."""
         task_id = self._context.task.task_id
-        while page := await self._ledger.read(
-            lambda tx, after=last: items.pending(tx, task_id, self._key, after=after, limit=_PAGE)
-        ):
-            for item in page:
-                last = item.n
-                await queue.put(item)
-        for _ in range(workers):
-            await queue.put(None)
+        async with self._reading:
+            if not self._page:
+                self._page = await self._ledger.read(
+                    lambda tx: items.pending(tx, task_id, self._key, after=self._last, limit=_PAGE)
+                )
+            if not self._page or not self._goes_on():
+                return None
+            item = self._page.pop(0)
+            self._last = item.n
+            return item
 
-    async def _worker(self, queue: "asyncio.Queue[items.Item | None]") -> None:
-        while (item := await queue.get()) is not None:
-            self._check()
-            await self._one(item)
-            await self._tell()
+    def _goes_on(self) -> bool:
+        return self._paused is None and (self._max_failures is None or self._failed <= self._max_failures)
 
-    async def _one(self, item: items.Item) -> None:
+    async def _worker(self, group: asyncio.TaskGroup) -> None:
+        while (item := await self._next()) is not None:
+            async with self._places:
+                again = await self._try(item, item.attempts)
+            if again is None:
+                continue
+            if len(self._asleep) < _RESTING:
+                group.create_task(self._rest(item, again))
+            else:
+                await self._rest(item, again)
+
+    async def _rest(self, item: items.Item, again: Again) -> None:
+        """Try a failed item again and again, at its times, in a place of its own while it is under way."""
+        following: Again | None = again
+        while following is not None:
+            me = asyncio.current_task()
+            self._asleep.add(me)
+            try:
+                await self._context.clock.sleep_until(following.due)
+            finally:
+                self._asleep.discard(me)
+            async with self._places:
+                following = await self._try(item, following.failures)
+
+    async def _try(self, item: items.Item, failures: int) -> Again | None:
+        """Do an item once; when to do it again, where it has failed and is to be."""
+        if not self._goes_on():
+            return None
         context = ItemContext(self._context, self._key, item.n)
         task_id, key, n = self._context.task.task_id, self._key, item.n
-        failures = item.attempts
-        while True:
+        try:
             try:
                 result = await self._work(context, item.item)
             except Exception as error:  # noqa: BLE001 - an item's work is a stranger's code; its error is recorded
-                failures += 1
                 failure = classify(error)
                 again = next_attempt(
                     self._retry,
                     failure,
-                    failures=failures,
+                    failures=failures + 1,
                     now=self._context.clock.now(),
                     chance=random.random(),
                     asked=retry_after(error),
                 )
-                if again is None:
-                    await self._settle(n, "failed", error=failure)
-                    self._failed += 1
-                    return
-                await self._commit(lambda tx: items.tried(tx, task_id, key, n))
-                await self._context.clock.sleep_until(again)
+                if again is not None:
+                    await self._commit(lambda tx: items.tried(tx, task_id, key, n))
+                    return Again(again, failures + 1)
+                self._failed += 1
+                await self._settle(n, "failed", error=failure)
             else:
-                await self._settle(n, "succeeded", result=result)
                 self._succeeded += 1
-                return
+                await self._settle(n, "succeeded", result=result)
+            await self._tell()
+        except Paused as paused:
+            self._paused = paused
+        if not self._goes_on():
+            # What rests until its next try is left for later.
+            for task in self._asleep:
+                if task is not None:
+                    task.cancel()
+        return None
 
     async def _settle(
         self, n: int, status: str, *, result: Json = None, error: Failure | None = None

@@ -13,7 +13,7 @@ from tawny.engine.kinds import Result
 from tawny.engine.news import News
 from tawny.engine.outcomes import GivenUp, Interrupted, Paused
 from tawny.errors import Fenced, PermanentError, TawnyError
-from tawny.ledger import endings, steps, transitions
+from tawny.ledger import endings, pausing, steps, transitions
 from tawny.ledger.database import Tx
 from tawny.ledger.recovery import reconcile
 from tawny.ledger.tasks import to_json
@@ -120,6 +120,7 @@ class Report:
                 task = self._fence.check(tx)
                 transitions.end_execution(tx, task, "paused")
                 transitions.advance(tx, task, Status.PAUSED, event="paused", intent=None)
+                pausing.pause_children(tx, task.task_id)
                 tx.wake("queue")
 
             await self._write(pause)

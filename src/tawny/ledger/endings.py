@@ -138,7 +138,8 @@ def _tell_parent(tx: Tx, parent_id: str) -> None:
             _finish_drained(tx, parent)
         return
     wanted = [str(child) for child in waiting.detail.get("children", [])]
-    if all(get(tx, child).status.is_terminal for child in wanted):
+    enough = any if waiting.detail.get("any") else all
+    if enough(get(tx, child).status.is_terminal for child in wanted):
         wake(tx, parent_id, waiting.key, wanted)
 
 

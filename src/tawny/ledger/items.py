@@ -12,7 +12,10 @@ from tawny.ledger.tasks import to_json
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One item; `status` is pending, succeeded or failed, `n` counts from 0."""
+    """One item; `status` is pending, running, succeeded or failed, `n` counts from 0.
+
+    Where each item is a child of its own, `result` is the child's id; of a pending one, of who did it before.
+    """
 
     n: int
     item: Json
@@ -109,15 +112,74 @@ def page(tx: Tx, task_id: str, key: str, *, status: str, after: int = -1, limit:
     return [_item(row) for row in rows]
 
 
-def inherit(tx: Tx, before: str, after: str) -> None:
-    """Copy the finished items of a task to the one that does its work again; failed ones are tried anew."""
+def under_way(tx: Tx, task_id: str, key: str) -> list[tuple[int, str]]:
+    """The items whose children have been started and not been looked at since: their numbers, and the children."""
+    rows = tx.all(
+        "SELECT n, result FROM items WHERE task_id = :task_id AND map_key = :key AND status = 'running' ORDER BY n",
+        task_id=task_id,
+        key=key,
+    )
+    return [(row["n"], msgspec.json.decode(row["result"], type=str)) for row in rows]
+
+
+def begin_child(tx: Tx, task_id: str, key: str, n: int, child: str) -> None:
+    """Write that a child has been started for an item."""
+    _set_child(
+        tx, task_id, key, n, {"child": to_json(child), "status": "running", "ended_at": None, "begun": 1}
+    )
+
+
+def settle_child(tx: Tx, task_id: str, key: str, n: int, *, child: str, status: str) -> None:
+    """Write how an item's child has ended."""
+    _set_child(
+        tx, task_id, key, n, {"child": to_json(child), "status": status, "ended_at": tx.now, "begun": 0}
+    )
+
+
+def _set_child(tx: Tx, task_id: str, key: str, n: int, values: dict[str, Any]) -> None:
     tx.execute(
-        "INSERT INTO items (task_id, map_key, n, item, status, attempts, result, error, ended_at)"
-        " SELECT :after, map_key, n, item, status, attempts, result, error, ended_at FROM items"
-        " WHERE task_id = :before AND status = 'succeeded' ON CONFLICT (task_id, map_key, n) DO NOTHING",
+        "UPDATE items SET status = :status, result = :child, ended_at = :ended_at,"
+        " attempts = attempts + :begun WHERE task_id = :task_id AND map_key = :key AND n = :n",
+        task_id=task_id,
+        key=key,
+        n=n,
+        **values,
+    )
+
+
+def children(tx: Tx, task_id: str, key: str) -> list[str | None]:
+    """The child of each item, in order; `None` for one that was never started."""
+    rows = tx.all(
+        "SELECT status, result FROM items WHERE task_id = :task_id AND map_key = :key ORDER BY n",
+        task_id=task_id,
+        key=key,
+    )
+    return [
+        None if row["status"] == "pending" else msgspec.json.decode(row["result"], type=str) for row in rows
+    ]
+
+
+def forget(tx: Tx, task_id: str, key: str) -> None:
+    """Drop all items under a key: they are others now."""
+    tx.execute("DELETE FROM items WHERE task_id = :task_id AND map_key = :key", task_id=task_id, key=key)
+
+
+def inherit(tx: Tx, before: str, after: str, *, without: set[str]) -> None:
+    """Copy the items of a task to the one that does its work again: finished ones stay so, the rest is tried anew.
+
+    Those under the keys `without` are not.
+    """
+    finished = "status = 'succeeded'"
+    tx.execute(
+        "INSERT INTO items (task_id, map_key, n, item, status, attempts, result, ended_at)"
+        f" SELECT :after, map_key, n, item, CASE WHEN {finished} THEN status ELSE 'pending' END,"
+        f" CASE WHEN {finished} THEN attempts ELSE 0 END, result, CASE WHEN {finished} THEN ended_at END"
+        " FROM items WHERE task_id = :before ON CONFLICT (task_id, map_key, n) DO NOTHING",
         before=before,
         after=after,
     )
+    for key in without:
+        forget(tx, after, key)
 
 
 def _item(row: Row) -> Item:

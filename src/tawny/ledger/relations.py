@@ -59,6 +59,17 @@ def live_children(tx: Tx, task_id: str) -> list[Task]:
     return [from_row(row) for row in rows]
 
 
+def paused_with(tx: Tx, task_id: str, by: str) -> list[Task]:
+    """The children that are paused, or about to be, by the hand that paused their parent."""
+    rows = tx.all(
+        "SELECT * FROM tasks WHERE parent_id = :task_id AND intent_by = :by"
+        " AND (status = 'paused' OR (status = 'running' AND intent = 'pause')) ORDER BY task_id",
+        task_id=task_id,
+        by=by,
+    )
+    return [from_row(row) for row in rows]
+
+
 def has_failed_parts(tx: Tx, task_id: str) -> bool:
     """Whether a step, an item or a child of the task has not succeeded, whatever became of the whole."""
     return bool(

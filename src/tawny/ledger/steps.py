@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -91,13 +91,25 @@ def get(tx: Tx, task_id: str, key: str) -> Step | None:
     return None if row is None else _step(row)
 
 
-def begin(tx: Tx, task_id: str, key: str, *, name: str, ordinal: int, hashed: str, effect: str) -> None:
-    """Write that the step is under way (for `at_most_once`, this is the intent)."""
+def begin(
+    tx: Tx,
+    task_id: str,
+    key: str,
+    *,
+    name: str,
+    ordinal: int,
+    hashed: str,
+    effect: str,
+    result: Json = None,
+) -> None:
+    """Write that the step is under way (for `at_most_once`, this is the intent), and what is known of it by now."""
     tx.execute(
-        "INSERT INTO steps (task_id, step_key, ordinal, name, input_hash, effect, status, attempts, started_at)"
-        " VALUES (:task_id, :key, :ordinal, :name, :hash, :effect, 'running', 1, :now)"
+        "INSERT INTO steps (task_id, step_key, ordinal, name, input_hash, effect, status, attempts, started_at,"
+        " result)"
+        " VALUES (:task_id, :key, :ordinal, :name, :hash, :effect, 'running', 1, :now, :result)"
         " ON CONFLICT (task_id, step_key) DO UPDATE SET status = 'running', attempts = steps.attempts + 1,"
-        " started_at = excluded.started_at, ended_at = NULL, error = NULL",
+        " input_hash = excluded.input_hash, started_at = excluded.started_at, ended_at = NULL, error = NULL,"
+        " result = excluded.result",
         task_id=task_id,
         key=key,
         ordinal=ordinal,
@@ -105,6 +117,7 @@ def begin(tx: Tx, task_id: str, key: str, *, name: str, ordinal: int, hashed: st
         hash=hashed,
         effect=effect,
         now=tx.now,
+        result=None if result is None else to_json(result),
     )
 
 
@@ -175,11 +188,17 @@ def uncertain(tx: Tx, task_id: str) -> list[Step]:
     return [_step(row) for row in rows]
 
 
-def inherit(tx: Tx, before: str, after: str) -> list[str]:
+def undone(tx: Tx, task_id: str) -> set[str]:
+    """The keys of the steps that something else has undone, or has tried to."""
+    return {step.key.removesuffix(UNDONE) for step in of_task(tx, task_id) if step.key.endswith(UNDONE)}
+
+
+def inherit(tx: Tx, before: str, after: str, *, undone: set[str]) -> list[str]:
     """Copy the finished steps of a task to the one that does its work again; other waits begin anew.
 
-    Children that have all succeeded stand for their step, unless something of the task was undone. Copied are also the
-    at-most-once steps that were cut off; their keys are returned, as only a person can say what became of them.
+    Children that have all succeeded stand for their step; others are named there, so that whoever asks for them again
+    goes on with what they have done. What is `undone` is not copied. Copied are also the at-most-once steps that were
+    cut off; their keys are returned, as only a person can say what became of them.
     """
     doubtful = uncertain(tx, before)
     for step in doubtful:
@@ -201,22 +220,24 @@ def inherit(tx: Tx, before: str, after: str) -> list[str]:
         before=before,
         after=after,
     )
-    known = of_task(tx, before)
-    if not any(step.key.endswith(UNDONE) for step in known):
-        for step in known:
-            if step.name == "wait: child" and step.status == "succeeded" and _have_succeeded(tx, step.result):
-                _copy(tx, step, after)
+    for step in of_task(tx, before):
+        if step.name == "wait: child" and step.key not in undone and not step.key.endswith(UNDONE):
+            is_whole = step.status == "succeeded" and not undone and _have_succeeded(tx, step.result)
+            _copy(tx, step, after, "succeeded" if is_whole else "failed")
     return [step.key for step in doubtful]
 
 
-def _have_succeeded(tx: Tx, children: list[str]) -> bool:
+def _have_succeeded(tx: Tx, result: Json) -> bool:
+    """Whether nothing has failed: of the children of a step by their ids, of those of many items by their numbers."""
+    if isinstance(result, dict):
+        return list(cast("dict[str, int]", result)) == ["succeeded"]
     return all(
         tx.value("SELECT status FROM tasks WHERE task_id = :id", id=child) == "succeeded"
-        for child in children
+        for child in cast("list[str]", result)
     )
 
 
-def _copy(tx: Tx, step: Step, task_id: str) -> None:
+def _copy(tx: Tx, step: Step, task_id: str, status: str) -> None:
     end(
         tx,
         task_id,
@@ -225,7 +246,7 @@ def _copy(tx: Tx, step: Step, task_id: str) -> None:
         ordinal=step.ordinal,
         hashed=step.input_hash,
         effect=step.effect,
-        status=step.status,
+        status=status,
         started_at=step.started_at,
         result=step.result,
     )

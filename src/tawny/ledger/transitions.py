@@ -201,13 +201,16 @@ def wait(tx: Tx, task: Task, waiting: WaitingFor, *, data: dict[str, Any] | None
 def wake(tx: Tx, task_id: str, key: str, value: Json) -> bool:
     """Settle the wait `key` with `value` and queue the task again; `False` if it does not wait for that.
 
+    A wait that is `open` is only interrupted: the run looks for itself, and goes on waiting where it has to.
+
     A paused task keeps the answer and goes on when it is resumed.
     """
     task = get(tx, task_id)
     waiting = task.waiting_for
     if waiting is None or waiting.key != key or task.status not in (Status.WAITING, Status.PAUSED):
         return False
-    steps.settle(tx, task_id, key, status="succeeded", result=value)
+    if not waiting.detail.get("open"):
+        steps.settle(tx, task_id, key, status="succeeded", result=value)
     if task.status is Status.PAUSED:
         end_wait(tx, task_id)
         return True

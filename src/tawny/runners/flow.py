@@ -17,7 +17,7 @@ from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
 from tawny.domain.templates import fill
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.outcomes import Interrupted
-from tawny.errors import InvalidInput, PermanentError, Refused
+from tawny.errors import Changed, InvalidInput, PermanentError, Refused
 from tawny.ledger.steps import UNDONE
 from tawny.runners.flowfile import read_flow
 
@@ -84,7 +84,8 @@ class _Run:
     async def whole(self) -> Result:
         try:
             last = await self._sequence(self._flow.steps, top=True)
-        except Interrupted:
+        except (Interrupted, Changed):
+            # What is recorded stands: it is for a person to say what has become of the flow.
             raise
         except Exception:
             await self._compensate()
@@ -110,7 +111,7 @@ class _Run:
             return None
         try:
             result = await self._form(step)
-        except Interrupted:
+        except (Interrupted, Changed):
             raise
         except Exception as error:
             self._keep(step, "failed", None, error=str(error))
@@ -233,21 +234,30 @@ class _Run:
                 hint="give an expression for a list",
             )
         items = cast("list[Json]", found)
+        bound = wanted.max_failures or 0
+
+        def make(item: Json, n: int) -> Submission:
+            return self._submission(wanted.do, step, values={"item": item, "n": n})
+
+        ended = await self._ctx.each(
+            step.id,
+            items,
+            make,
+            input=msgspec.to_builtins(wanted.do),
+            concurrency=wanted.concurrency,
+            max_failures=bound,
+        )
         results: list[Json] = []
         failed: list[str] = []
-        for start in range(0, len(items), wanted.concurrency):
-            part = items[start : start + wanted.concurrency]
-            submissions = [
-                self._submission(wanted.do, step, values={"item": item, "n": start + offset})
-                for offset, item in enumerate(part)
-            ]
-            for task in await self._ctx.children(f"{step.id}[{start}]", submissions):
-                self._note(step, task)
-                results.append(task.result if task.status is Status.SUCCEEDED else None)
-                if task.status is not Status.SUCCEEDED:
-                    failed.append(task.error.message if task.error else task.status)
-            if len(failed) > (wanted.max_failures or 0):
-                raise PermanentError(f"{step.id}: {len(failed)} items failed, the first: {failed[0]}")
+        for task in ended:
+            if task is None:
+                continue
+            self._note(step, task)
+            results.append(task.result if task.status is Status.SUCCEEDED else None)
+            if task.status is not Status.SUCCEEDED:
+                failed.append(task.error.message if task.error else task.status)
+        if len(failed) > bound:
+            raise PermanentError(f"{step.id}: {len(failed)} items failed, the first: {failed[0]}")
         return {"items": results, "failed": len(failed)}
 
     async def _wait_until(self, step: Step) -> Json:
