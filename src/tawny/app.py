@@ -139,7 +139,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         simulate(way_out.post),
         remind,
         batch(kinds),
-        flow(home.workspace / "flows"),
+        flow(home.workspace / "flows", kinds),
         generate_daily_brief(shelf),
         read_calendar(shelf),
         digest_document(shelf, home.workspace),
@@ -149,7 +149,7 @@ def bundled_kinds(home: Home, config: Config, shelf: Shelf | None = None) -> dic
         make_subtitles(home.workspace, way_out.post),
         read_schedule(owner_zone(config)),
     )
-    # One mapping, filled in place: batches look their actions up in it.
+    # One mapping, filled in place: batches and flows look their kinds up in it.
     kinds.update(plugins.installed().kinds)
     kinds.update({kind.name: kind for kind in bundled})
     return kinds

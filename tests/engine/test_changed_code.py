@@ -58,7 +58,9 @@ def kinds(code: Code) -> dict[str, Kind]:
         elif form == "until":
             await ctx.wait_until(key, ctx.clock.now() + 5_000_000)
         elif form == "each":
-            await ctx.each(key, [given, given], lambda item, _: Submission(kind="leaf", params={"word": item}))
+            await ctx.each(
+                key, [given, given], lambda item, _: Submission(kind="leaf", params={"word": item})
+            )
         else:
             kind = Effect.PURE if form == "look" else Effect.IDEMPOTENT
             await ctx.step(key, effect, input=given, effect=kind)
@@ -147,7 +149,9 @@ async def test_changed_code_is_refused_with_the_step_and_the_mend(
         code.steps = steps(before)
         again = await engine.ledger.write(lambda tx: commands.retry(tx, task_id))
         assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
-    assert all(code.done[key] == done[key] for key in done), "the code was put back, and what was done is kept"
+    assert all(code.done[key] == done[key] for key in done), (
+        "the code was put back, and what was done is kept"
+    )
 
 
 @pytest.mark.parametrize(

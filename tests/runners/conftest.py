@@ -25,6 +25,10 @@ async def opened(home: Home) -> AsyncGenerator[Opened]:
         yield opening
 
 
+NEVER = 0
+"""The status of an answer that does not come: what was asked is done, and the connection held until the other goes."""
+
+
 class Server:
     def __init__(self) -> None:
         self.port = 0
@@ -36,6 +40,10 @@ class Server:
         length = next((int(x[15:]) for x in head.split("\r\n") if x.lower().startswith("content-length:")), 0)
         self.requests.append(head + (await reader.readexactly(length)).decode())
         status, body = self.answers.pop(0) if self.answers else (200, "fine")
+        if status == NEVER:
+            await reader.read()
+            writer.close()
+            return
         writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nx-a: b\r\n\r\n{body}".encode())
         await writer.drain()
         writer.close()

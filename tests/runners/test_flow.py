@@ -281,10 +281,14 @@ def test_a_broken_flow_is_refused_with_line_and_mend(tmp_path, text, line, probl
     path.write_text(text)
 
     with pytest.raises(InvalidInput) as caught:
-        load_flow(path, kinds={"say"})
+        load_flow(path, kinds={"say": Kind(name="say", params=Word, run=_never)})
 
     assert f"{path}:{line}:" in caught.value.message
     assert problem in caught.value.message
+
+
+async def _never(_ctx: Context, _params: Word) -> str:
+    raise AssertionError("a check runs nothing")
 
 
 async def test_a_batch_reports_what_succeeded_and_what_failed(engine, world):

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import pytest
 from tests.conftest import Engine
-from tests.runners.conftest import Server
+from tests.runners.conftest import NEVER, Server
 
 from tawny.domain.tasks import Status
 from tawny.engine import commands
@@ -96,7 +97,17 @@ async def test_a_persons_retry_sends_the_key_that_was_sent(listed: Engine, serve
     assert sent == [f"{first.task_id}:request"] * 3 + [f"{fresh.task_id}:request"]
 
 
-async def test_a_childs_key_is_its_own_though_its_parent_is_a_retry(listed: Engine, server: Server) -> None:
+def keys(server: Server) -> list[str]:
+    return [
+        request.lower().partition("idempotency-key: ")[2].split("\r\n")[0]
+        for request in server.requests
+        if request.startswith("POST")
+    ]
+
+
+async def test_a_childs_key_is_its_own_and_stays_so_when_its_parent_is_retried(
+    listed: Engine, server: Server
+) -> None:
     url = f"http://127.0.0.1:{server.port}/"
     server.answers = [(404, "no"), (200, "made"), (200, "made")]
     posts = [{"id": f"s{n}", "kind": "http", "params": {"url": url, "method": "POST"}} for n in range(2)]
@@ -104,5 +115,55 @@ async def test_a_childs_key_is_its_own_though_its_parent_is_a_retry(listed: Engi
     assert (await listed.done(flow.task_id)).status is Status.FAILED
     again = await listed.ledger.write(lambda tx: commands.retry(tx, flow.task_id))
     assert (await listed.done(again.task_id)).status is Status.SUCCEEDED
-    sent = {request.lower().partition("idempotency-key: ")[2].split("\r\n")[0] for request in server.requests}
-    assert len(sent) == 3
+    first, second, third = keys(server)
+    assert first == second
+    assert len({first, third}) == 2
+    assert not {first, third} & {f"{task.task_id}:request" for task in (flow, again)}
+
+
+@pytest.mark.parametrize("form", ["step", "map"])
+async def test_a_post_that_timed_out_after_its_effect_is_sent_again_under_its_key(
+    listed: Engine, server: Server, form: str
+) -> None:
+    url = f"http://127.0.0.1:{server.port}/"
+    post = {"kind": "http", "params": {"url": url, "method": "POST", "body": "pay"}}
+    look = {
+        "id": "look",
+        "kind": "http",
+        "params": {"url": url},
+    }  # so that the way out is open when the time runs
+    pay: dict[str, Any] = {"id": "pay", "timeout": "2s"}
+    pay |= post if form == "step" else {"map": {"items": "args.who", "do": post}}
+    server.answers = [(200, "here"), (NEVER, "")]
+    document = {"args": {"who": {"default": ["Ann"]}}, "steps": [look, pay]}
+    flow = await listed.submit("flow", params={"document": document})
+    ended = await listed.done(flow.task_id, deadline=60)
+    assert ended.status is Status.FAILED
+    assert ended.error is not None
+    assert "longer than the 2 s" in ended.error.message
+
+    again = await listed.ledger.write(lambda tx: commands.retry(tx, flow.task_id))
+    assert (await listed.done(again.task_id, deadline=60)).status is Status.SUCCEEDED
+    first, second = keys(server)
+    assert first == second
+
+
+async def test_a_batch_sends_an_item_whose_answer_was_lost_under_its_key(
+    listed: Engine, server: Server
+) -> None:
+    url = f"http://127.0.0.1:{server.port}/"
+    action = {"kind": "http", "params": {"url": url + "{item}", "method": "POST"}}
+    server.answers = [(200, "made"), (503, "made, and nobody was told")]
+    params = {"items": ["a", "b"], "action": action, "concurrency": 1, "retry": {"max": 0}}
+    batch = await listed.submit("batch", params=params)
+    assert (await _report(listed, batch.task_id)) == (1, 1)
+    again = await listed.ledger.write(lambda tx: commands.retry(tx, batch.task_id))
+    assert (await _report(listed, again.task_id)) == (2, 0)
+    a, b, b_again = keys(server)
+    assert b == b_again != a
+
+
+async def _report(listed: Engine, task_id: str) -> tuple[Any, Any]:
+    result = (await listed.done(task_id)).result
+    assert result is not None
+    return result["succeeded"], result["failed"]

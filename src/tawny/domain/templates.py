@@ -44,6 +44,15 @@ def check(template: Json, names: frozenset[str]) -> None:
             check(entry, names)
 
 
+def has_placeholders(template: Json) -> bool:
+    """Whether anything is to be filled in."""
+    if isinstance(template, str):
+        return any(match.group(1) is not None for match in _PLACEHOLDER.finditer(template))
+    if isinstance(template, list):
+        return any(has_placeholders(entry) for entry in template)  # pyright: ignore[reportUnknownVariableType]
+    return isinstance(template, dict) and any(has_placeholders(entry) for entry in template.values())  # pyright: ignore[reportUnknownVariableType]
+
+
 def _text(template: str, values: Mapping[str, Any], names: frozenset[str] | None) -> Json:
     whole = _PLACEHOLDER.fullmatch(template)
     if whole is not None and whole.group(1) is not None:

@@ -185,7 +185,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     `effect` is what running the whole again would mean where the run journals no steps of its own.
     `speaks` says that its result is words for a person: an automation of it tells them unless it is told otherwise.
     `resumable=False` marks work whose backing can vanish (then `lost`, after the grace). `refuse` raises for
-    parameters that the run could only refuse, as they are written: holes may not be filled in yet.
+    parameters that the run could only refuse, as they are written: holes may not be filled in yet. `check` raises
+    `InvalidInput` for those that are of the right shape and wrong in what they say; it is asked at every submission.
     """
 
     name: str
@@ -198,6 +199,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     resumable: bool = True
     speaks: bool = False
     refuse: Callable[[Mapping[str, Json]], None] | None = None
+    check: Callable[[Mapping[str, Json]], None] | None = None
 
 
 Kinds = Mapping[str, Kind]

@@ -123,11 +123,21 @@ def check_params(kind: str, params: Mapping[str, Any], kinds: Kinds) -> msgspec.
     if kind not in kinds:
         raise InvalidInput(f"kind: there is no kind {kind!r}", hint=f"one of {', '.join(sorted(kinds))}")
     try:
-        return msgspec.convert(params, kinds[kind].params)
+        checked = msgspec.convert(params, kinds[kind].params)
     except msgspec.ValidationError as error:
         raise InvalidInput(
             f"params of {kind}: {error}", hint=f"'tawny tasks kinds {kind}' shows their schema"
         ) from error
+    _check_content(kind, params, kinds)
+    return checked
+
+
+def _check_content(kind: str, params: Mapping[str, Any], kinds: Kinds) -> None:
+    if (check := kinds[kind].check) is not None:
+        try:
+            check(params)
+        except InvalidInput as error:
+            raise InvalidInput(f"params of {kind}: {error.message}", hint=error.hint) from error
 
 
 def check_order(kind: str, params: Mapping[str, Any], kinds: Kinds) -> None:
@@ -138,6 +148,8 @@ def check_order(kind: str, params: Mapping[str, Any], kinds: Kinds) -> None:
     """
     if kind not in kinds or not holes.has_holes(params):
         check_params(kind, params, kinds)
+    else:
+        _check_content(kind, params, kinds)
     refuse_hopeless(kind, params, kinds)
 
 

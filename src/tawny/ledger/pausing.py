@@ -2,13 +2,18 @@
 
 from typing import Any
 
-from tawny.domain.tasks import Status, Task
+import msgspec
+
+from tawny.clock import Instant
+from tawny.domain.tasks import Status, Task, WaitingFor
 from tawny.ledger import relations
 from tawny.ledger.database import Tx
 from tawny.ledger.endings import catch_up
 from tawny.ledger.particulars import set_intent
-from tawny.ledger.tasks import get
+from tawny.ledger.tasks import get, to_json
 from tawny.ledger.transitions import advance, resume_queued
+
+_LEFT = "left"
 
 
 def pause(tx: Tx, task: Task, *, by: str | None) -> Task:
@@ -20,6 +25,7 @@ def pause(tx: Tx, task: Task, *, by: str | None) -> Task:
         return task
     if task.status is not Status.RUNNING:
         noted: dict[str, Any] = {} if by is None else {"intent_by": by}
+        noted |= _stopped(task.waiting_for, tx.now)
         task = advance(tx, task, Status.PAUSED, event="paused", runnable=0, intent=None, **noted)
     elif task.intent is None:
         set_intent(tx, task, "pause", by=by or "owner")
@@ -42,7 +48,15 @@ def resume(tx: Tx, task: Task, *, by: str) -> Task:
     if task.status is Status.RUNNING:
         set_intent(tx, task, None, by=by)
     elif task.waiting_for is not None:
-        task = advance(tx, task, Status.WAITING, event="resumed", wake_at=task.waiting_for.until)
+        waiting = _started(task.waiting_for, tx.now)
+        task = advance(
+            tx,
+            task,
+            Status.WAITING,
+            event="resumed",
+            wake_at=waiting.until,
+            waiting_for=to_json(waiting),
+        )
         tx.wake("timers")
         task = catch_up(tx, task)
     else:
@@ -50,6 +64,22 @@ def resume(tx: Tx, task: Task, *, by: str) -> Task:
     for child in relations.paused_with(tx, task.task_id, _with(task.task_id)):
         resume(tx, child, by=_with(task.task_id))
     return get(tx, task.task_id)
+
+
+def _stopped(waiting: WaitingFor | None, now: Instant) -> dict[str, Any]:
+    """What is written of a wait for an event that stands still: how much time it has left. A timer has its time."""
+    if waiting is None or waiting.kind != "event" or waiting.until is None:
+        return {}
+    left = max(waiting.until - now, 0)
+    return {"waiting_for": to_json(msgspec.structs.replace(waiting, detail={**waiting.detail, _LEFT: left}))}
+
+
+def _started(waiting: WaitingFor, now: Instant) -> WaitingFor:
+    left = waiting.detail.get(_LEFT)
+    if not isinstance(left, int):
+        return waiting
+    detail = {name: value for name, value in waiting.detail.items() if name != _LEFT}
+    return msgspec.structs.replace(waiting, until=now + left, detail=detail)
 
 
 def _with(parent_id: str) -> str:

@@ -5,9 +5,15 @@ import msgspec
 from tawny.clock import DAY, Instant, parse_duration
 from tawny.config import Config
 from tawny.ledger.database import Tx
+from tawny.ledger.tasks import ACTIVE
 
 _BATCH = 1000
 _BUDGETS = 62 * DAY
+# A parent that goes on reads what its children have done each time it passes them.
+_NEEDED = (
+    "(t.parent_id IS NOT NULL AND EXISTS"
+    f" (SELECT 1 FROM tasks p WHERE p.task_id = t.parent_id AND p.status IN {ACTIVE}))"
+)
 _DETAILS = ("steps", "task_logs", "executions", "items", "dependencies")
 
 
@@ -29,7 +35,8 @@ def due(tx: Tx, keep: Keep) -> int:
     """How many ended tasks are kept longer than they have to be."""
     return int(
         tx.value(
-            "SELECT COUNT(*) AS n FROM tasks WHERE ended_at < :results OR (ended_at < :details AND result IS NULL)",
+            "SELECT COUNT(*) AS n FROM tasks t WHERE (ended_at < :results OR (ended_at < :details AND result IS NULL))"
+            f" AND NOT {_NEEDED}",
             results=tx.now - keep.results,
             details=tx.now - keep.details,
         )
@@ -39,7 +46,7 @@ def due(tx: Tx, keep: Keep) -> int:
 def prune(tx: Tx, keep: Keep) -> dict[str, int]:
     """Let go of what is older than it has to be, at most a thousand tasks; how many rows of what.
 
-    A task whose result is kept keeps its row; an undelivered message keeps its task.
+    A task whose result is kept keeps its row; an undelivered message keeps its task, and so does a parent that goes on.
     """
     stripped = _ids(
         tx,
@@ -50,7 +57,7 @@ def prune(tx: Tx, keep: Keep) -> dict[str, int]:
     gone = _ids(
         tx,
         "SELECT t.task_id FROM tasks t WHERE t.ended_at IS NOT NULL AND (t.ended_at < :before"
-        " OR (t.ended_at < :details AND t.result IS NULL)) AND NOT EXISTS (SELECT 1 FROM outbox o"
+        f" OR (t.ended_at < :details AND t.result IS NULL)) AND NOT {_NEEDED} AND NOT EXISTS (SELECT 1 FROM outbox o"
         " WHERE o.task_id = t.task_id AND o.status IN ('pending', 'sending')) LIMIT :limit",
         tx.now - keep.results,
         details=tx.now - keep.details,

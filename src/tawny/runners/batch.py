@@ -1,12 +1,14 @@
 """The kind `batch`: one action for each of many items, only the unfinished done again, and a report."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 
 from tawny.clock import SECOND
+from tawny.domain.holes import has_holes
 from tawny.domain.tasks import Json, Origin, Retry
-from tawny.domain.templates import check, fill
+from tawny.domain.templates import check, fill, has_placeholders
 from tawny.engine.kinds import Context, Kind, Kinds, Result
 from tawny.engine.mapping import as_result
 from tawny.engine.submit import check_params
@@ -15,6 +17,7 @@ from tawny.ledger.items import Item
 
 _NAMES = frozenset({"item", "n"})
 _SHOWN = 20
+_NOT_FOR_ITEMS = {"batch", "flow"}
 
 
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +51,7 @@ def batch(kinds: Kinds) -> Kind:
     """The kind; `kinds` are the actions there are, looked up when it runs."""
 
     async def run(ctx: Context, params: Batch) -> Result:
-        if params.action.kind not in kinds or params.action.kind in ("batch", "flow"):
-            raise InvalidInput(f"action: there is no kind {params.action.kind!r} for items")
-        check(params.action.params, _NAMES)
+        _check_action(params.action, kinds)
         kind = kinds[params.action.kind]
 
         async def submitted() -> Json:
@@ -75,6 +76,13 @@ def batch(kinds: Kinds) -> Kind:
         )
         return await _report(ctx, counts, taken=(ctx.clock.now() - started) / SECOND)
 
+    def check_order(given: Mapping[str, Json]) -> None:
+        if has_holes(given):
+            return  # What it is shows once it is filled in; every run checks it.
+        params = msgspec.convert(given, Batch)
+        _check_action(params.action, kinds)
+        _bound(params.max_failures, len(params.items))
+
     return Kind(
         name="batch",
         params=Batch,
@@ -82,7 +90,19 @@ def batch(kinds: Kinds) -> Kind:
         description="One action for each of many items; ends with a report of what succeeded and what failed, and why.",
         title=lambda params: f"{params.action.kind} for {len(params.items)} items",
         timeout=None,
+        check=check_order,
     )
+
+
+def _check_action(action: Action, kinds: Kinds) -> None:
+    fitting = sorted(set(kinds) - _NOT_FOR_ITEMS)
+    if action.kind not in fitting:
+        raise InvalidInput(
+            f"action: there is no kind {action.kind!r} for items", hint=f"one of {', '.join(fitting)}"
+        )
+    check(action.params, _NAMES)
+    if not has_placeholders(action.params):
+        check_params(action.kind, action.params, kinds)
 
 
 def _bound(wanted: int | str | None, total: int) -> int | None:

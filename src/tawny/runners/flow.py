@@ -15,9 +15,10 @@ from tawny.domain.holes import has_holes
 from tawny.domain.origin import UNTRUSTED, is_inert, trust_of
 from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
 from tawny.domain.templates import fill
-from tawny.engine.kinds import Context, Kind, Result
+from tawny.engine.flows import check_order
+from tawny.engine.kinds import Context, Kind, Kinds, Result
 from tawny.engine.outcomes import Interrupted
-from tawny.errors import Changed, InvalidInput, PermanentError, Refused
+from tawny.errors import Changed, InvalidInput, NotFound, PermanentError, Refused
 from tawny.ledger.steps import UNDONE
 from tawny.runners.flowfile import read_flow
 
@@ -37,15 +38,30 @@ class FlowParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scope: dict[str, Json] = {}
 
 
-def flow(folder: Path) -> Kind:
-    """The kind; `folder` is where flows are looked up by file name."""
+def flow(folder: Path, kinds: Kinds) -> Kind:
+    """The kind; `folder` is where flows are looked up by file name, `kinds` are what their steps may be."""
+
+    def check(params: Mapping[str, Json]) -> None:
+        document, file = params.get("document"), params.get("file")
+        if isinstance(file, str) and document is None and not has_holes(file):
+            try:
+                document = read_flow(folder, file)
+            except NotFound as error:
+                raise InvalidInput(error.message, hint=error.hint) from error
+        if isinstance(document, Mapping):
+            check_order(cast("Mapping[str, Json]", document), kinds)
+            given = params.get("args", {})
+            if not has_holes(document) and isinstance(given, Mapping):
+                bind(parse_flow(cast("Mapping[str, Json]", document)), cast("Mapping[str, Json]", given))
+        elif document is None and file is None:
+            raise _neither()
 
     async def run(ctx: Context, params: FlowParams) -> Result:
         async def snapshot() -> Json:
             if params.document is not None:
                 return params.document
             if params.file is None:
-                raise InvalidInput("flow: neither file nor document", hint="give one of them")
+                raise _neither()
             return read_flow(folder, params.file)
 
         # The document is journaled: a file that changes under a running flow changes nothing of that run.
@@ -60,7 +76,12 @@ def flow(folder: Path) -> Kind:
         description="Steps that may wait, branch, fan out, ask and undo; YAML or JSON.",
         title=_title,
         timeout=None,
+        check=check,
     )
+
+
+def _neither() -> InvalidInput:
+    return InvalidInput("neither file nor document", hint="give one of them")
 
 
 def _title(params: FlowParams) -> str:

@@ -1,12 +1,13 @@
 """Flow files: YAML or JSON, found in the workspace, with the line of a mistake."""
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 from tawny.domain.flows import parse_flow
+from tawny.engine.flows import check_flow
+from tawny.engine.kinds import Kinds
 from tawny.errors import InvalidInput, NotFound
 
 _MAX_BYTES = 1_000_000
@@ -32,7 +33,7 @@ def read_flow(folder: Path, name: str) -> dict[str, Any]:
     raise NotFound(f"there is no flow {name!r} in {folder}", hint="put a YAML file there")
 
 
-def load_flow(path: Path, *, kinds: Collection[str] | None = None) -> dict[str, Any]:
+def load_flow(path: Path, *, kinds: Kinds | None = None) -> dict[str, Any]:
     """The checked document in a file; with `kinds`, those are all the kinds there are.
 
     Raises:
@@ -51,7 +52,10 @@ def load_flow(path: Path, *, kinds: Collection[str] | None = None) -> dict[str, 
     if not isinstance(document, dict):
         raise InvalidInput(f"{path}:1: a flow is a mapping with 'steps'", hint="see docs/how-to/flows.md")
     try:
-        parse_flow(document, kinds=kinds)  # pyright: ignore[reportUnknownArgumentType]
+        if kinds is None:
+            parse_flow(document)  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            check_flow(document, kinds)  # pyright: ignore[reportUnknownArgumentType]
     except InvalidInput as error:
         raise InvalidInput(
             f"{path}:{_line(text, error.message)}: {error.message}", hint=error.hint

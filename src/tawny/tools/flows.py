@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from tawny.domain.flows import parse_flow
 from tawny.domain.origin import inherit
 from tawny.domain.tasks import Delivery, Effect, Json
+from tawny.engine.flows import check_flow
 from tawny.engine.kinds import Kinds
 from tawny.engine.submit import parse_request
 from tawny.ledger import tasks
@@ -30,7 +30,7 @@ class Flows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def flows_tool(ledger: Ledger, kinds: Kinds, limits: Limits) -> Tool:
     async def run(scope: ToolContext, params: Flows) -> Json:
         if params.action == "check":
-            checked = parse_flow(params.document, kinds=kinds)
+            checked = check_flow(params.document, kinds)
             return {"valid": True, "steps": len(checked.steps)}
         if params.action == "list":
             return await ledger.read(_listed)
