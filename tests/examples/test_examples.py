@@ -1,5 +1,6 @@
 """Every example is what it claims to be: accepted as it is, and run where it can be."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from tawny.domain.tasks import Status
 from tawny.engine import automations
+from tawny.runners.flowfile import load_flow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTS = {
@@ -31,6 +33,20 @@ async def test_action_of_the_automation_succeeds(engine: Any, name: str):
     task = await engine.submit(action["type"], params=action["parameters"])
     task = await engine.done(task.task_id)
     assert task.status is Status.SUCCEEDED, task.error
+
+
+async def test_the_flow_of_the_example_runs(engine: Any):
+    document = load_flow(EXAMPLES / "weekly-report.yaml", kinds=engine.app.kinds)
+    task = await engine.submit("flow", params={"document": document})
+    async with asyncio.timeout(30):
+        while (
+            task := await engine.task(task.task_id)
+        ).waiting_for is None or task.waiting_for.kind != "timer":
+            await engine.clock.settle()
+    await engine.clock.advance("10s")
+    task = await engine.done(task.task_id)
+    assert task.status is Status.SUCCEEDED, task.error
+    assert task.result["text"] == "A short week: 2 projects"
 
 
 async def test_batch_of_the_example_runs(engine: Any):

@@ -14,7 +14,8 @@ from tawny.cli.output import emit
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.domain.documents import task_document
-from tawny.domain.flows import Flow, bind, parse_flow
+from tawny.domain.flows import bind, parse_flow
+from tawny.domain.flowschema import flow_schema
 from tawny.engine.submit import parse_request
 from tawny.errors import InvalidInput
 from tawny.ledger.submission import Limits, submit
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     """Do what the subcommand says."""
     if args.action == "schema":
-        emit(msgspec.json.schema(Flow), args)
+        emit(flow_schema(), args)
         return 0
     config = configuration.load(home)
     kinds = bundled_kinds(home, config)

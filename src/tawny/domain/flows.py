@@ -8,12 +8,13 @@ import msgspec
 
 from tawny.clock import parse_duration
 from tawny.domain.expressions import compile
+from tawny.domain.retry import check as check_retry
 from tawny.domain.tasks import Json, Retry
 from tawny.domain.templates import check as check_template
 from tawny.errors import InvalidInput
 
 NAMES = frozenset({"args", "steps", "item", "n"})
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 WHOLE = "do"
 """The id of the one step of a flow that does what `map` or `compensate` says."""
 
@@ -70,7 +71,7 @@ class Step(Work, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw
     when: str | None = None
     retry: Retry | None = None
     timeout: str | None = None
-    on_error: str = "fail"
+    on_error: Literal["fail", "continue"] = "fail"
     compensate: Work | None = None
 
 
@@ -80,7 +81,7 @@ class Map(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: str
     do: Work
     concurrency: Annotated[int, msgspec.Meta(ge=1)] = 4
-    max_failures: int | None = None
+    max_failures: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,7 +108,7 @@ _FORMS = (
 )
 
 
-_NO_TASK = {
+NO_TASK = {
     "sequence": "give it to the steps inside",
     "parallel": "give it to the branches",
     "choose": "give it to the steps inside",
@@ -118,6 +119,11 @@ _NO_TASK = {
 """The forms that are no tasks of their own, which alone have retries and a timeout; and what to write instead."""
 
 
+def forms() -> list[str]:
+    """The fields of which a step has exactly one, as they are written."""
+    return ["if" if name == "choose" else name for name in _FORMS]
+
+
 def form_of(work: Work) -> str:
     """Which of the forms a step has.
 
@@ -126,7 +132,7 @@ def form_of(work: Work) -> str:
     """
     found = [name for name in _FORMS if getattr(work, name) is not None]
     if len(found) != 1:
-        shown = ", ".join("if" if name == "choose" else name for name in (found or _FORMS))
+        shown = ", ".join("if" if name == "choose" else name for name in found) or ", ".join(forms())
         what = "has several of" if found else "has none of"
         raise InvalidInput(f"it {what}: {shown}", hint="a step does exactly one thing")
     return found[0]
@@ -183,22 +189,19 @@ def _walk(work: Work, path: str, within: str) -> Iterator[tuple[str, str, Work]]
 
 
 def _check_step(step: Step, within: str, seen: set[tuple[str, str]]) -> None:
-    if not _ID.fullmatch(step.id):
+    if not ID.fullmatch(step.id):
         raise InvalidInput(f"id: {step.id!r} is none", hint="letters, digits and _, such as fetch_page")
     if (within, step.id) in seen or (within and step.id == WHOLE):
         raise InvalidInput(f"id: {step.id!r} stands twice", hint="give each step its own")
     seen.add((within, step.id))
     form = form_of(step)
-    if step.on_error not in ("fail", "continue"):
-        raise InvalidInput(f"on_error: {step.on_error!r} is none", hint="one of fail, continue")
     for field in ("retry", "timeout"):
-        if getattr(step, field) is not None and form in _NO_TASK:
-            raise InvalidInput(f"{field}: this form of step takes none", hint=_NO_TASK[form])
+        if getattr(step, field) is not None and form in NO_TASK:
+            raise InvalidInput(f"{field}: this form of step takes none", hint=NO_TASK[form])
     if step.timeout is not None:
         _duration("timeout", step.timeout)
     if step.retry is not None:
-        _duration("retry.base", step.retry.base)
-        _duration("retry.cap", step.retry.cap)
+        check_retry(step.retry)
     if step.when is not None:
         _expression("when", step.when)
 
@@ -207,9 +210,7 @@ def _check_work(work: Work, kinds: Collection[str] | None) -> None:
     form_of(work)
     if work.kind is not None and kinds is not None and work.kind not in kinds:
         raise InvalidInput(f"kind: there is no kind {work.kind!r}", hint=f"one of {', '.join(sorted(kinds))}")
-    if work.choose is None and (work.then or work.otherwise):
-        field = "then" if work.then else "else"
-        raise InvalidInput(f"{field}: it stands without an if", hint="write the condition as 'if'")
+    _check_company(work)
     if work.choose is not None:
         _expression("if", work.choose)
     if work.map is not None:
@@ -226,6 +227,17 @@ def _check_work(work: Work, kinds: Collection[str] | None) -> None:
         check_template(work.approval.reason, NAMES)
         if work.approval.expires is not None:
             _duration("approval.expires", work.approval.expires)
+
+
+def _check_company(work: Work) -> None:
+    """What stands with some forms alone would mean nothing to the others."""
+    if work.stdin is not None and work.command is None:
+        raise InvalidInput("stdin: it stands without a command", hint="write the program as 'command'")
+    if work.params and work.kind is None and work.command is None and work.agent is None:
+        raise InvalidInput("params: this form of step takes none", hint="give them to a 'kind'")
+    if work.choose is None and (work.then or work.otherwise):
+        field = "then" if work.then else "else"
+        raise InvalidInput(f"{field}: it stands without an if", hint="write the condition as 'if'")
 
 
 def _expression(field: str, text: str, names: frozenset[str] | None = NAMES) -> None:

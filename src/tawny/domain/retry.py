@@ -2,7 +2,7 @@
 
 from tawny.clock import SECOND, Instant, parse_duration
 from tawny.domain.tasks import Failure, Retry
-from tawny.errors import Refused, TawnyError, TemporaryError
+from tawny.errors import InvalidInput, Refused, TawnyError, TemporaryError
 
 
 def classify(error: BaseException) -> Failure:
@@ -14,6 +14,21 @@ def classify(error: BaseException) -> Failure:
     if isinstance(error, ConnectionError | TimeoutError):
         return Failure("temporary", f"{type(error).__name__}: {error}".rstrip(": "))
     return Failure("permanent", f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def check(policy: Retry) -> None:
+    """Check a policy as it was written.
+
+    Raises:
+        InvalidInput: names the field and the mend.
+    """
+    for field, value in (("retry.base", policy.base), ("retry.cap", policy.cap)):
+        try:
+            parse_duration(value)
+        except ValueError as error:
+            raise InvalidInput(f"{field}: {error}") from error
+    if not 0 <= policy.max <= 1000 or not 1 <= policy.factor <= 100 or not 0 <= policy.jitter <= 1:
+        raise InvalidInput("retry: max is 0 to 1000, factor 1 to 100, jitter 0 to 1", hint='{"max": 3}')
 
 
 def retry_after(error: BaseException) -> float | None:

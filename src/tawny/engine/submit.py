@@ -7,6 +7,7 @@ import msgspec
 
 from tawny.clock import Instant, parse_duration, parse_time
 from tawny.domain import holes
+from tawny.domain.retry import check as check_retry
 from tawny.domain.tasks import (
     After,
     Budget,
@@ -186,10 +187,7 @@ def _time(field: str, value: str | float | None, now: Instant) -> Instant | None
 
 def _retry(retry: Retry | None) -> Retry | None:
     if retry is not None:
-        for field, value in (("retry.base", retry.base), ("retry.cap", retry.cap)):
-            _duration(field, value)
-        if not 0 <= retry.max <= 1000 or not 1 <= retry.factor <= 100 or not 0 <= retry.jitter <= 1:
-            raise InvalidInput("retry: max is 0 to 1000, factor 1 to 100, jitter 0 to 1", hint='{"max": 3}')
+        check_retry(retry)
     return retry
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from tawny.clock import SECOND
 from tawny.domain.holes import has_holes
+from tawny.domain.retry import check as check_retry
 from tawny.domain.tasks import Json, Origin, Retry
 from tawny.domain.templates import check, fill, has_placeholders
 from tawny.engine.kinds import Context, Kind, Kinds, Result
@@ -82,6 +83,7 @@ def batch(kinds: Kinds) -> Kind:
         params = msgspec.convert(given, Batch)
         _check_action(params.action, kinds)
         _bound(params.max_failures, len(params.items))
+        check_retry(params.retry)
 
     return Kind(
         name="batch",
