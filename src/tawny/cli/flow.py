@@ -1,4 +1,4 @@
-"""`tawny flow run | check | schema`: flows from files."""
+"""`tawny flow run | check | schema`: flows from files; `list | show | cancel | resume`: flows as tasks."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ import msgspec
 
 from tawny import config as configuration
 from tawny.app import bundled_kinds
-from tawny.cli import ledger
+from tawny.cli import ledger, tasks_care
 from tawny.cli.main import add_common
 from tawny.cli.output import emit
 from tawny.clock import SystemClock
@@ -16,10 +16,13 @@ from tawny.config import Home
 from tawny.domain.documents import task_document
 from tawny.domain.flows import bind, parse_flow
 from tawny.domain.flowschema import flow_schema
+from tawny.domain.flowstate import FLOW_STATUSES
 from tawny.engine.submit import parse_request
 from tawny.errors import InvalidInput
 from tawny.ledger.submission import Limits, submit
 from tawny.runners.flowfile import load_flow
+
+_ONE = {"show": "one flow and its steps", "cancel": "cancel a flow", "resume": "let a paused flow go on"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +36,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", type=Path)
     add_common(check)
     add_common(actions.add_parser("schema", help="the JSON schema of flows"))
+    listed = actions.add_parser("list", help="the flows there are; the same as tasks flow list")
+    listed.add_argument("--status", choices=FLOW_STATUSES)
+    add_common(listed)
+    for verb, does in _ONE.items():
+        one = actions.add_parser(verb, help=f"{does}; the same as tasks flow {verb}")
+        one.add_argument("lookup", metavar="LOOKUP")
+        add_common(one)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     """Do what the subcommand says."""
+    if args.action == "list" or args.action in _ONE:
+        args.verb, args.lookup = args.action, getattr(args, "lookup", None)
+        return tasks_care.flow(args, home)
     if args.action == "schema":
         emit(flow_schema(), args)
         return 0

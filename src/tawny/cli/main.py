@@ -22,7 +22,7 @@ COMMANDS = {
     "worker": "run background tasks on one more machine, against the same database",
     "chat": "talk to the assistant",
     "tasks": "background work: list, show, run, watch, cancel, pause, why …",
-    "flow": "flows: run, check",
+    "flow": "flows: run, check, list, show, cancel, resume",
     "automations": "standing orders: add, list, preview, runs, why …",
     "approvals": "what waits for your yes",
     "inbox": "messages kept for you",

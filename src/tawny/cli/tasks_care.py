@@ -19,7 +19,7 @@ from tawny.ledger.retention import keep_of
 
 def run(args: argparse.Namespace, home: Home) -> int:
     """Do what the subcommand says."""
-    return {"audit": _audit, "maintenance": _maintenance, "stats": _stats, "flow": _flow}[args.action](
+    return {"audit": _audit, "maintenance": _maintenance, "stats": _stats, "flow": flow}[args.action](
         args, home
     )
 
@@ -69,7 +69,8 @@ def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3g} s"
 
 
-def _flow(args: argparse.Namespace, home: Home) -> int:
+def flow(args: argparse.Namespace, home: Home) -> int:
+    """`list`, `show`, `cancel` or `resume` flows, by `args.verb`."""
     if args.verb == "list":
         found = ledger.read(home, _flows)
         shown = [item for item in found if args.status in (None, item["status"])]
@@ -86,9 +87,22 @@ def _flow(args: argparse.Namespace, home: Home) -> int:
         emit(document, args, text="\n".join(lines))
         return 0
     command = commands.cancel if args.verb == "cancel" else commands.resume
-    task = ledger.write(home, lambda tx: command(tx, tasks.find(tx, args.lookup).task_id, by="owner"))
-    emit(task_document(task), args, text=f"{task.task_id}  {task.status}  {task.title}")
+
+    def steer(tx: Tx) -> dict[str, Any]:
+        return _document(tx, command(tx, _found(tx, args.lookup).task_id, by="owner"))
+
+    document = ledger.write(home, steer)
+    emit(document, args, text=f"{document['task_id']}  {document['status']}  {document['title']}")
     return 0
+
+
+def _found(tx: Tx, lookup: str) -> Task:
+    task = tasks.find(tx, lookup)
+    if task.kind != "flow":
+        raise NotFound(
+            f"{task.task_id} is no flow but a {task.kind}", hint="'tawny tasks' shows and steers any task"
+        )
+    return task
 
 
 def _document(tx: Tx, task: Task) -> dict[str, Any]:
@@ -100,7 +114,7 @@ def _flows(tx: Tx) -> list[dict[str, Any]]:
 
 
 def _whole(tx: Tx, lookup: str) -> dict[str, Any]:
-    task = tasks.find(tx, lookup)
+    task = _found(tx, lookup)
     kids = tasks.children(tx, task.task_id)
     return {
         **_document(tx, task),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from tawny.cli.arguments import rows, whole
 from tawny.cli.main import add_common
+from tawny.domain.flowstate import FLOW_STATUSES
 
 Add = Callable[[str, str], argparse.ArgumentParser]
 
@@ -84,4 +85,4 @@ def _declare_care(add: Add) -> None:
     flow = add("flow", "flows as tasks: list, show, cancel, resume")
     flow.add_argument("verb", choices=["list", "show", "cancel", "resume"])
     flow.add_argument("lookup", nargs="?", metavar="LOOKUP")
-    flow.add_argument("--status")
+    flow.add_argument("--status", choices=FLOW_STATUSES)

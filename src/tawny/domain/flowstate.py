@@ -2,6 +2,7 @@
 
 from tawny.domain.tasks import Status, Task
 
+FLOW_STATUSES = ("queued", "running", "waiting", "blocked", "succeeded", "failed", "cancelled", "lost")
 _BLOCKERS = frozenset({"approval", "reconcile", "budget"})
 
 

@@ -11,7 +11,7 @@ from tawny.errors import NotFound
 from tawny.ledger import queue, retention
 from tawny.ledger.database import Row, Tx
 from tawny.ledger.endings import finish
-from tawny.ledger.relations import active_children
+from tawny.ledger.relations import living_children
 from tawny.ledger.tasks import get
 from tawny.ledger.transitions import wake
 
@@ -123,7 +123,7 @@ def _release(tx: Tx, task_id: str) -> None:
 
 
 def _settle_cancel(tx: Tx, task_id: str) -> None:
-    if not active_children(tx, task_id):
+    if not living_children(tx, task_id):
         finish(tx, get(tx, task_id), Status.CANCELLED, error=Failure("cancelled", "cancelled on request"))
 
 

@@ -9,7 +9,7 @@ from tawny.domain.messages import Attachment, Outgoing
 from tawny.domain.tasks import Failure, Json, Notify, Progress, Status, Task, WaitingFor
 from tawny.ledger import audit, outbox
 from tawny.ledger.database import Tx
-from tawny.ledger.relations import Ties, active_children, ties
+from tawny.ledger.relations import Ties, active_children, living_children, ties
 from tawny.ledger.tasks import ACTIVE, from_row, get, to_json
 from tawny.ledger.transitions import advance, end_execution, requeue, wake
 from tawny.ledger.withdrawals import withdraw
@@ -35,15 +35,16 @@ def finish(
     """Bring a task to its end: result, event, audit row and outbox lines in one commit; whoever waits is woken.
 
     `task`, and `tied` where it is known, are as this transaction has read them.
-    A task that succeeds while children it has to wait for are active stays `waiting` for them.
+    A task that succeeds while children it has to wait for are active stays `waiting` for them, and one that is
+    cancelled while anything that it has started is alive.
     """
     if task.status is Status.RUNNING:
         end_execution(tx, task, to, error)
     tied = tied or ties(tx, task.task_id)
     if to is Status.SUCCEEDED and tied.children:
         return _drain(tx, task, result, progress)
-    if to is Status.CANCELLED and tied.children:
-        return _await_cancelled(tx, task, active_children(tx, task.task_id))
+    if to is Status.CANCELLED and (alive := living_children(tx, task.task_id)):
+        return _await_cancelled(tx, task, alive)
     columns: dict[str, Any] = {
         "ended_at": tx.now,
         "intent": None,
@@ -130,7 +131,7 @@ def _tell_parent(tx: Tx, parent_id: str) -> None:
     if parent.status.is_terminal or waiting is None or waiting.kind != "child":
         return
     if parent.intent == "cancel":
-        if not active_children(tx, parent_id):
+        if not living_children(tx, parent_id):
             finish(tx, parent, Status.CANCELLED, error=Failure("cancelled", "cancelled with its children"))
         return
     if waiting.detail.get("draining"):

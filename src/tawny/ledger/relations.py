@@ -50,6 +50,14 @@ def active_children(tx: Tx, task_id: str) -> list[str]:
     return [row["task_id"] for row in rows]
 
 
+def living_children(tx: Tx, task_id: str) -> list[str]:
+    """The ids of children that have not ended, awaited or not."""
+    rows = tx.all(
+        f"SELECT task_id FROM tasks WHERE parent_id = :task_id AND status IN {ACTIVE}", task_id=task_id
+    )
+    return [row["task_id"] for row in rows]
+
+
 def live_children(tx: Tx, task_id: str) -> list[Task]:
     """The children that have not ended, awaited or not."""
     rows = tx.all(
