@@ -152,6 +152,8 @@ async def test_a_child_ends_though_its_draining_parent_is_paused_which_ends_when
     child = await house.submit(parent=parent)
     assert await house.succeed(parent) is Status.WAITING
     await house.ledger.write(lambda tx: commands.pause(tx, parent))
+    assert await house.status(child) is Status.PAUSED
+    await house.ledger.write(lambda tx: commands.resume(tx, child))
     assert await house.claim() == [child]
 
     assert await house.succeed(child) is Status.SUCCEEDED
