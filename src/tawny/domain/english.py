@@ -50,6 +50,23 @@ NTH = rf"(?:\d{{1,2}}(?:st|nd|rd|th)|{'|'.join(_ORDINALS)})"
 
 # --- the words in one form
 
+_WORDED = {
+    word: number
+    for number, word in enumerate(
+        (
+            "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+            "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth",
+            "eighteenth", "nineteenth", "twentieth", "twenty-first", "twenty-second", "twenty-third",
+            "twenty-fourth", "twenty-fifth", "twenty-sixth", "twenty-seventh", "twenty-eighth", "twenty-ninth",
+            "thirtieth", "thirty-first",
+        ),
+        1,
+    )
+}  # fmt: skip
+_WORDED_NTH = "|".join(word.replace("-", "[ -]") for word in sorted(_WORDED, key=len, reverse=True))
+_MINUTES = rf"(?:{'|'.join(_ONES[10:])}|(?:{'|'.join(list(_TENS)[:4])})(?:[ -](?:{'|'.join(_ONES[1:10])}))?)"
+_SIDE = r"(?=$|,| (?:am|pm|on|in|every|tomorrow|today|tonight)\b|(?:am|pm)\b)"
+
 _FORMS = (
     (r"\s+", " "),
     (r"[–—]", "-"),
@@ -60,6 +77,13 @@ _FORMS = (
     (r"\b(\d{1,2}(?::\d\d)?)([ap])\b", r"\1\2m"),
     (r"\b(\d{1,2}) ?o'? ?clock(?: (am|pm))?", r"\1:00\2"),
     (r"\b(mon|tue|tues|wed|thu|thur|thurs|fri|sat|sun)\.", r"\1"),
+    (r"\b(jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.", r"\1"),
+    (r"\b(\d{4})/(\d\d?)/(\d\d?)\b", r"\1-\2-\3"),
+    (r"\bat (\d\d?)h(\d\d)\b", r"at \1:\2"),
+    (r"\bat (\d\d?)h\b", r"at \1:00"),
+    (r"\b(\d\d?)[ -]([0-5]\d)(?=am|pm)", r"\1:\2"),
+    (r"\ba couple (?:of )?(?=[smhdw])", "2 "),
+    (r"\b1/2 (?:an )?hour\b", "half an hour"),
     (r"\beveryday\b", "every day"),
     (r"\beach\b", "every"),
     (r"\bonce (?:a|an|every|per) ", "every "),
@@ -79,10 +103,25 @@ _FORMS = (
 def plain(text: str) -> str:
     words = re.sub(r"\s+", " ", text.strip().lower()).rstrip(".!?")
     words = re.sub(r"^please ", "", words)
-    words = _digits(words)
+    words = re.sub(rf"\b(at (?:{'|'.join(_ONES[1:13])}))[ -](?=(?:{_MINUTES}){_SIDE})", r"\1:", words)
+    words = _digits(_nths(words))
     for pattern, form in _FORMS:
         words = re.sub(pattern, form, words)
     return _past_and_to(words)
+
+
+def _nths(words: str) -> str:
+    """`the twenty-fourth of may` as `the 24th of may`. `first` to `fifth` stay but beside a month: NTH reads them."""
+
+    def form(word: str) -> str:
+        return f"{_WORDED[word.replace(' ', '-')]}th"
+
+    beside = rf"(?:({MONTH}) (?:the )?({_WORDED_NTH})|({_WORDED_NTH})(?: day)? of ({MONTH}))"
+    words = re.sub(
+        rf"\b{beside}\b", lambda m: f"{m[1]} {form(m[2])}" if m[1] else f"{form(m[3])} of {m[4]}", words
+    )
+    late = "|".join(word for word in _WORDED_NTH.split("|") if word not in _ORDINALS)
+    return re.sub(rf"\b({late})\b", lambda match: form(match[1]), words)
 
 
 def _digits(words: str) -> str:
@@ -135,7 +174,8 @@ def time_last(words: str) -> str:
     match = re.fullmatch(rf"(?P<at>at )?(?P<times>{TIMES}),? (?P<rest>{_DAY_WORDS}.*)", words)
     if match is None or " at " in match["rest"]:
         return words
-    if not match["at"] and not SAYS_TIME.search(match["times"]):
+    is_one_day = re.match(r"today|tomorrow|tonight|this (?:morning|afternoon|evening)", match["rest"])
+    if not (match["at"] or is_one_day or SAYS_TIME.search(match["times"])):
         return words
     rest, word, until = match["rest"].partition(" until ")
     return f"{rest} at {match['times']}{word}{until}"

@@ -44,7 +44,7 @@ def _near_day(words: str, wall: datetime) -> Day | None:
 
 def _weekday_date(words: str, wall: datetime) -> Day | None:
     match = re.match(
-        rf"(?P<which>next |this |coming |this coming )?(?P<day>{DAY})(?P<week> next week| this week)?"
+        rf"(?P<which>next |this |coming |this coming )?(?P<day>{DAY})(?P<week>,? (?:of )?(?:next|this) week)?"
         rf"(?: (?P<part>{PART}))?(?:,? |$)",
         words,
     )
@@ -56,7 +56,7 @@ def _weekday_date(words: str, wall: datetime) -> Day | None:
     if match["week"]:
         if match["which"]:
             return None
-        weeks = 1 if match["week"] == " next week" else 0
+        weeks = 1 if match["week"].endswith("next week") else 0
         day = wall + timedelta(days=(number - 1) % 7 - wall.weekday() + 7 * weeks)
         return Day(day, rest, match["part"])
     if match["which"] == "next ":
@@ -97,7 +97,9 @@ def _month_date(words: str, wall: datetime) -> Day | None:
 
 def _of_day(words: str, wall: datetime) -> Day | None:
     """`the 15th`: the next day of that number."""
-    match = re.match(r"(?:the )?(\d{1,2})(?:st|nd|rd|th)(?: of (this|next) month)?(?:,? |$)", words)
+    match = re.match(
+        r"(?:the )?(\d{1,2})(?:st|nd|rd|th)(?:(?: day)? of (?:the )?(this|next) month)?(?:,? |$)", words
+    )
     if match is None:
         return None
     number, day = int(match[1]), wall

@@ -65,7 +65,7 @@ _N = r"[0-9]+|[零〇一二两三四五六七八九十]+"
 _PART = "|".join(_PARTS)
 _CLOCK = (
     rf"(?P<part>{_PART})?的?"
-    rf"(?:(?P<hour>{_N})(?:点钟?|时|:|：)(?:(?P<half>半)|(?P<quarter>[一三])刻|整|过?(?P<minute>{_N})分?)?)?"
+    rf"(?:(?P<hour>{_N})(?:点钟?|时|:|：)(?:(?P<half>半)|(?P<quarter>[一三])刻|[整正]|过?(?P<minute>{_N})分?)?)?"
 )
 _CLOCK_SHAPE = re.sub(r"\?P<\w+>", "?:", _CLOCK)
 _CLOCKS = rf"(?P<clocks>{_CLOCK_SHAPE}(?:[、和及与]{_CLOCK_SHAPE})*)"
@@ -93,6 +93,7 @@ def read(text: str, wall: datetime) -> Reading | None:
         InvalidInput: it is known, and still means no one schedule.
     """
     words = re.sub(r"[\s,，。!！]+", "", text.translate(_SIMPLE))
+    words = re.sub(rf"([{''.join(_DIGITS)}]{{4}})年", _year, words)
     words = re.sub(r"^(请|在)|(提醒我|叫我)$", "", words)
     until: datetime | None = None
     match = re.fullmatch(r"(.+?)(?:一直)?(?:直到|到|至)(.+?)(?:为止)?", words)
@@ -108,6 +109,11 @@ def read(text: str, wall: datetime) -> Reading | None:
         if (reading := rule(words, wall)) is not None:
             return msgspec.structs.replace(reading, until=until) if until else reading
     return None
+
+
+def _year(match: re.Match[str]) -> str:
+    """二零二七年 as 2027年."""
+    return "".join(str(_DIGITS[digit]) for digit in match[1]) + "年"
 
 
 def number(text: str) -> int:
@@ -133,9 +139,9 @@ def number(text: str) -> int:
 def _delay(words: str, wall: datetime) -> Reading | None:
     """30分钟后, 一个半小时后, 1小时30分钟后, 三天后上午9点."""
     match = re.fullmatch(
-        rf"(?:过|再过)?{_SPAN}(?:(?P<rest>{_N})分钟?)?(?P<after>之后|以后|后)?(?P<clock>.*)", words
+        rf"(?:过|再过)?{_SPAN}(?:(?P<rest>{_N})分钟?)?(?P<after>之后|以后|过后|后)?(?P<clock>.*)", words
     )
-    quarter = re.fullmatch(rf"(?:过|再过)?(?P<count>{_N})刻钟(?P<after>之后|以后|后)?", words)
+    quarter = re.fullmatch(rf"(?:过|再过)?(?P<count>{_N})刻钟(?P<after>之后|以后|过后|后)?", words)
     if quarter and (quarter["after"] or words.startswith(("过", "再过"))):
         return Reading(delay=f"{15 * number(quarter['count'])}m") if number(quarter["count"]) > 0 else None
     if match is None or not (words.startswith(("过", "再过")) or match["after"]):
