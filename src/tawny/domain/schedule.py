@@ -1,6 +1,5 @@
 """When something is due: cron, every, at, after and rrule, as documents and as plans that give the next slot."""
 
-import calendar
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from tawny.clock import (
     parse_time,
     to_datetime,
 )
-from tawny.domain import cron, zones
+from tawny.domain import cron, recurrence, zones
 from tawny.errors import InvalidInput
 
 Kind = Literal["cron", "every", "at", "after", "rrule"]
@@ -94,6 +93,8 @@ def compile(document: Mapping[str, Any], *, now: Instant, timezone: str = "UTC",
     except ValueError as error:
         raise InvalidInput(f"schedule: {error}", hint=f"for example {EXAMPLES[kind]}") from error
     if new:
+        if kind == "rrule":
+            recurrence.refuse_stray(document["expression"])
         _check_future(plan, now)
     return plan
 
@@ -250,24 +251,17 @@ def _exact(due: Instant) -> str:
     return to_datetime(due).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-_RRULE_FREQUENCIES = {"YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY"}
-
-
 def _rrule(document: Mapping[str, Any], now: Instant, timezone: str) -> Plan:
     expression = _text("rrule", "expression", document["expression"])
     zone = zones.load(timezone)
     given = document.get("start")
     start = now if given is None else read_time(given, key="schedule.start", now=now, timezone=timezone)
     first = zones.wall(start, zone).replace(microsecond=0)
-    rule = _read_rrule(expression, first, timezone)
+    rule = recurrence.read(expression, first, timezone)
     until = _until(document, now, timezone)
     # rules within the day are what wildcards are to cron
     hourly = re.search(r"FREQ=(HOURLY|MINUTELY)", expression.upper())
     search = zones.next_elapsed if hourly else zones.next_fixed
-
-    def walls(wall: datetime) -> datetime | None:
-        return rule.after(wall, inc=True)
-
     return Plan(
         kind="rrule",
         document=_with_until(
@@ -282,51 +276,8 @@ def _rrule(document: Mapping[str, Any], now: Instant, timezone: str) -> Plan:
         timezone=timezone,
         one_shot=False,
         until=until,
-        find=lambda after: search(walls, zone, after),
+        find=lambda after: search(rule.after, zone, after),
     )
-
-
-def _read_rrule(expression: str, start: datetime, timezone: str) -> Any:
-    from dateutil import rrule as dateutil_rrule  # noqa: PLC0415 - 10 ms that only users of rrule pay
-
-    example = "for example FREQ=WEEKLY;INTERVAL=2;BYDAY=MO"
-    text = expression.strip().removeprefix("RRULE:")
-    parts: dict[str, str] = {}
-    for part in filter(None, text.upper().split(";")):
-        key, _, value = part.partition("=")
-        parts[key] = value
-    if parts.get("FREQ") not in _RRULE_FREQUENCIES:
-        raise InvalidInput(
-            f"schedule.expression: FREQ is {parts.get('FREQ')!r}, none of {', '.join(sorted(_RRULE_FREQUENCIES))}",
-            hint=example,
-        )
-    _check_days(parts, expression, example)
-    # dateutil wants UNTIL in the same kind of time as the start: wall time here
-    until = re.search(r"UNTIL=(\d{8}T\d{6})Z", text, re.IGNORECASE)
-    if until:
-        instant = from_datetime(
-            datetime.strptime(until.group(1).upper(), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-        )
-        local = zones.wall(instant, zones.load(timezone)).strftime("%Y%m%dT%H%M%S")
-        text = text.replace(until.group(0), f"UNTIL={local}")
-    try:
-        return dateutil_rrule.rrulestr(text, dtstart=start)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InvalidInput(f"schedule.expression: {expression!r}: {error}", hint=example) from error
-
-
-def _check_days(parts: Mapping[str, str], expression: str, example: str) -> None:
-    """Refuse days that no month has: a search for them would never end."""
-    try:
-        days = [abs(int(day)) for day in parts.get("BYMONTHDAY", "").split(",") if day]
-        months = [int(month) for month in parts.get("BYMONTH", "").split(",") if month] or list(range(1, 13))
-        longest = max(calendar.monthrange(2024, month)[1] for month in months)
-    except (ValueError, IndexError) as error:
-        raise InvalidInput(f"schedule.expression: {expression!r}: {error}", hint=example) from error
-    if days and min(days) > longest:
-        raise InvalidInput(
-            f"schedule.expression: {expression!r} asks for a day that those months do not have", hint=example
-        )
 
 
 _COMPILERS: dict[str, Callable[[Mapping[str, Any], Instant, str], Plan]] = {
