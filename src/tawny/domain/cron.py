@@ -225,8 +225,10 @@ def parse(expression: str) -> Cron:
     )
 
 
-def _wrong(field: Field, element: str, why: str) -> InvalidInput:
-    return InvalidInput(f"cron: {field.name} {element!r} {why}", hint=f"for example {field.example}")
+def _wrong(field: Field, element: str, why: str, *, example: str = "") -> InvalidInput:
+    return InvalidInput(
+        f"cron: {field.name} {element!r} {why}", hint=f"for example {example or field.example}"
+    )
 
 
 def _mask(field: Field, text: str) -> int:
@@ -275,6 +277,7 @@ def _weekdays_field(text: str) -> tuple[int, ...]:
 
 _RANGE = re.compile(r"(\w+)-(\w+)(?:/(\d+))?", re.ASCII)
 _STEP = re.compile(r"\*/(\d+)", re.ASCII)
+_FROM = re.compile(r"(\d{1,2})/([1-9]\d?)", re.ASCII)
 
 
 def _values(field: Field, element: str) -> range:
@@ -292,8 +295,13 @@ def _values(field: Field, element: str) -> range:
         if field is _WEEKDAY and match.group(2).lower() == "sun":
             high = 7
         if low > high:
-            raise _wrong(field, element, "runs backwards")
+            around = f"{low}-{6 if field is _WEEKDAY else field.high},{field.low}-{high}"
+            raise _wrong(field, element, "runs backwards", example=around)
         return range(low, high + 1, _step(field, match.group(3) or "1", element))
+    if (match := _FROM.fullmatch(element)) and field is not _YEAR:
+        # Quartz has it, croner not
+        around = f"{match[1]}-{6 if field is _WEEKDAY else field.high}/{match[2]}"
+        raise _wrong(field, element, "has a step without a range", example=around)
     value = _number(field, element, element)
     return range(value, value + 1)
 

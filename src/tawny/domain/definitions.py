@@ -212,18 +212,25 @@ def compile_schedule(
     return schedule.compile(document, now=now, timezone=timezone, new=new)
 
 
+_NEEDED = {
+    "file": ("path", '{"source": "file", "path": "inbox/", "pattern": "*.pdf"}'),
+    "rss": ("url", '{"source": "rss", "url": "https://example.org/feed.xml"}'),
+    "mqtt": ("topic", '{"source": "mqtt", "topic": "home/+/door"}'),
+    "stream": ("argv", '{"source": "stream", "argv": ["tail", "-F", "app.log"], "match": "ERROR"}'),
+    "process": ("argv", '{"source": "process", "argv": ["make", "test"]}'),
+}
+"""What a source cannot do without, and an example."""
+
+
 def _check_on(on: On | None) -> None:
     if on is None:
         return
     if on.filter:
         _expression("on.filter", on.filter, None, 'contains(lower(subject), "invoice")')
-    needed = {"file": "path", "rss": "url", "mqtt": "topic", "stream": "argv", "process": "argv"}.get(
-        on.source
-    )
+    needed, example = _NEEDED.get(on.source, ("", ""))
     if needed and not getattr(on, needed):
         raise InvalidInput(
-            f"on.{needed} is missing: source {on.source!r} needs it",
-            hint='for example {"source": "file", "path": "inbox/", "pattern": "*.pdf"}',
+            f"on.{needed} is missing: source {on.source!r} needs it", hint=f"for example {example}"
         )
     if on.secret and not on.secret.startswith(("env:", "file:", "keyring:")):
         raise InvalidInput("on.secret: a secret does not stand in a document", hint="write env:HOOK_SECRET")
