@@ -1,6 +1,13 @@
-"""Telling that a run goes in circles: the very same call with the same outcome, whatever noise is in the outcome."""
+"""Telling that a run goes in circles: the very same call with the same outcome, whatever noise is in the outcome.
+
+Noise is what changes by itself: ids, times, durations, process numbers, ports, addresses in memory. A long number may
+be noise or a counter, and is told by its company (`31000 of 90000`, `"processed": 31000`), else by how it moves: a
+counter never falls, and grows by a hundredth at least each time it does. Small numbers always count: page 1 and page 2
+are two things.
+"""
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -8,14 +15,35 @@ import msgspec
 from tawny.domain.tasks import Json
 
 WARN, BLOCK, END = 5, 8, 12
+_GROWS = 1.01
 
-# What changes by itself from one outcome to the next. Small numbers stay: page 1 and page 2 are two things.
-_NOISE = re.compile(
+_UNITS = (
+    "of|rows?|records?|lines?|items?|entries|files?|messages?|frames?|pages?|steps?|iterations?|samples?"
+    "|tokens?|tests?"
+)
+_DONE = (
+    "processed|done|completed?|finished|offset|position|progress|total|count|scanned|seen|imported|exported"
+    "|remaining|left"
+)
+# An early alternative takes a place before a later one can; gaps have bounds, as what is read is a stranger's. Only
+# the groups `counted` and `number` are looked at.
+_MOVES = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?"
     r"|\b\d{1,2}:\d{2}:\d{2}(?:\.\d+)?\b"
-    r"|\b\d+(?:\.\d+)?\s?(?:ms|µs|s|sec|seconds)\b"
-    r"|(?<![0-9a-z])(?:\d{5,}(?:\.\d+)?|\d+\.\d{3,})(?![0-9a-z])"
+    # Durations, with their unit or under their name.
+    r"|\b(?:\d+h\s?)?(?:\d+m\s?)?\d+(?:\.\d+)?s\b"
+    r"|\b\d+(?:\.\d+)?\s?(?:ms|µs|us|ns|s|sec|seconds?|minutes?|hours?)\b"
+    r"|(?<![a-z])(?:duration|elapsed|took|latency|uptime|timestamp|time|ts)(?:_?[mun]?s|_?seconds)?\"?\s{0,3}[:=]\s{0,3}\d+(?:\.\d+)?"
+    # Numbers of processes, threads and ports, however small.
+    r"|(?<![a-z])(?:p?pid|tid|thread|process|port)\"?\s{0,3}[:=#]?\s{0,3}\d+\b"
+    r"|(?:\blocalhost|\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:]{2,45}\]):\d{2,5}\b"
+    r"|\b0x[0-9a-f]+\b"
+    r"|(?P<counted>(?<![0-9a-z])\d{5,}(?=\s{0,3}/\s{0,3}\d|\s{0,3}%|\s{1,3}(?:" + _UNITS + r")\b)"
+    r"|(?:\b\d+\s{0,3}/\s{0,3}|\bof\s{1,3}|(?<![a-z])(?:" + _DONE + r")\"?\s{0,3}[:=]?\s{0,3})\d{5,}\b)"
+    r"|(?<![0-9a-z.])(?P<number>\d{5,}(?:\.\d+)?)(?![0-9a-z])"
+    r"|(?<![0-9a-z])\d+\.\d{3,}(?![0-9a-z])"
+    r"|(?<![0-9a-z])(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7}(?![0-9a-z])"
     r"|(?<![0-9a-z])(?=[0-9a-z]*\d)(?=[0-9a-z]*[a-z])[0-9a-z]{8,}(?![0-9a-z])",
     re.IGNORECASE,
 )
@@ -31,35 +59,83 @@ class Loop(StrEnum):
     END = "end"
 
 
+class _Streak:
+    """How often in a row a call had one outcome."""
+
+    def __init__(self, text: str, numbers: Sequence[float]) -> None:
+        self._text = text
+        self._numbers = numbers
+        self._times = 1
+        self._since = dict.fromkeys(range(len(numbers)), 1)
+        """By the place of a number that may be a counter: how often in a row it has stood still."""
+
+    @property
+    def times(self) -> int:
+        """How often the same came, an advance of a counter being something new."""
+        return min((self._times, *self._since.values()))
+
+    def goes_on(self, text: str, numbers: Sequence[float]) -> bool:
+        """Take one more outcome, if it is the same but for noise."""
+        if text != self._text:
+            return False
+        self.again()
+        for place in list(self._since):
+            before, now = self._numbers[place], numbers[place]
+            if now >= before * _GROWS:
+                self._since[place] = 1
+            elif now != before:
+                del self._since[place]
+        self._numbers = numbers
+        return True
+
+    def again(self) -> None:
+        self._times += 1
+        for place in self._since:
+            self._since[place] += 1
+
+
 class LoopGuard:
     """Counts, over one run, how often each call had the same outcome in a row."""
 
     def __init__(self) -> None:
-        self._streaks: dict[str, tuple[str, int]] = {}
+        self._streaks: dict[str, _Streak] = {}
 
     def before(self, tool: str, arguments: Json) -> Loop:
         """Whether the call may be made once more. A blocked call counts as one more time."""
-        call = _call(tool, arguments)
-        outcome, count = self._streaks.get(call, ("", 0))
-        if count + 1 < BLOCK:
+        streak = self._streaks.get(_call(tool, arguments))
+        if streak is None or streak.times + 1 < BLOCK:
             return Loop.GO_ON
-        self._streaks[call] = (outcome, count + 1)
-        return Loop.END if count + 1 >= END else Loop.BLOCK
+        streak.again()
+        return Loop.END if streak.times >= END else Loop.BLOCK
 
     def after(self, tool: str, arguments: Json, outcome: Json) -> Loop:
         """Take note of what came of a call."""
-        # A line's end is a letter in JSON, and would hide the number or time that begins the next line.
-        text = _text(outcome).replace("\\n", "\n").replace("\\t", "\t")
-        call, now = _call(tool, arguments), _NOISE.sub("#", text)
-        before, count = self._streaks.get(call, ("", 0))
-        count = count + 1 if before == now else 1
-        self._streaks[call] = (now, count)
-        return Loop.WARN if count >= WARN else Loop.GO_ON
+        call, (text, numbers) = _call(tool, arguments), _told(outcome)
+        streak = self._streaks.get(call)
+        if streak is None or not streak.goes_on(text, numbers):
+            streak = self._streaks[call] = _Streak(text, numbers)
+        return Loop.WARN if streak.times >= WARN else Loop.GO_ON
 
 
 def _call(tool: str, arguments: Json) -> str:
     # Not a digit is noise here: two appointments that differ in their times alone are two calls.
     return f"{tool} {_text(arguments)}"
+
+
+def _told(outcome: Json) -> tuple[str, list[float]]:
+    """The outcome without its noise, and the long numbers of which only their moves can tell what they are."""
+    numbers: list[float] = []
+
+    def without(match: re.Match[str]) -> str:
+        if match["counted"]:
+            return match[0]
+        if match["number"]:
+            numbers.append(float(match["number"]))
+        return "#"
+
+    # In JSON a line's end is a letter and would hide the number that begins the next line, and a mark hides a name.
+    text = _text(outcome).replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+    return _MOVES.sub(without, text), numbers
 
 
 def _text(value: Json) -> str:
