@@ -144,7 +144,9 @@ class Imap:
         (folder / (f"{name}:2,S" if seen else name)).write_bytes(message)
         if os.geteuid() == 0:
             for path in (self.maildir, folder, *folder.iterdir()):
-                os.chown(path, _MAIL_UID, _MAIL_GID)
+                # The server may have taken a mail from `new` meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    os.chown(path, _MAIL_UID, _MAIL_GID)
 
 
 _MAIL_UID, _MAIL_GID = 65534, 65534

@@ -3,16 +3,21 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.conftest import OpenChat
 from tawny.agent.context import context_of
 from tawny.agent.live import Delta
 from tawny.config import Approvals, Home
+from tawny.domain.approvals import Question
 from tawny.domain.messages import Inbound
-from tawny.domain.sessions import COMMANDS
-from tawny.domain.tasks import Status
-from tawny.ledger import approvals, events, inputs, sessions
+from tawny.domain.sessions import COMMANDS, LOCAL
+from tawny.domain.tasks import Origin, Status, Submission, Task
+from tawny.engine.kinds import Context, Kind
+from tawny.ledger import approvals, automations, events, inputs, sessions, tasks
+from tawny.ledger.submission import submit
+from tawny.plugins import BUNDLED_CHANNELS
 from tawny.testing import Say, ScriptedModel, Use
 
 
@@ -356,6 +361,83 @@ async def test_every_command_works_in_every_channel_without_a_model(chat: OpenCh
         rows = await app.ledger.read(lambda tx: tx.all("SELECT target FROM outbox WHERE fallback_of IS NULL"))
         outside = channel not in ("http", "cli")
         assert [row["target"] for row in rows] == [f"{channel}:42"] * (len(orders) if outside else 0)
+    assert script.asked == []
+
+
+# Those that bring and take nothing but what is sent out.
+ONE_WAY = {"apprise", "chat", "file", "inbox", "memory", "ntfy", "webhook", "webhook-url"}
+EVERYWHERE = sorted({*BUNDLED_CHANNELS} - ONE_WAY | LOCAL)
+
+
+class Nothing(msgspec.Struct):
+    pass
+
+
+async def _ask(ctx: Context, _: Nothing) -> str:
+    question = Question(
+        tool="pay", operation="payment.make", arguments={}, level=4, reason="5 dollars", origin=Origin()
+    )
+    return (await ctx.ask("may I", question)).status
+
+
+@pytest.mark.parametrize("channel", EVERYWHERE)
+async def test_a_command_does_what_it_says_in_every_channel_without_a_model(
+    chat: OpenChat, channel: str
+) -> None:
+    script = ScriptedModel()
+    said = 0
+    # Who is asked for a yes is the owner: a person of a channel is one where he is listed.
+    async with chat(script, approvals=Approvals(approvers=(f"{channel}:42",))) as app:
+        inbox = app.app.agency.inbox
+        app.app.kinds["ask"] = Kind(name="ask", params=Nothing, run=_ask)  # type: ignore[index]
+
+        async def say(text: str) -> str:
+            nonlocal said
+            said += 1
+            inbound = Inbound(channel=channel, event_id=str(said), sender="42", conversation="42", text=text)
+            received = await inbox.receive(inbound)
+            assert (received.status, received.run_id) == ("answered", None), text
+            outside = await app.ledger.read(
+                lambda tx: tx.all(
+                    "SELECT target, message FROM outbox WHERE fallback_of IS NULL AND task_id IS NULL"
+                )
+            )
+            sent = [row["message"] for row in outside if row["target"] == f"{channel}:42"]
+            assert len(sent) == (0 if channel in LOCAL else said)
+            assert not sent or msgspec.json.decode(sent[-1])["text"] == received.text
+            return received.text
+
+        async def begin(kind: str, params: dict[str, Any]) -> Task:
+            wanted = Submission(kind=kind, params=params, title=f"The {kind} one", session="main")
+            return await app.ledger.write(lambda tx: submit(tx, wanted))
+
+        long = await begin("simulate", {"steps": 1000, "step_seconds": 60})
+        await app.until(long.task_id, Status.RUNNING)
+        assert '"The simulate one"' in await say("/status")
+        assert f'"The simulate one" ({long.task_id}) is running' in await say("/tasks")
+        assert await say("/pause simulate") == '"The simulate one" pauses after its current step.'
+        assert (await app.read(lambda tx: tasks.get(tx, long.task_id))).intent == "pause"
+        assert '"The simulate one" is ' in await say("/resume simulate")
+        assert not (await app.read(lambda tx: tasks.get(tx, long.task_id))).intent
+        assert '"The simulate one" is ' in await say("/cancel")
+        await app.until(long.task_id, Status.CANCELLED)
+        for word, status in (("approve", "approved"), ("deny", "denied")):
+            asking = await begin("ask", {})
+            await app.until(asking.task_id, Status.WAITING)
+            assert await say(f"/{word}") == f"pay: {status}."
+            done = await app.until(asking.task_id, Status.SUCCEEDED)
+            assert (done.result or {})["text"] == status
+        assert "collect" in await say("/queue collect cap:3")
+        assert "demo from now on" in await say("/model demo")
+        assert "to compact" in await say("/compact")
+        assert "every 10m" in (await say("/loop 10m look at it")).lower()
+        assert "A new conversation begins" in await say("/new")
+        assert "/cancel" in await say("/help")
+        session = (await app.read(lambda tx: sessions.page(tx))).items[0]
+        assert (session.settings["queue"]["mode"], session.settings["queue"]["cap"]) == ("collect", 3)
+        assert session.settings["model"] == "demo"
+        loops = (await app.read(lambda tx: automations.page(tx))).items
+        assert [one.name for one in loops] == ["loop: look at it"]
     assert script.asked == []
 
 

@@ -24,6 +24,7 @@ from tawny.delivery.compose import compose
 from tawny.delivery.door import Door
 from tawny.delivery.roster import Route
 from tawny.domain.messages import Attachment, Button, Inbound, Outgoing
+from tawny.domain.sessions import COMMANDS, Command, parse_command
 from tawny.errors import PermanentError, TemporaryError
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
@@ -389,6 +390,18 @@ class ChannelContract:
             Outgoing(key="dlv_reply", text="All well", to=inbound.conversation, thread=inbound.thread)
         )
         assert "All well" in rig.seen()[-1].text
+
+    async def test_every_command_comes_in_as_the_command_it_is(self, rig: Rig, tmp_path: Path) -> None:
+        if rig.say is None:
+            pytest.skip("nothing comes in here")
+        async with listening(rig, tmp_path) as heard:
+            for name in COMMANDS:
+                await _do(rig.say, f"/{name} the subtitles", why="voice")
+            await heard.until(len(COMMANDS), seconds=len(COMMANDS) * rig.settle)
+        came = {inbound.text: parse_command(inbound.text) for inbound in heard.inside}
+        assert sorted(map(repr, came.values())) == sorted(
+            repr(Command(name, "the subtitles")) for name in COMMANDS
+        )
 
     async def test_the_same_event_comes_in_once(self, rig: Rig, tmp_path: Path) -> None:
         if rig.say is None:
