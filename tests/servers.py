@@ -1,5 +1,6 @@
 """Real servers for tests, each on a free port of this machine, each ended with its test."""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -36,6 +37,21 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], *, seconds: float
             return
         time.sleep(0.02)
     pytest.fail(f"nothing answers on port {port} after {seconds} s")
+
+
+async def reap(process: asyncio.subprocess.Process) -> int:
+    """Kill a child that was started with pipes, wait for it, and close our ends; how it ended.
+
+    To wait is not enough: the ends are closed when they were read to the last byte, which comes after the child's end,
+    or never while a child of its own holds them. What is open outlives the loop, and fails whatever test runs when it
+    is collected.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    try:
+        return await process.wait()
+    finally:
+        process._transport.close()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 @contextlib.contextmanager

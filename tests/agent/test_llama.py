@@ -1,6 +1,7 @@
 """A chat with llama.cpp's own server: streaming, a tool it calls, and a context that is too small. It is fetched."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncGenerator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import servers
 from agent.conftest import OpenChat
 from tawny.agent.live import Delta
 from tawny.config import AgentProfile, Home, Model
@@ -50,12 +52,10 @@ async def llama(folder: Path, *, context: int) -> AsyncGenerator[str]:
         raise AssertionError("llama.cpp's server did not start")
     finally:
         process.stdin.close()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(20):
                 await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await servers.reap(process)
 
 
 async def test_llama_cpp_is_talked_to_by_streams_and_tools(

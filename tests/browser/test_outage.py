@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-import signal
 import sys
 from asyncio.subprocess import Process
 from pathlib import Path
 
 from playwright.async_api import Browser, expect
+from tests import servers
 from tests.servers import free_port
 
 from .conftest import DESKTOP
@@ -39,8 +39,7 @@ async def test_a_killed_and_restarted_gateway_costs_the_page_nothing(
         bar = page.locator("[data-task] [role=progressbar]")
         await expect(bar).to_have_attribute("aria-valuenow", re.compile("^[1-9]"))
         await page.evaluate("window.stillHere = true")
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await servers.reap(process)
         await expect(page.get_by_text("No connection to Tawny", exact=False)).to_be_visible(timeout=10_000)
         process, _ = await start(tmp_path / "home", port)
         await expect(page.locator("[data-task]")).to_have_attribute(
@@ -56,6 +55,4 @@ async def test_a_killed_and_restarted_gateway_costs_the_page_nothing(
         await page.reload()
         await expect(page.get_by_text("Is the gateway running?", exact=False)).to_be_visible(timeout=10_000)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await servers.reap(process)

@@ -108,4 +108,4 @@ async def test_the_page_leads_from_nothing_to_a_bot_that_answers(tmp_path: Path,
             gateway.send_signal(signal.SIGTERM)
         async with asyncio.timeout(60):
             await gateway.wait()
-        gateway._transport.close()  # type: ignore[attr-defined]
+        await servers.reap(gateway)

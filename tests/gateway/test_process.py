@@ -16,6 +16,7 @@ import httpx
 import msgspec
 import pytest
 
+import servers
 from tawny.config import Home
 
 ENV = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -54,9 +55,7 @@ async def gateway(home: Home, port: str = "0") -> AsyncGenerator[Running]:
         async with running.client:
             yield running
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await servers.reap(process)
 
 
 async def events(client: httpx.AsyncClient, last: int, until: str) -> list[int]:
@@ -162,6 +161,19 @@ async def test_rotating_the_token_puts_the_old_one_out_of_the_running_gateway(ho
         assert home.token_file.stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_reaped_child_leaves_nothing_open_that_outlives_the_loop() -> None:
+    """Though its own child holds its pipes, as a gateway's commands do: to wait for it alone would leave them open."""
+    script = "sleep 30 & echo $!; sleep 30"
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, stdout=-1, stderr=-1)
+    assert process.stdout is not None
+    grandchild = int(await process.stdout.readline())
+    try:
+        assert await servers.reap(process) == -signal.SIGKILL
+        assert process._transport.is_closing()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+
+
 _PROMPT = 3.0
 """A second is what is promised after `ready`; a busy machine gets three."""
 
@@ -183,8 +195,7 @@ async def test_what_came_due_while_the_gateway_was_dead_starts_with_the_next_one
             assert answer.status_code == 201, answer.text
         body = {"kind": "simulate", "params": work["parameters"], "not_before": due.isoformat()}
         waiting = (await first.client.post("/v1/tasks", json=body)).json()
-        first.process.kill()
-        await first.process.wait()
+        await servers.reap(first.process)
     assert datetime.now(UTC) < due, "this machine is too slow to be killed in time"
     while datetime.now(UTC) < due:
         await asyncio.sleep((due - datetime.now(UTC)).total_seconds())

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from tests.sandbox.conftest import NoSandbox, needs_bubblewrap
 
+import servers
 from tawny.errors import Conflict, NotFound, Refused
 from tawny.sandbox.bubblewrap import Bubblewrap
 from tawny.sandbox.commands import Command, Commands
@@ -256,8 +257,7 @@ async def test_a_killed_gateway_leaves_the_command_running_and_finds_it_again(
     assert await gateway.stdout.readline() == b"started\n"
     command = commands.find("a")
     await until(lambda: command.read().data == b"one\n")
-    gateway.kill()
-    await gateway.wait()
+    await servers.reap(gateway)
     assert command.is_alive
     assert command.outcome() is None
     waiting = asyncio.ensure_future(command.wait())
