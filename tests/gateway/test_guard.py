@@ -3,10 +3,16 @@
 # pyright: reportPrivateUsage=false
 import asyncio
 import contextlib
+from pathlib import Path
 
 import pytest
 
+from tawny.clock import MINUTE
+from tawny.config import Limits
+from tawny.gateway import auth, feed, guard, server, sessions, socket
 from tawny.gateway.guard import BODY_LIMIT
+from tawny.gateway.mcp import session
+from tawny.ledger import pairing, tasks
 
 from .conftest import Door
 
@@ -183,6 +189,45 @@ async def test_too_many_connections_are_turned_away(door: Door, monkeypatch: pyt
         assert (await raw(address, b"")).startswith(b"HTTP/1.1 503")
         for _, writer in held:
             writer.close()
+
+
+def test_the_page_tells_the_limits_that_hold() -> None:
+    """The numbers of the page are the code's."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
+    _, _, rest = page.read_text(encoding="utf-8").partition("### Limits\n")
+    rows = {
+        line.split(" | ")[1]: line.split(" | ")[2]
+        for line in rest.split("\n## ")[0].splitlines()
+        if " | " in line
+    }
+    megabyte = 1024 * 1024
+    assert rows == {
+        "what": "limit",
+        "---": "---",
+        "wrong tokens, codes and signatures of one address (IPv6: a /64)": (
+            f"{auth._WRONG_A_MINUTE} a minute, counted together"
+        ),
+        "one code": f"once, within {pairing.LASTS // MINUTE} minutes",
+        "tasks of one owner in `queued`": (
+            f"`[limits] max_queued_per_owner`, {Limits().max_queued_per_owner} unless told"
+        ),
+        "connections at once": f"{server._CONNECTIONS}",
+        "a request's head": f"{server._HEADER_BYTES // 1024} KB, within {server._HEADER_SECONDS:.0f} s",
+        "a request's body": f"{guard.BODY_LIMIT // megabyte} MB, within {guard._BODY_SECONDS:.0f} s",
+        "`limit`": f"{tasks.MAX_LIMIT}",
+        "tasks looked through for a page": f"{tasks.LOOKED_THROUGH}",
+        "until `connect`, and its frame": (
+            f"{socket._CONNECT_SECONDS:.0f} s, {socket._CONNECT_BYTES // 1024} KB"
+        ),
+        "a frame; requests in flight; wrong frames": (
+            f"{server._SOCKET_BYTES // megabyte} MB; {socket._AT_ONCE}; {socket._BAD_FRAMES}"
+        ),
+        "a device that takes nothing": f"{feed._WINDOW} events, then a snapshot; {feed.STALL:.0f} s",
+        "sessions of a credential; resources watched in one": (
+            f"{session._PER_CREDENTIAL}; {session.MAX_WATCHED}"
+        ),
+        "an answer is held for": f"{sessions.HOLD:.0f} s",
+    }
 
 
 async def test_only_what_json_takes_for_space_is_an_empty_body(door: Door) -> None:
