@@ -59,6 +59,31 @@ async def test_a_denial_carries_its_note(room: Room) -> None:
     assert "wrong recipient" in str(done)
 
 
+async def test_a_yes_for_good_is_listed_and_taken_back(room: Room) -> None:
+    async def grants() -> list[str]:
+        return [one["tool"] for one in (await room.house.client.get("/v1/grants")).json()["items"]]
+
+    page = await room.enter(at="#/approvals")
+    task = await room.house.run("ask")
+    await page.locator("[data-action=always]").click()
+    await room.house.until(task["task_id"], "succeeded")
+    assert await grants() == ["mail_send"]
+    await page.get_by_role("button", name="Always allowed").click()
+    await expect(page.locator("main .list li")).to_contain_text("okafor@partner.example")
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(page.get_by_text("Nothing is allowed for good")).to_be_visible()
+    assert await grants() == []
+
+
+async def test_a_yes_for_once_grants_nothing_more(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    task = await room.house.run("ask")
+    await page.locator("[data-action=approve]").click()
+    await room.house.until(task["task_id"], "succeeded")
+    await page.get_by_role("button", name="Always allowed").click()
+    await expect(page.get_by_text("Nothing is allowed for good")).to_be_visible()
+
+
 async def test_an_edit_that_is_no_json_approves_nothing(room: Room) -> None:
     page = await room.enter(at="#/approvals")
     task = await room.house.run("ask")

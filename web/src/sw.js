@@ -28,7 +28,8 @@ self.addEventListener("fetch", (event) => {
 
 const TEXT = {
   en: { approve: "Approve", deny: "Deny", approved: "Approved", denied: "Denied", before: "Already answered elsewhere", failed: "That did not reach Tawny. Open the panel to answer." },
-  zh: { approve: "批准", deny: "拒绝", approved: "已批准", denied: "已拒绝", before: "已在别处答复", failed: "没有送达 Tawny，请打开面板答复。" },
+  zh: { approve: "批准", deny: "拒绝", approved: "已批准", denied: "已拒绝", before: "已在别处答复", failed: "没有送达 Tawny，请打开面板答复。",
+    "Tawny needs your yes": "Tawny 需要您的同意", "A task is done": "任务已完成", "A task has failed": "任务失败", "Push works.": "推送可用。" },
 };
 const words = () => (self.navigator.language.toLowerCase().startsWith("zh") ? TEXT.zh : TEXT.en);
 
@@ -41,8 +42,8 @@ self.addEventListener("push", (event) => {
   }
   const say = words();
   const actions = message.approval_id ? [{ action: "approve", title: say.approve }, { action: "deny", title: say.deny }] : [];
-  event.waitUntil(self.registration.showNotification(message.title || "Tawny", {
-    body: message.body || "",
+  event.waitUntil(self.registration.showNotification(say[message.title] || message.title || "Tawny", {
+    body: say[message.body] || message.body || "",
     tag: message.tag || message.approval_id || message.task_id,
     icon: "/icon-192.png",
     badge: "/badge.png",

@@ -18,7 +18,7 @@ export const zhServer: Record<string, string> = {
   "about.search": "web_search 向哪里查询：一个包含 {query} 的地址，以 SearXNG 的 JSON 应答。",
   "about.budgets": "每一轮、每个任务、每个自动化和每个会话可以用多少，以及每位所有者总计和每天可以用多少。一轮用完调用次数后结束；其他用完的会等待，上调后继续（每天的限额在午夜自行恢复）。",
 
-  "field.host": "监听地址", "field.port": "端口", "field.allowed_hosts": "允许的主机名", "field.name": "名称", "field.base_url": "服务地址", "field.api_key": "API 密钥",
+  "field.host": "监听地址", "field.port": "端口", "field.allowed_hosts": "允许的主机名", "field.name": "名称", "field.provider": "服务商", "field.base_url": "服务地址", "field.api_key": "API 密钥",
   "field.timeout": "超时", "field.fallbacks": "备用模型", "field.timezone": "时区", "field.calendar": "日历", "field.todo": "待办", "field.mail": "邮件", "field.feed": "订阅源",
   "field.weather": "天气", "field.contacts": "联系人", "field.default": "默认渠道", "field.quiet_hours": "安静时段", "field.digest": "汇总间隔", "field.breaks": "可打破安静的级别",
   "field.allow": "允许", "field.allow_private": "允许的内网地址", "field.concurrency": "并发数", "field.interactive": "交互并发数", "field.max_queued_per_owner": "每人排队上限",
@@ -55,6 +55,8 @@ export const zhServer: Record<string, string> = {
   "^It was folded into (\\S+) .*": "已并入 $1，将得到其中属于它的结果。",
   "^Its budget is used up: (.*)\\.$": "预算已用完：$1。",
   "^It was cut off while (.*) was under way.*": "在执行 $1 时被中断，无法得知它是否已经发生。",
+  "^model call (\\d+)$": "模型调用 $1",
+  "^messages meanwhile$": "期间的消息",
   "^Step (\\d+)$": "第 $1 步",
   "^Step (\\d+) of (\\d+)$": "第 $1 步，共 $2 步",
 

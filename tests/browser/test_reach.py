@@ -1,0 +1,110 @@
+"""Reached by everyone: the keyboard alone, readers, and who wants no movement."""
+
+from playwright.async_api import Page, expect
+from tests.browser.test_pages import PAGES
+
+from .conftest import Room
+
+FOCUS = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
+MOVES = """document.getAnimations().filter(one =>
+    one.playState === "running" && one.effect.getComputedTiming().endTime > 1000).length"""
+ORDER = """() => {
+    // Every place the tab key stops at, from top to bottom and, in a row, from left to right.
+    const inputs = "main :is(a, button, input, select, textarea, summary)";
+    const folded = "details:not([open]) > :not(summary)";
+    const forced = "[tabindex]:not([tabindex='0'], [tabindex='-1'])";
+    const stops = [...document.querySelectorAll(inputs)]
+        .filter(one => one.checkVisibility() && !one.disabled && one.tabIndex >= 0 && !one.closest(folded));
+    const told = [];
+    for (let n = 1; n < stops.length; n += 1) {
+        const [before, after] = [stops[n - 1], stops[n]].map(one => one.getBoundingClientRect());
+        const column = Math.abs(after.left - before.left) > 300;
+        if (!column && after.bottom < before.top - 4) told.push(stops[n].outerHTML.slice(0, 120));
+    }
+    return [stops.length, told, document.querySelectorAll(forced).length];
+}"""
+
+
+async def test_the_first_tab_skips_to_the_page(room: Room) -> None:
+    page = await room.enter(at="#/settings")
+    await page.evaluate("document.activeElement.blur()")
+    await page.reload()
+    await page.locator("main h1").wait_for()
+    await page.keyboard.press("Tab")
+    assert await page.evaluate(FOCUS) == "Skip to content"
+    await expect(page.locator(".skip")).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Settings", level=1)).to_be_focused()
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.closest('main') !== null")
+
+
+async def test_the_tab_key_goes_as_the_eye_goes(room: Room) -> None:
+    await room.house.run("ask", title="Send the contract")
+    await room.house.run(title="Long", params={"steps": 500, "step_seconds": 1})
+    page = await room.enter()
+    wrong: dict[str, list[str]] = {}
+    for name in PAGES:
+        await room.visit(page, f"#/{'' if name == 'board' else name}")
+        await page.locator("main .loading").first.wait_for(state="detached")
+        _, told, forced = await page.evaluate(ORDER)
+        assert forced == 0, "no order but the document's own"
+        if told:
+            wrong[name] = told
+    assert wrong == {}
+    reverse = (
+        "document.querySelector('.accordion').style.cssText = 'display: flex; flex-direction: column-reverse'"
+    )
+    await page.evaluate(reverse)
+    assert (await page.evaluate(ORDER))[1], "what goes against the eye would be found"
+
+
+async def test_a_dialog_takes_the_focus_and_gives_it_back(room: Room) -> None:
+    page = await room.enter()
+    opener = page.get_by_role("button", name="New task")
+    await opener.focus()
+    await page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="New task")
+    await expect(dialog).to_be_visible()
+    for _ in range(12):
+        await page.keyboard.press("Tab")
+        assert await page.evaluate(
+            "document.activeElement === document.body || document.activeElement.closest('dialog') !== null"
+        )
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await expect(opener).to_be_focused()
+
+
+async def test_letters_lead_to_pages_but_not_while_one_writes(room: Room) -> None:
+    page = await room.enter()
+    await page.keyboard.press("g")
+    await page.keyboard.press("a")
+    await expect(page.get_by_role("heading", name="Approvals", level=1)).to_be_focused()
+    await room.visit(page, "#/chat/main")
+    await page.get_by_label("Write to Tawny").press_sequentially("gan")
+    await expect(page.get_by_label("Write to Tawny")).to_have_value("gan")
+    assert page.url.endswith("#/chat/main")
+
+
+async def moving(room: Room, motion: str) -> Page:
+    page = await room.enter(reduced_motion=motion)
+    await expect(page.locator("[data-task][data-status=running]")).to_be_visible()
+    return page
+
+
+async def test_nothing_moves_for_who_wants_no_movement(room: Room) -> None:
+    await room.house.run(title="Long", params={"steps": 500, "step_seconds": 5})
+    lively = await moving(room, "no-preference")
+    await lively.wait_for_function(f"{MOVES} > 0")
+    assert await (await moving(room, "reduce")).evaluate(MOVES) == 0
+
+
+async def test_what_matters_is_said_aloud_once(room: Room) -> None:
+    page = await room.enter()
+    aloud = page.locator("[data-announcer]")
+    task = await room.house.run(title="Report", params={"steps": 2, "step_seconds": 0})
+    await room.house.until(task["task_id"], "succeeded")
+    await expect(aloud).to_have_text("Done: Report")
+    await room.house.run("ask", title="Send")
+    await expect(aloud).to_contain_text("Your yes is needed")
