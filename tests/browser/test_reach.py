@@ -19,7 +19,8 @@ ORDER = """() => {
     for (let n = 1; n < stops.length; n += 1) {
         const [before, after] = [stops[n - 1], stops[n]].map(one => one.getBoundingClientRect());
         const column = Math.abs(after.left - before.left) > 300;
-        if (!column && after.bottom < before.top - 4) told.push(stops[n].outerHTML.slice(0, 120));
+        const above = after.bottom < before.top + 4 && after.top < before.top - 4;
+        if (!column && above) told.push(stops[n].outerHTML.slice(0, 120));
     }
     return [stops.length, told, document.querySelectorAll(forced).length];
 }"""
