@@ -12,7 +12,7 @@ from tawny.config import Limits
 from tawny.gateway import auth, feed, guard, server, sessions, socket
 from tawny.gateway.guard import BODY_LIMIT
 from tawny.gateway.mcp import session
-from tawny.ledger import pairing, tasks
+from tawny.ledger import pairing, search, tasks
 
 from .conftest import Door
 
@@ -215,7 +215,7 @@ def test_the_page_tells_the_limits_that_hold() -> None:
         "a request's head": f"{server._HEADER_BYTES // 1024} KB, within {server._HEADER_SECONDS:.0f} s",
         "a request's body": f"{guard.BODY_LIMIT // megabyte} MB, within {guard._BODY_SECONDS:.0f} s",
         "`limit`": f"{tasks.MAX_LIMIT}",
-        "tasks looked through for a page": f"{tasks.LOOKED_THROUGH}",
+        "tasks looked through for a page": f"{search.LOOKED_THROUGH}",
         "until `connect`, and its frame": (
             f"{socket._CONNECT_SECONDS:.0f} s, {socket._CONNECT_BYTES // 1024} KB"
         ),
