@@ -45,7 +45,8 @@ class News:
         before = self.progress
         total = total if total is not None else before.total
         self.progress = advance(before, current=current, total=total, unit=unit, message=message)
-        self._pace, self._eta = estimate(self._pace, self.progress, now=self._fence.clock.now())
+        clock = self._fence.clock
+        self._pace, self._eta = estimate(self._pace, self.progress, steady=clock.steady(), now=clock.now())
         self._progress_dirty = self._progress_dirty or self.progress != before
         self._flush_soon()
 
