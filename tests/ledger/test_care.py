@@ -1,5 +1,7 @@
 """For each code of the audit: seed a row, find it, mend it, and find it no more."""
 
+import random
+
 import msgspec
 import pytest
 
@@ -129,6 +131,39 @@ async def test_the_audit_tells_of_a_question_that_ran_out_unseen(ledger, clock):
     assert "approval_expired" not in await codes(ledger)
     clock.set(clock.now() + 2 * MINUTE)
     assert "approval_expired" in await codes(ledger)
+
+
+ELSEWHERE = {"delivery_failed", "undelivered", "approval_expired"}
+"""Codes about other rows than those of a task; each has a test of its own."""
+
+
+def test_every_code_is_seeded() -> None:
+    assert {check.code for check in care._CHECKS} | {"missing_cleanup"} == set(SEEDS) | ELSEWHERE
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_whatever_is_wrong_together_maintenance_clears_what_is_fixable(ledger, seed):
+    """Many faults in one ledger, among parents and children, some of which still owe a message."""
+    chance = random.Random(seed)
+    codes_made = [chance.choice(sorted(SEEDS)) for _ in range(14)]
+
+    def make(tx: Tx) -> None:
+        made: list[str] = []
+        for _ in codes_made:
+            parent = chance.choice([None, *made])
+            task = submit(tx, Submission(kind="remind", params={"text": "x"}, parent_id=parent))
+            if chance.random() < 0.3:
+                message = Outgoing(key="", text="the result")
+                outbox.put(tx, task_id=task.task_id, transition="t", target="inbox", message=message)
+            made.append(task.task_id)
+        for task_id, code in zip(made, codes_made, strict=True):
+            sql = SEEDS[code][0]
+            tx.execute(f"{sql} WHERE task_id = :id", id=task_id, **({"now": tx.now} if ":now" in sql else {}))
+
+    await ledger.write(make)
+    await ledger.write(lambda tx: care.mend(tx, keep=KEEP))
+    left = await ledger.read(lambda tx: care.audit(tx, keep=KEEP))
+    assert [finding for finding in left if finding.fixable] == [], codes_made
 
 
 async def test_maintenance_mends_all_there_is_of_a_kind(ledger):

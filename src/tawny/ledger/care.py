@@ -62,18 +62,25 @@ def audit(tx: Tx, *, keep: retention.Keep, severity: str | None = None, limit: i
 def mend(tx: Tx, *, keep: retention.Keep) -> list[Finding]:
     """Mend what can be mended; what was found and mended."""
     mended: list[Finding] = []
-    for check in _CHECKS:
-        if check.mend is None:
-            continue
-        seen: set[str] = set()
-        # What a mend has not taken out comes back: then there is no more that it could do.
-        while rows := [row for row in _rows(tx, check, _PAGE) if row["task_id"] not in seen]:
-            for row in rows:
-                seen.add(row["task_id"])
-                check.mend(tx, row["task_id"])
-                mended.append(_finding(check, row))
+    seen: set[tuple[str, str]] = set()
+    # One mend may open the way for another that was looked at before.
+    while found := [each for check in _CHECKS for each in _mend(tx, check, seen)]:
+        mended += found
     while (stale := retention.due(tx, keep)) and retention.prune(tx, keep)["tasks"]:
         mended.append(Finding("missing_cleanup", "warn", None, f"{stale} ended tasks let go", fixable=True))
+    return mended
+
+
+def _mend(tx: Tx, check: _Check, seen: set[tuple[str, str]]) -> list[Finding]:
+    """Mend what one check finds. What a mend has not taken out comes back: then there is no more that it could do."""
+    mended: list[Finding] = []
+    if check.mend is None:
+        return mended
+    while rows := [row for row in _rows(tx, check, _PAGE) if (check.code, row["task_id"]) not in seen]:
+        for row in rows:
+            seen.add((check.code, row["task_id"]))
+            check.mend(tx, row["task_id"])
+            mended.append(_finding(check, row))
     return mended
 
 

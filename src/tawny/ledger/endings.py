@@ -140,8 +140,14 @@ def _tell_parent(tx: Tx, parent_id: str) -> None:
         return
     wanted = [str(child) for child in waiting.detail.get("children", [])]
     enough = any if waiting.detail.get("any") else all
-    if enough(get(tx, child).status.is_terminal for child in wanted):
+    if enough(_has_ended(tx, child) for child in wanted):
         wake(tx, parent_id, waiting.key, wanted)
+
+
+def _has_ended(tx: Tx, task_id: str) -> bool:
+    """Whether a task has; not where its record is gone, of which the audit of the ledger tells."""
+    status = tx.value("SELECT status FROM tasks WHERE task_id = :id", id=task_id)
+    return status is not None and Status(status).is_terminal
 
 
 def _finish_drained(tx: Tx, parent: Task) -> None:

@@ -14,6 +14,7 @@ _NEEDED = (
     "(t.parent_id IS NOT NULL AND EXISTS"
     f" (SELECT 1 FROM tasks p WHERE p.task_id = t.parent_id AND p.status IN {ACTIVE}))"
 )
+_OWED = "EXISTS (SELECT 1 FROM outbox o WHERE o.task_id = t.task_id AND o.status IN ('pending', 'sending'))"
 _DETAILS = ("steps", "task_logs", "executions", "items", "dependencies")
 
 
@@ -36,7 +37,7 @@ def due(tx: Tx, keep: Keep) -> int:
     return int(
         tx.value(
             "SELECT COUNT(*) AS n FROM tasks t WHERE (ended_at < :results OR (ended_at < :details AND result IS NULL))"
-            f" AND NOT {_NEEDED}",
+            f" AND NOT {_NEEDED} AND NOT {_OWED}",
             results=tx.now - keep.results,
             details=tx.now - keep.details,
         )
@@ -57,8 +58,7 @@ def prune(tx: Tx, keep: Keep) -> dict[str, int]:
     gone = _ids(
         tx,
         "SELECT t.task_id FROM tasks t WHERE t.ended_at IS NOT NULL AND (t.ended_at < :before"
-        f" OR (t.ended_at < :details AND t.result IS NULL)) AND NOT {_NEEDED} AND NOT EXISTS (SELECT 1 FROM outbox o"
-        " WHERE o.task_id = t.task_id AND o.status IN ('pending', 'sending')) LIMIT :limit",
+        f" OR (t.ended_at < :details AND t.result IS NULL)) AND NOT {_NEEDED} AND NOT {_OWED} LIMIT :limit",
         tx.now - keep.results,
         details=tx.now - keep.details,
     )
