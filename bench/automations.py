@@ -223,8 +223,22 @@ async def year(days: int) -> dict[str, Any]:
         "simulated_days": days, "automations": 50, "wanted": len(wanted), "ran": sum(ran.values()),
         "missed": len(wanted - ran.keys()), "doubled": sum(n - 1 for n in ran.values()),
         "unwanted": len(ran.keys() - wanted), "occurrences_kept": [dict(row) for row in states],
-        "by_month": months, "wall_seconds": time.perf_counter() - began,
+        "by_month": months, "growth": _growth(months), "wall_seconds": time.perf_counter() - began,
     }  # fmt: skip
+
+
+def _growth(months: list[dict[str, Any]]) -> dict[str, float] | None:
+    """What the last month has more of than the third: by then each table holds what is kept of a month (30 days)."""
+    if len(months) < 4:
+        return None
+    settled, last = months[2], months[-1]
+    rows = {name: last[name] / settled[name] for name in ("tasks", "occurrences", "events")}
+    return {
+        "months": len(months) - 3,
+        "most_rows_ratio": max(rows.values()),
+        "rss_mb": last["rss_mb"] - settled["rss_mb"],
+        "audit_rows_a_slot": (last["audit"] - settled["audit"]) / (50 * 30 * (len(months) - 3)),
+    }
 
 
 def _rss_mb() -> float:

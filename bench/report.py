@@ -101,6 +101,12 @@ ROWS = [
         peer="one_shot_p95_ms",
     ),
     Row(
+        "earliest of one-shots after its time",
+        "ms",
+        ("automations", "one_shot_lateness", "least_ms"),
+        least=0,
+    ),
+    Row(
         "agent turns due at once",
         "started/s",
         ("automations", "due_at_once", "a_second"),
@@ -116,6 +122,18 @@ ROWS = [
     ),
     Row("adding an automation at 100,000 stored", "ms", ("automations", "add", "1", "p50_ms"), most=2),
     Row(STORED, "s", ("automations", "idle", "cpu_seconds_a_minute"), most=0.1),
+    Row(
+        "365 simulated days, 50 automations: rows kept, last month for third",
+        "times",
+        ("automations", "year", "growth", "most_rows_ratio"),
+        most=1.1,
+    ),
+    Row(
+        "365 simulated days, 50 automations: memory, last month over third",
+        "MB",
+        ("automations", "year", "growth", "rss_mb"),
+        most=10,
+    ),
     Row("365 simulated days, 50 automations: missed", "slots", ("automations", "year", "missed"), most=1),
     Row("365 simulated days, 50 automations: doubled", "slots", ("automations", "year", "doubled"), most=1),
     Row("no-op tasks, SQLite with FULL", "tasks/s", ("engine", "no-op", "tasks_per_second"), least=2000),
