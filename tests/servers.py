@@ -151,6 +151,10 @@ class Imap:
         return f"imap://ann@127.0.0.1:{self.port}"
 
     @property
+    def log(self) -> Path:
+        return self.maildir.parent / "dovecot.log"
+
+    @property
     def tls_url(self) -> str:
         return f"imaps://ann@127.0.0.1:{self.tls_port}"
 
@@ -266,6 +270,16 @@ userdb {{
     with running([program, "-F", "-c", str(folder / "dovecot.conf")], port):
         wait_for_login(port)
         yield Imap(port, maildir, tls_port)
+
+
+@contextlib.contextmanager
+def mail_server(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Imap]:
+    """A Dovecot in a folder of its own: pytest closes its own again, to the user Dovecot runs as, with each session."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tawny-dovecot-", ignore_cleanup_errors=True) as folder,
+        dovecot(Path(folder), certificate=certificate) as server,
+    ):
+        yield server
 
 
 @dataclass

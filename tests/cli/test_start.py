@@ -24,6 +24,7 @@ EVERYTHING = (
     "tawny.clock",
     "tawny.ledger.database",
 )
+APP = ("tawny.app", "tawny.agent.agency", "tawny.engine.dispatcher")
 REMOTE = ("http.client", "tawny.cli.remote", "tawny.engine.commands")
 
 
@@ -62,6 +63,9 @@ def loaded(home: Path, words: str) -> set[str]:
         ("--home HOME channels list", WORK + LIBRARIES),
         ("--home HOME config get", WORK + LIBRARIES),
         ("--home HOME sessions list", WORK + LIBRARIES),
+        ("--home HOME automations list", APP + LIBRARIES),
+        ("--home HOME automations why x", APP + LIBRARIES),
+        ("--home HOME automations preview --cron @daily", APP + LIBRARIES),
         ("chat --help", WORK + LIBRARIES),
     ],
 )

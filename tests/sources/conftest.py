@@ -41,8 +41,8 @@ def dav(tmp_path: Path) -> Iterator[servers.Dav]:
 
 
 @pytest.fixture
-def imap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Imap]:
-    with servers.dovecot(tmp_path_factory.mktemp("dovecot")) as server:
+def imap() -> Iterator[servers.Imap]:
+    with servers.mail_server() as server:
         yield server
 
 

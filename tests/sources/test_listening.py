@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.engine.test_watches import Shop, shop  # noqa: F401 - a fixture
 from tests.passing_mention import PassingMention
-from tests.servers import Imap, dovecot, mosquitto, self_signed
+from tests.servers import Imap, mail_server, mosquitto, self_signed
 
 from tawny.app import App, open_app, open_shelf
 from tawny.clock import SystemClock
@@ -105,7 +105,7 @@ def mail_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 async def test_mail_comes_by_idle_once_each_and_from_known_senders(mail_home: Home, tmp_path: Path) -> None:
-    with dovecot(tmp_path) as server:
+    with mail_server() as server:
         server.deliver(message(1), name="1")
         source = Source(name="home", url=server.url, password="env:MAIL_PASSWORD")
         config = Config(sources=Sources(mail=(source,)))
@@ -176,13 +176,12 @@ _CROSSED = 7
 
 @pytest.mark.timeout(120)
 async def test_one_connection_to_a_dovecot_hears_all_that_crosses_the_start_of_idle(
-    mail_home: Home, tmp_path: Path
+    mail_home: Home,
 ) -> None:
-    with dovecot(tmp_path) as server:
+    with mail_server() as server:
         sender = imaplib.IMAP4("127.0.0.1", server.port)
         sender.login("ann", "pw")
-        log = tmp_path / "dovecot.log"
-        before = log.read_text().count("Login: user=<ann>")
+        before = server.log.read_text().count("Login: user=<ann>")
         lock, numbers = threading.Lock(), iter(range(1, 100))
 
         def send() -> None:
@@ -208,7 +207,7 @@ async def test_one_connection_to_a_dovecot_hears_all_that_crosses_the_start_of_i
             await shelf.close()
         sender.logout()
         assert desk.heard == [f"Invoice {n}" for n in range(1, _CROSSED + 1)]
-        assert log.read_text().count("Login: user=<ann>") == before + 1, "it is one connection"
+        assert server.log.read_text().count("Login: user=<ann>") == before + 1, "it is one connection"
 
 
 async def _hear_both(home: Home, server: PassingMention) -> None:
@@ -231,7 +230,7 @@ async def _hear_both(home: Home, server: PassingMention) -> None:
 
 
 async def test_a_new_uidvalidity_is_a_first_look_again(mail_home: Home, tmp_path: Path) -> None:
-    with dovecot(tmp_path) as server:
+    with mail_server() as server:
         server.deliver(message(1), name="1")
         source = Source(name="home", url=server.url, password="env:MAIL_PASSWORD")
         config = Config(sources=Sources(mail=(source,)))
@@ -252,7 +251,7 @@ async def test_a_new_uidvalidity_is_a_first_look_again(mail_home: Home, tmp_path
 
 @pytest.mark.timeout(60)
 async def test_a_source_that_stops_answering_says_so_once(mail_home: Home, tmp_path: Path) -> None:
-    with dovecot(tmp_path) as server:
+    with mail_server() as server:
         url = server.url
     clock = FakeClock()
     config = Config(sources=Sources(mail=(Source(name="home", url=url, password="env:MAIL_PASSWORD"),)))
@@ -276,7 +275,7 @@ async def test_a_certificate_nobody_vouches_for_is_not_listened_to(
 ) -> None:
     folder = tmp_path_factory.mktemp("tls")
     certificate = self_signed(folder)
-    with dovecot(folder, certificate=certificate) as server:
+    with mail_server(certificate=certificate) as server:
         config = Config(
             sources=Sources(mail=(Source(name="home", url=server.tls_url, password="env:MAIL_PASSWORD"),))
         )

@@ -170,7 +170,7 @@ async def test_certificate_that_nobody_vouches_for_is_refused(
 ):
     folder = tmp_path_factory.mktemp("tls")
     certificate = servers.self_signed(folder)
-    with servers.dovecot(folder, certificate=certificate) as imap:
+    with servers.mail_server(certificate=certificate) as imap:
         imap.deliver(letter("Private"), name="1.a.x")
         reader = shelf(mail=[Source(name="me", url=imap.tls_url, password="pw")])
         with pytest.raises(PermanentError, match="the certificate of 127\\.0\\.0\\.1 is not valid"):

@@ -5,7 +5,6 @@ from typing import Any
 
 from tawny import config as configuration
 from tawny.cli.output import local_time
-from tawny.cli.tasks_run import run_to_end
 from tawny.clock import SystemClock, parse_time
 from tawny.config import Home
 from tawny.domain.definitions import compile_schedule
@@ -31,6 +30,8 @@ def understood(phrase: str, home: Home, *, timezone: str) -> tuple[str | dict[st
             raise
     else:
         return phrase, []
+    from tawny.cli.tasks_run import run_to_end  # noqa: PLC0415 - the whole app, for what the grammar cannot read
+
     return reading(run_to_end(home, config, asking(phrase, timezone=timezone), Limits(zone=timezone)))
 
 

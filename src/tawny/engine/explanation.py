@@ -13,7 +13,8 @@ from tawny.domain.expressions import EvaluationError
 from tawny.domain.moments import Time, on_day
 from tawny.domain.occurrences import Occurrence
 from tawny.domain.schedule import Plan, first_slots, read_time
-from tawny.engine import firing
+from tawny.domain.tasks import Status
+from tawny.engine import firing, reasons
 from tawny.engine.matcher import unwanted
 from tawny.errors import InvalidInput, NotFound
 from tawny.ledger import automations, inbox, occurrences, revisions, starts, tasks
@@ -107,7 +108,9 @@ def _ending(tx: Tx, occurrence: Occurrence) -> str:
     error = f": {task.error.message}" if task.error else ""
     verdict = f", verdict {task.verdict}" if task.verdict else ""
     told = "" if task.delivery_status == "not_applicable" else f"; its delivery is {task.delivery_status}"
-    return f" as {task.task_id}, which is {task.status}{error}{verdict}{told}."
+    held = task.status in (Status.QUEUED, Status.WAITING)
+    because = f" {reasons.why(tx, task.task_id)['summary']}" if held else ""
+    return f" as {task.task_id}, which is {task.status}{error}{verdict}{told}.{because}"
 
 
 def _absent(tx: Tx, automation: Automation, start: Instant, end: Instant) -> tuple[str, list[str], list[str]]:
@@ -125,12 +128,25 @@ def _absent(tx: Tx, automation: Automation, start: Instant, end: Instant) -> tup
     facts = [] if version == automation.version else [f"Version {version} of it was in force then."]
     if plan is None or slot is None or slot >= end:
         return f"Its schedule has no time at {when}.", [*facts, *_neighbours(automation, plan, start)], []
-    if automation.next_slot == slot and slot < tx.now and automation.status == "active":
-        return _not_handled(tx, automation, when, facts)
     if automation.status != "active":
         return _stopped(automation, when, facts)
+    if automation.next_slot is not None and automation.next_slot <= slot < tx.now:
+        return _not_handled(tx, automation, when, facts)
+    return _to_come(tx, automation, slot, when, facts)
+
+
+def _to_come(
+    tx: Tx, automation: Automation, slot: Instant, when: str, facts: list[str]
+) -> tuple[str, list[str], list[str]]:
+    chosen = automation.state.get("next_check")
+    if isinstance(chosen, str) and automation.next_slot is not None and slot < automation.next_slot:
+        asked = (
+            f"the run before it asked to be next at {_local(automation, automation.next_slot)} (next_check)"
+        )
+        return f"It does not run at {when}: {asked}.", facts, []
     if slot > tx.now:
-        due = automation.due_at or slot
+        due = automation.due_at if slot == automation.next_slot else None
+        due = due or firing.acting_time(automation.spec, automation.automation_id, slot) or slot
         return f"It is to run then: {_local(automation, due)}.", facts, []
     changed = _local(automation, automation.updated_at)
     return f"Nothing is recorded for {when}; the automation was last changed {changed}.", facts, []
