@@ -5,28 +5,100 @@ import itertools
 import json
 from typing import Any
 
+from jsonschema import Draft202012Validator
 from websockets.asyncio.server import ServerConnection
 
 from fake_http import FakeHttp, Request, Response
 
-ALLOWED = {
-    "chat.postMessage": {
+TEXT = {"type": "string", "minLength": 1}
+
+
+def _takes(*required: str, **arguments: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": arguments,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+_PLAIN_TEXT = _takes("type", "text", type={"const": "plain_text"}, text={**TEXT, "maxLength": 75})
+_MRKDWN = _takes("type", "text", type={"const": "mrkdwn"}, text={**TEXT, "maxLength": 3000})
+_BUTTON = {
+    **_takes(
+        "type",
+        "text",
+        "action_id",
+        type={"const": "button"},
+        text=_PLAIN_TEXT,
+        action_id={**TEXT, "maxLength": 255},
+        url={**TEXT, "maxLength": 3000},
+        value={**TEXT, "maxLength": 2000},
+    ),
+    "oneOf": [{"required": ["url"]}, {"required": ["value"]}],
+}
+_BLOCK = {
+    "oneOf": [
+        _takes("type", "text", type={"const": "section"}, text=_MRKDWN),
+        _takes(
+            "type",
+            "elements",
+            type={"const": "actions"},
+            elements={"type": "array", "items": _BUTTON, "minItems": 1, "maxItems": 25},
+        ),
+    ]
+}
+_MESSAGE: dict[str, Any] = {
+    "channel": TEXT,
+    "text": {"type": "string", "maxLength": 40_000},
+    "blocks": {"type": "array", "items": _BLOCK, "maxItems": 50},
+    "metadata": _takes(
+        "event_type",
+        "event_payload",
+        event_type={"type": "string", "pattern": "^[a-z0-9_]+$"},
+        event_payload={"type": "object"},
+    ),
+}
+_STAMP = {"type": "string", "pattern": r"^\d+\.\d+$"}
+_LIST: dict[str, Any] = {
+    "channel": {"type": "string", "pattern": "^[CDG]"},
+    "limit": {"type": "string", "pattern": "^[1-9]\\d{0,2}$"},
+    "cursor": TEXT,
+    "include_all_metadata": {"enum": ["true", "false"]},
+}
+JSON_METHODS = {
+    "chat.postMessage": _takes(
         "channel",
         "text",
-        "blocks",
-        "thread_ts",
-        "unfurl_links",
-        "unfurl_media",
-        "metadata",
-    },
-    "chat.update": {"channel", "ts", "text", "blocks", "metadata"},
-    "conversations.history": {"channel", "limit", "cursor", "include_all_metadata"},
-    "conversations.replies": {"channel", "ts", "limit", "cursor", "include_all_metadata"},
-    "conversations.open": {"users"},
-    "files.completeUploadExternal": {"files", "channel_id", "thread_ts"},
-    "auth.test": set(),
-    "apps.connections.open": set(),
+        **_MESSAGE,
+        thread_ts=_STAMP,
+        unfurl_links={"type": "boolean"},
+        unfurl_media={"type": "boolean"},
+    ),
+    "chat.update": _takes("channel", "ts", **_MESSAGE, ts=_STAMP),
+    "conversations.open": _takes("users", users={"type": "string", "pattern": "^[UW]"}),
+    "files.completeUploadExternal": _takes(
+        "files",
+        files={
+            "type": "array",
+            "items": _takes("id", id=TEXT, title={"type": "string"}),
+            "minItems": 1,
+            "maxItems": 10,
+        },
+        channel_id=TEXT,
+        thread_ts=_STAMP,
+    ),
 }
+FORM_METHODS = {
+    "conversations.history": _takes("channel", **_LIST),
+    "conversations.replies": _takes("channel", "ts", **_LIST, ts=_STAMP),
+    "files.getUploadURLExternal": _takes(
+        "filename", "length", filename=TEXT, length={"type": "string", "pattern": "^[1-9]\\d*$"}
+    ),
+    "auth.test": _takes(),
+    "apps.connections.open": _takes(),
+}
+"""As the published methods say; Slack reads JSON with some of them only, and of the others just forms."""
 
 
 class FakeSlack:
@@ -53,17 +125,25 @@ class FakeSlack:
             return Response(200, b"OK")
         if request.headers.get("authorization") not in ("Bearer xoxb-1", "Bearer xapp-1"):
             return Response(200, {"ok": False, "error": "invalid_auth"})
-        if method == "files.getUploadURLExternal":
-            form = request.form()
-            ticket = f"upload-{next(self._ids)}"
-            self.uploads[ticket] = (form["filename"], b"")
-            assert int(form["length"]) > 0
-            return Response(200, {"ok": True, "upload_url": f"{self.http.url}/{ticket}", "file_id": ticket})
-        arguments = request.json()
-        if method not in ALLOWED or not set(arguments) <= ALLOWED[method]:
-            self.violations.append(f"{method}: {set(arguments) - ALLOWED.get(method, set())}")
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        arguments: Any = {}
+        if method in JSON_METHODS and kind == "application/json":
+            arguments = request.json()
+        elif request.body and kind != "application/json":
+            arguments = request.form()
+        schema = JSON_METHODS.get(method) or FORM_METHODS.get(method) or {"not": {}}
+        errors = [error.message for error in Draft202012Validator(schema).iter_errors(arguments)]
+        if kind == "application/json" and method not in JSON_METHODS:
+            errors.append("reads no JSON")
+        if errors:
+            self.violations += [f"{method}: {error}" for error in errors]
             return Response(200, {"ok": False, "error": "invalid_arguments"})
         return Response(200, getattr(self, "on_" + method.replace(".", "_").lower())(arguments))
+
+    def on_files_getuploadurlexternal(self, arguments: dict[str, Any]) -> Any:
+        ticket = f"upload-{next(self._ids)}"
+        self.uploads[ticket] = (arguments["filename"], b"")
+        return {"ok": True, "upload_url": f"{self.http.url}/{ticket}", "file_id": ticket}
 
     def on_auth_test(self, _: Any) -> Any:
         return {"ok": True, "user_id": "UBOT", "team": "t"}
@@ -74,14 +154,6 @@ class FakeSlack:
     def on_chat_postmessage(self, arguments: dict[str, Any]) -> Any:
         if arguments["channel"] == "CGONE":
             return {"ok": False, "error": "channel_not_found"}
-        if len(arguments["text"]) > 40_000:
-            return {"ok": False, "error": "msg_too_long"}
-        for block in arguments.get("blocks", ()):
-            if block["type"] == "section":
-                assert 1 <= len(block["text"]["text"]) <= 3000
-            for element in block.get("elements", ()):
-                assert len(element["text"]["text"]) <= 75
-                assert len(element.get("value", "")) <= 2000
         message = {**arguments, "ts": f"1772438400.{next(self._ids):06d}"}
         self.messages.append(message)
         return {"ok": True, "channel": arguments["channel"], "ts": message["ts"]}
@@ -105,7 +177,7 @@ class FakeSlack:
         return _page([head, *(each for each in there if each.get("thread_ts") == arguments["ts"])], arguments)
 
     def on_conversations_open(self, arguments: dict[str, Any]) -> Any:
-        return {"ok": True, "channel": {"id": arguments["users"]}}
+        return {"ok": True, "channel": {"id": "D" + arguments["users"][1:]}}
 
     def on_files_completeuploadexternal(self, arguments: dict[str, Any]) -> Any:
         (file,) = arguments["files"]

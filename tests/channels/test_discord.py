@@ -9,7 +9,7 @@ from websockets.asyncio.server import serve
 
 from discord_api import FakeDiscord
 from fake_http import DROP, HANG, Response
-from tawny.api import AmbiguousSend, Attachment, ChannelDown, Outgoing, TemporaryError
+from tawny.api import AmbiguousSend, Attachment, Button, ChannelDown, Outgoing, TemporaryError
 from tawny.channels.discord import DiscordChannel, DiscordSettings
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
@@ -204,3 +204,20 @@ async def test_nobody_is_pinged(server: FakeDiscord, channel: DiscordChannel):
 def test_names_in_allow_are_refused():
     with pytest.raises(msgspec.ValidationError, match="numeric id"):
         msgspec.convert({"token": "x", "allow": ["owner#1234"]}, DiscordSettings)
+
+
+@pytest.mark.parametrize("buttons", [1, 5, 6, 25])
+async def test_whatever_is_sent_the_published_interface_takes(
+    server: FakeDiscord, channel: DiscordChannel, buttons: int, tmp_path: Path
+):
+    """What it does not take the fake notes, and its fixture fails the test."""
+    offered = tuple(Button(f"{number} " + "x" * 100, f"{number}" + "v" * 3000) for number in range(buttons))
+    offered += () if buttons == 25 else (Button("look", url="https://a.test/"),)
+    message = Outgoing(key="dlv_" + "k" * 40, text="x" * 2000, to="977", title="T", buttons=offered)
+    receipt = await channel.send(message)
+    await channel.edit(receipt, message)
+    await channel.edit(receipt, Outgoing(key="k", text="done"))
+    (tmp_path / "notes.txt").write_text("notes")
+    file = Attachment("notes.txt", path="notes.txt", media_type="text/plain")
+    await channel.send(Outgoing(key="f", text="", to="user-77", attachments=(file,)))
+    assert len(server.messages) == 2

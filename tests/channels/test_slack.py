@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from websockets.asyncio.server import serve
 
-from fake_http import DROP, HANG, Response
+from fake_http import DROP, HANG, Request, Response
 from slack_api import FakeSlack
 from tawny.api import (
     AmbiguousSend,
@@ -239,3 +239,39 @@ def test_names_in_allow_are_refused(allow: list[Any]):
 )
 def test_markdown_becomes_slacks_markup(markdown: str, mrkdwn: str):
     assert to_mrkdwn(markdown) == mrkdwn
+
+
+@pytest.mark.parametrize("buttons", [1, 5, 25])
+@pytest.mark.parametrize("link", [True, False])
+async def test_whatever_is_sent_the_published_methods_take(
+    server: FakeSlack, channel: SlackChannel, buttons: int, link: bool
+):
+    """What they do not take the fake notes, and its fixture fails the test."""
+    offered = tuple(
+        Button(f"{number} " + "x" * 100, "" if link else "v" * 3000, "https://a.test/" if link else "")
+        for number in range(buttons)
+    )
+    text = "**b** & <x>\n" * 300
+    for place in ({"to": "UOWNER"}, {"to": "D1"}, {"to": "CGROUP", "thread": "1772438400.000001"}):
+        message = Outgoing(key="k", text=text, severity="critical", title="T", buttons=offered, **place)
+        receipt = await channel.send(message)
+        await channel.edit(receipt, message)
+        await channel.edit(receipt, Outgoing(key="k", text="done", **place))
+        if not place["to"].startswith("U"):
+            assert await channel.reconcile(message) is not None
+    assert len(server.messages) == 3
+
+
+async def test_a_method_that_reads_no_json_is_given_none(server: FakeSlack, channel: SlackChannel):
+    answered = server.handle(
+        Request(
+            "POST",
+            "/conversations.history",
+            {"authorization": "Bearer xoxb-1", "content-type": "application/json"},
+            b'{"channel": "D1"}',
+        )
+    )
+    assert not answered.body["ok"]
+    assert server.violations
+    server.violations.clear()
+    assert await channel.reconcile(Outgoing(key="k", text="x", to="UOWNER")) is None

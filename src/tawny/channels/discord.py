@@ -158,7 +158,7 @@ class DiscordChannel(OneWay):
     async def _post_file(self, room: str, file: Attachment, body: dict[str, Any]) -> Any:
         data = await asyncio.to_thread(attached, self._host.home, file, limit=10_000_000)
         kind = file.media_type or mimetypes.guess_type(file.name)[0]
-        with_file: dict[str, Any] = {**body, "attachments": [{"id": 0, "filename": file.name}]}
+        with_file: dict[str, Any] = {**body, "attachments": [{"id": "0", "filename": file.name}]}
         return await self._call(
             "POST",
             f"/channels/{room}/messages",

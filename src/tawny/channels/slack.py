@@ -46,6 +46,10 @@ _LOCKED_OUT = frozenset(
     }
 )
 _DOUBTFUL = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+_TAKE_JSON = frozenset(
+    {"chat.postMessage", "chat.update", "conversations.open", "files.completeUploadExternal"}
+)
+"""The methods that read their arguments from JSON; the others would see none of them there."""
 _USER = re.compile(r"[UWBCDG][A-Z0-9]{2,20}")
 _VALUE_LIMIT = 2000
 _SECTION_LIMIT = 3000
@@ -122,12 +126,14 @@ class SlackChannel(OneWay):
 
     async def _call(self, method: str, *, token: str = "", **arguments: Any) -> dict[str, Any]:
         """Call a method; Slack answers 200 to everything and says in the body what it thinks."""
+        takes_json = method in _TAKE_JSON
         response = await request(
             self._client,
             "POST",
             f"{self._base}/{method}",
             asks_back=True,
-            json=arguments,
+            json=arguments if takes_json else None,
+            data=None if takes_json else _form(arguments),
             headers={"authorization": f"Bearer {token or self._token}"},
         )
         answer = json_object(response)
@@ -337,6 +343,13 @@ class SlackChannel(OneWay):
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _form(arguments: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in arguments.items()
+    }
 
 
 def _rendered(message: Outgoing) -> str:
