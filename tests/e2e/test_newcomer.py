@@ -1,17 +1,12 @@
 """A newcomer follows docs/how-to/telegram.md to the letter: from nothing to a bot that answers."""
 
-import asyncio
-import os
 import re
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import servers
+from machine import Machine, until
 from telegram_api import FakeTelegram
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "telegram.md").read_text()
@@ -25,30 +20,6 @@ def block(language: str, number: int = 0) -> str:
     return "\n".join(line.removeprefix(indent) for line in text.splitlines()) + "\n"
 
 
-class Machine:
-    """The newcomer's own, with nothing on it."""
-
-    def __init__(self, home: Path) -> None:
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TAWNY", "XDG"))
-        } | {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-    async def run(self, script: str, *, typed: str = "") -> str:
-        process = await asyncio.create_subprocess_exec(
-            "bash", "-euc", script, env=self.environment,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        async with asyncio.timeout(100):
-            out, err = await process.communicate(typed.encode())
-        assert process.returncode == 0, f"{script}\n{out.decode()}\n{err.decode()}"
-        return out.decode()
-
-    async def start(self, script: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            "bash", "-euc", f"exec {script}", env=self.environment, stdout=asyncio.subprocess.PIPE
-        )
-
-
 @pytest.fixture
 async def telegram() -> AsyncIterator[FakeTelegram]:
     fake = FakeTelegram()
@@ -56,12 +27,6 @@ async def telegram() -> AsyncIterator[FakeTelegram]:
     yield fake
     await fake.http.stop()
     assert fake.violations == []
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(100):
-        while not condition():
-            await asyncio.sleep(0.05)
 
 
 @pytest.mark.timeout(400)
@@ -75,12 +40,7 @@ async def test_the_page_leads_from_nothing_to_a_bot_that_answers(tmp_path: Path,
     # The one thing that is not on the page: Telegram is ours.
     (home / "config.toml").write_text(block("toml") + f'api_base = "{telegram.http.url}"\n')
 
-    gateway = await machine.start(f"tawny gateway run --port {servers.free_port()}")
-    try:
-        assert gateway.stdout is not None
-        async with asyncio.timeout(100):
-            while not (await gateway.stdout.readline()).startswith(b"ready "):
-                pass
+    async with machine.gateway():
         telegram.say("hello?", sender=ME, name="Ann")
         await until(lambda: telegram.arrived)
         code = re.findall(r"tawny channels pair ([A-Z0-9]{8})", telegram.arrived[0]["text"])[0]
@@ -103,9 +63,3 @@ async def test_the_page_leads_from_nothing_to_a_bot_that_answers(tmp_path: Path,
         await until(lambda: any("milk" in message["text"] for message in telegram.arrived))
         listed = await machine.run("tawny channels list")
         assert re.search(r"telegram +telegram +up ", listed), listed
-    finally:
-        if gateway.returncode is None:
-            gateway.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
-            await gateway.wait()
-        await servers.reap(gateway)
