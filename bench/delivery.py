@@ -1,10 +1,11 @@
 """How fast results leave: commit → send, 1,000 deliveries in order; how fast words come in (SQLite, synchronous=FULL).
 
-    python bench/delivery.py [--deliveries 1000] [--save]
+    python bench/delivery.py [--deliveries 1000] [--inbound 50] [--save]
 
 The sink is a real HTTP server on loopback that gets signed webhooks. Every figure is of this run on this machine;
 `--save` writes them to bench/results/delivery.json. Words come in over the whole application: from the moment a
-service (the tests' own Telegram, Slack, Discord; a real Dovecot if installed) has them until they stand in the session.
+service (the tests' own Telegram, Slack, Discord; a real Dovecot if installed, a real Synapse; the gateway's own HTTP
+for the web chat) has them until they stand in the session.
 """
 
 import argparse
@@ -28,10 +29,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from websockets.asyncio.server import serve
 
+import homeserver
 import servers
 from discord_api import FakeDiscord
+from fake_http import Request, Response
 from slack_api import FakeSlack
-from tawny.app import open_app
+from tawny.app import App, open_app, open_gateway
 from tawny.channels.webhook import WebhookChannel
 from tawny.clock import SystemClock
 from tawny.config import Config, Home
@@ -41,7 +44,9 @@ from tawny.delivery.door import Door
 from tawny.delivery.host import Host
 from tawny.delivery.roster import Roster
 from tawny.domain.messages import Inbound, Outgoing
-from tawny.ledger import events, outbox
+from tawny.gateway import server
+from tawny.gateway.auth import owner_token
+from tawny.ledger import channels, events, outbox
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
@@ -224,13 +229,18 @@ async def discord(_: Path) -> AsyncIterator[tuple[dict, Say]]:
     await fake.http.stop()
 
 
-class Wire:
+class Told:
+    """When the service last told of something new."""
+
+    told_at = 0.0
+
+
+class Wire(Told):
     """Stands between us and an IMAP server, and notes when the server last told of new mail."""
 
     def __init__(self, port: int) -> None:
         self.server = port
         self.port = 0
-        self.told_at = 0.0
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Wire"]:
@@ -271,6 +281,52 @@ async def email(folder: Path) -> AsyncIterator[tuple[dict, Say]]:
             yield {"email": (table,)}, say
 
 
+# Synapse takes its time between an event and the answer to a sync: what is ours begins when that answer is out.
+@asynccontextmanager
+async def matrix(folder: Path) -> AsyncIterator[tuple[dict, Say]]:
+    with homeserver.synapse(folder) as synapse:
+        ann, tawny = synapse.register("ann"), synapse.register("tawny")
+        room = await ann.room(tawny)
+        async with homeserver.line_to(synapse) as line:
+            told = Told()
+            forward = line.handler
+
+            async def noted(request: Request) -> Response:
+                answer = await forward(request)
+                if request.path.endswith("/sync") and b"m.room.message" in answer.body:
+                    told.told_at = time.perf_counter()
+                return answer
+
+            line.handler = noted
+            table = {"homeserver": line.url, "token": tawny.token, "to": room, "allow": [ann.id]}
+
+            async def say(number: int) -> Told:
+                await ann.say(room, f"hello {number}", transaction=f"bench-{number}")
+                return told
+
+            yield {"matrix": (table,)}, say
+
+
+@asynccontextmanager
+async def web(_: Path) -> AsyncIterator[tuple[dict, Say]]:
+    """The web chat has no service of its own: `inbound_over` posts to the gateway."""
+    yield {}, lambda _: None
+
+
+@asynccontextmanager
+async def typed(app: App) -> AsyncIterator[Say]:
+    """Words typed into the web chat: a POST to the gateway, as the panel makes it."""
+    async with open_gateway(app) as gateway, gateway.serving(server.listen("127.0.0.1", 0)) as address:
+        headers = {"authorization": f"Bearer {owner_token(app.home.token_file)}"}
+        async with httpx.AsyncClient(base_url=address, headers=headers, trust_env=False) as client:
+
+            async def say(number: int) -> None:
+                answer = await client.post("/v1/sessions/main/messages", json={"text": f"hello {number}"})
+                answer.raise_for_status()
+
+            yield say
+
+
 async def inbound_over(service, folder: Path, count: int) -> dict[str, float]:
     """From the service's having the words until they stand in the session, each alone."""
     waits, ours = [], []
@@ -285,6 +341,8 @@ async def inbound_over(service, folder: Path, count: int) -> dict[str, float]:
         home = Home(folder / "home")
         home.prepare()
         app = await stack.enter_async_context(open_app(home, Config(channels=tables)))
+        if service is web:
+            say = await stack.enter_async_context(typed(app))
         bell = app.ledger.bell.subscribe("events")
         seq = 0
 
@@ -298,15 +356,21 @@ async def inbound_over(service, folder: Path, count: int) -> dict[str, float]:
                         return
                 await bell.wait()
 
+        if service is matrix:
+            # What was said before the first sync is history.
+            async with asyncio.timeout(60):
+                while await app.ledger.read(lambda tx: channels.recall(tx, "matrix", "since")) is None:
+                    await asyncio.sleep(0.05)
         for number in range(count + 1):
             started = time.perf_counter()
             told = say(number)
+            told = await told if asyncio.iscoroutine(told) else told
             async with asyncio.timeout(60):
                 await until_received()
             # The first one waits for the login.
             now = time.perf_counter()
             waits += [(now - started) * 1000] if number else []
-            ours += [(now - told.told_at) * 1000] if number and isinstance(told, Wire) else []
+            ours += [(now - told.told_at) * 1000] if number and isinstance(told, Told) else []
             await asyncio.sleep(0.2)
     waits.sort()
     figures = {"p50_ms": statistics.median(waits), "p95_ms": waits[int(len(waits) * 0.95)], "samples": count}
@@ -318,6 +382,7 @@ async def inbound_over(service, folder: Path, count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deliveries", type=int, default=1000)
+    parser.add_argument("--inbound", type=int, default=50, help="messages over each service")
     parser.add_argument("--save", action="store_true")
     args = parser.parse_args()
     figures: dict[str, object] = {
@@ -333,11 +398,13 @@ def main() -> None:
         figures["throughput"] = asyncio.run(throughput(root / "throughput", args.deliveries, 20))
         figures["one_conversation"] = asyncio.run(throughput(root / "one_conversation", args.deliveries, 1))
         figures["inbound_at_the_door"] = asyncio.run(inbound(root / "inbound", 300))
-        services = [telegram, slack, discord] + ([email] if servers.has_dovecot() else [])
+        services = [telegram, slack, discord, web, matrix] + ([email] if servers.has_dovecot() else [])
         for service in services:
             place = root / service.__name__
             place.mkdir()
-            figures[f"inbound_to_session_{service.__name__}"] = asyncio.run(inbound_over(service, place, 50))
+            figures[f"inbound_to_session_{service.__name__}"] = asyncio.run(
+                inbound_over(service, place, args.inbound)
+            )
     print(json.dumps(figures, indent=1))
     if args.save:
         results = Path(__file__).parent / "results"
