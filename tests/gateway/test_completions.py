@@ -72,6 +72,20 @@ async def test_wrong_requests_are_the_clients_errors(speaker: openai.AsyncOpenAI
         await wrong.models.list()
 
 
+async def test_unusable_key_is_refused_and_nothing_said(house: House) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    for stream in (False, True):
+        for key in ("a b", "é", "x" * 256):
+            answer = await house.client.post(
+                "/v1/chat/completions",
+                json=body | {"stream": stream},
+                headers={"idempotency-key": key.encode()},
+            )
+            assert answer.status_code == 400
+    assert (await house.client.get("/v1/tasks")).json()["items"] == []
+    assert (await house.client.get("/v1/sessions")).json()["items"] == []
+
+
 async def test_same_key_is_answered_once(house: House) -> None:
     body = {"messages": [{"role": "user", "content": "hello"}], "user": "k"}
     key = {"idempotency-key": "c-1"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from tawny.config import Config, Home, Limits
 from tawny.engine.submit import parse_request
 from tawny.gateway import server
 from tawny.gateway.auth import Attempts, owner_token
+from tawny.gateway.examples import EXAMPLES
 from tawny.gateway.openapi import describe
 from tawny.gateway.routes import OPERATIONS
 from tawny.ledger.submission import submit
+
+from .conftest import House
 
 # Whatever the schema allows is accepted, but here: what no schema can say is refused when it means nothing.
 BEYOND_A_SCHEMA = {
@@ -27,7 +31,6 @@ BEYOND_A_SCHEMA = {
     "POST /v1/automations/parse": "words that are a time",
     "POST /v1/sessions/{key}/messages": "a key of printable characters, in any script",
     "POST /v1/events/{source}": "names of sources and keys, and a time that is one",
-    "POST /v1/pairing/claim": "a code that was handed out, once",
     "POST /v1/chat/completions": "a last message by the user with words in it",
     "GET /v1/stats": "a duration of any number of parts, a year at most together",
     "GET /v1/calendar": "an end that is after the start, by 62 days at most",
@@ -54,6 +57,47 @@ def test_every_operation_is_described() -> None:
     assert set(BEYOND_A_SCHEMA) <= {f"{entry.method} {entry.path}" for entry in OPERATIONS}
     names = [entry.name for entry in OPERATIONS]
     assert len(names) == len(set(names))
+
+
+async def test_what_a_schema_cannot_say_is_shown_by_an_example_that_is_right(house: House) -> None:
+    """Each of them as the description has it, sent as any program would."""
+    document = (await house.client.get("/openapi.json")).json()
+    assert {f"{entry.method} {entry.path}" for entry in OPERATIONS if entry.name in EXAMPLES} == set(
+        BEYOND_A_SCHEMA
+    )
+    (automation,) = [
+        (await house.client.post("/v1/automations", json=EXAMPLES["automations.add"].body)).json()["id"]
+    ]
+    for name in BEYOND_A_SCHEMA:
+        method, path = name.split()
+        described = document["paths"][path][method.lower()]
+        given = {one["name"]: one["example"] for one in described["parameters"] if "example" in one}
+        body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+        where = path.format(**{"id": automation} | given)
+        query = {key: value for key, value in given.items() if f"{{{key}}}" not in path}
+        assert body is not None or query, f"{name} has no example"
+        answer = await house.client.request(method, where, json=body, params=query)
+        expected = [status for status in described["responses"] if status.startswith("2")]
+        assert str(answer.status_code) in expected, f"{name}: {answer.status_code} {answer.text}"
+
+
+async def test_a_claimed_key_is_what_the_description_says(house: House) -> None:
+    schema = (await house.client.get("/openapi.json")).json()["components"]["schemas"]["Claim"]
+    pattern = schema["properties"]["public_key"]["pattern"]
+    for key in (
+        "A" * 43,
+        "A" * 43 + "=",
+        "_-+/" * 10 + "AAA",
+        "A" * 42,
+        "A" * 44,
+        "A" * 42 + "!",
+        "A" * 43 + "==",
+        "=",
+    ):
+        answer = await house.client.post(
+            "/v1/pairing/claim", json={"code": "0000-0000-0000", "public_key": key}
+        )
+        assert (answer.status_code in (401, 429)) == bool(re.search(pattern, key)), key
 
 
 @pytest.mark.skipif(

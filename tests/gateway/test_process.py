@@ -17,7 +17,10 @@ import msgspec
 import pytest
 
 import servers
+from tawny.clock import SystemClock
 from tawny.config import Home
+from tawny.ledger.database import write_now
+from tawny.ledger.sqlite import SqliteStore
 
 ENV = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
@@ -172,6 +175,48 @@ async def test_a_reaped_child_leaves_nothing_open_that_outlives_the_loop() -> No
         assert process._transport.is_closing()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     finally:
         os.kill(grandchild, signal.SIGKILL)
+
+
+@pytest.mark.crash
+async def test_a_channels_test_follows_its_message_over_a_kill_of_the_gateway(home: Home) -> None:
+    """The first gateway dies while the message is under way; the second brings it, and the command tells of that."""
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(re.findall(rb"content-length: (\d+)", head)[0]))
+        asked.set()
+        await may_answer.wait()
+        writer.write(b"HTTP/1.1 204 Fine\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        home.config_file.write_text(f'[[channels.webhook]]\nname = "ops"\nurl = "http://127.0.0.1:{port}/"\n')
+        command = [
+            sys.executable,
+            "-m",
+            "tawny",
+            "--home",
+            str(home.root),
+            "--json",
+            "channels",
+            "test",
+            "ops",
+        ]
+        async with gateway(home) as first, asyncio.timeout(60):
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=ENV)
+            await asked.wait()
+            await servers.reap(first.process)
+        may_answer.set()
+        store = SqliteStore(home.database)
+        # What got no answer waits before the harmless repeat; this test does not.
+        write_now(store, SystemClock(), lambda tx: tx.execute("UPDATE outbox SET next_at = 0"))
+        async with gateway(home), asyncio.timeout(60):
+            out, _ = await process.communicate()
+    document = msgspec.json.decode(out)
+    assert (process.returncode, document["status"]) == (0, "delivered"), document
 
 
 _PROMPT = 3.0

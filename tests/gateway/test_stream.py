@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from tawny.api import AsyncClient
-from tawny.cli import tasks_run
+from tawny.cli import following
 from tawny.gateway import running
 from tawny.testing import FakeClock
 
@@ -184,7 +184,7 @@ async def test_follow_reads_in_the_record_what_it_was_too_slow_for(door: Door) -
     async with door.listening() as address:
         port = int(address.rpartition(":")[2])
         with running.announced(door.home, "127.0.0.1", port):
-            events = tasks_run._events(door.home, 0, None, wait=True)
+            events = following.events_of(door.home, 0)
             seen = [(await asyncio.to_thread(next, events))["seq"]]
             async with asyncio.TaskGroup() as group:
                 second = group.create_task(asyncio.to_thread(next, events))

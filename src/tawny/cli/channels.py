@@ -5,7 +5,7 @@ import asyncio
 from typing import Any
 
 from tawny import config as configuration
-from tawny.cli import ledger, remote
+from tawny.cli import following, ledger, remote
 from tawny.cli.arguments import rows
 from tawny.cli.main import add_common
 from tawny.cli.output import emit, local_time, table
@@ -151,11 +151,10 @@ def _test(args: argparse.Namespace, home: Home) -> int:
         text="This is a test from Tawny. If you can read it, this channel works.",
         severity="high",
     )
-    running = remote.find(home)
-    if running is None:
+    if remote.find(home) is None:
         document = asyncio.run(_send_here(home, args.name, message))
     else:
-        document = _send_there(home, running, args.name, message)
+        document = _send_there(home, args.name, message)
     arrived = document["status"] == "delivered"
     receipt = ", ".join(document["receipt"])
     text = f"delivered to {args.name}: {receipt}" if arrived else f"{document['status']}: {document['error']}"
@@ -163,8 +162,8 @@ def _test(args: argparse.Namespace, home: Home) -> int:
     return 0 if arrived else 1
 
 
-def _send_there(home: Home, running: remote.Remote, target: str, message: Outgoing) -> dict[str, Any]:
-    """Through the running gateway's own delivery; what its event stream tells of it."""
+def _send_there(home: Home, target: str, message: Outgoing) -> dict[str, Any]:
+    """Through the running gateway's own delivery, and that of one which follows it; what the log tells of it."""
 
     def put(tx: Tx) -> str:
         made = outbox.put(
@@ -175,10 +174,17 @@ def _send_there(home: Home, running: remote.Remote, target: str, message: Outgoi
 
     after = ledger.read(home, events.last_seq)
     delivery_id = ledger.write(home, put)
-    for event in running.stream(after):
-        if event["type"].startswith("delivery.") and event["data"].get("delivery_id") == delivery_id:
+    for event in following.events_of(home, after):
+        if event["data"].get("delivery_id") == delivery_id and _says_how_it_went(event):
             break
     return ledger.read(home, lambda tx: outbox.get(tx, delivery_id)).document()
+
+
+def _says_how_it_went(event: dict[str, Any]) -> bool:
+    """Whether an event of a delivery is its end, or a wait; what a gateway's end interrupts, the next tries at once."""
+    if event["type"] == "delivery.retry_scheduled":
+        return event["data"]["at"] > event["time"]
+    return event["type"].startswith("delivery.")
 
 
 async def _send_here(home: Home, target: str, message: Outgoing) -> dict[str, Any]:

@@ -4,10 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import sys
-import threading
 import time
-from collections.abc import Generator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +12,19 @@ import msgspec
 
 from tawny import config as configuration
 from tawny.app import bundled_kinds, open_app
-from tawny.cli import ledger, remote
+from tawny.cli import following, ledger, remote
 from tawny.cli.output import emit, line
 from tawny.clock import SystemClock
 from tawny.config import Home
 from tawny.domain.documents import task_document
 from tawny.domain.tasks import Status, Submission, Task
 from tawny.engine.submit import parse_request
-from tawny.errors import InvalidInput, NotFound, TemporaryError
+from tawny.errors import InvalidInput, NotFound
 from tawny.ledger import events, starts, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import Limits, submit
 
 _FAILED = 1
-_RESTART_SECONDS = 30
 _FREQUENT = ("task.progress", "task.step_finished")
 
 
@@ -118,7 +114,7 @@ def _wait_for(home: Home, task: Task) -> Task:
     start = ledger.read(home, lambda tx: events.last_seq(tx))
     task = ledger.read(home, lambda tx: tasks.get(tx, task.task_id))
     if not task.status.is_terminal:
-        for event in _events(home, start, task.task_id, wait=True):
+        for event in following.events_of(home, start, task_id=task.task_id):
             if event["data"].get("status") in _ENDINGS:
                 break
     return ledger.read(home, lambda tx: tasks.get(tx, task.task_id))
@@ -147,55 +143,12 @@ def _kinds(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def _events(home: Home, after: int, task_id: str | None, *, wait: bool) -> Generator[dict[str, Any]]:
-    """What is stored, then what comes, without gap or repeat; a gateway that starts again is waited for.
-
-    Raises:
-        TemporaryError: it has gone and does not come back.
-    """
-    seen, place = after, 0
-    gateway = remote.find(home) if wait else None
-    while True:
-        while batch := ledger.read(home, partial(_batch, after=seen, task_id=task_id)):
-            for event in batch:
-                seen = event.seq
-                yield event.document()
-        seen = max(seen, place)
-        if gateway is None:
-            return
-        following, gateway = gateway, None
-        with contextlib.suppress(TemporaryError):
-            for document in following.stream(seen):
-                if document["type"] == "system.snapshot":
-                    # It went on without us, and the record has what it left out; or it never was where we are.
-                    gateway, place = following, document["seq"]
-                    seen = min(seen, place)
-                    break
-                seen = document["seq"] or seen
-                if task_id is None or document["task_id"] == task_id:
-                    yield document
-        gateway = gateway or _come_back(home)
-
-
-def _come_back(home: Home) -> remote.Remote:
-    """The gateway that follows one that has gone."""
-    for _ in range(_RESTART_SECONDS):
-        threading.Event().wait(1)
-        if (gateway := remote.find(home)) is not None:
-            return gateway
-    raise TemporaryError("the gateway has gone", hint="start it with 'tawny gateway run'")
-
-
-def _batch(tx: Tx, *, after: int, task_id: str | None) -> list[events.Event]:
-    return events.after(tx, after, task_id=task_id)
-
-
 def _follow(args: argparse.Namespace, home: Home) -> int:
     task_id = ledger.read(home, lambda tx: tasks.find(tx, args.lookup).task_id) if args.lookup else None
     after = args.after
     if after is None:
         after = 0 if task_id else ledger.read(home, events.last_seq)
-    for document in _events(home, after, task_id, wait=not args.no_wait):
+    for document in following.events_of(home, after, task_id=task_id, wait=not args.no_wait):
         line(document)
         if (
             task_id
@@ -219,7 +172,7 @@ def _watch(args: argparse.Namespace, home: Home) -> int:
         if over:
             return 0
         last = 0.0
-        for event in _events(home, start, None, wait=True):
+        for event in following.events_of(home, start):
             if event["type"] in _FREQUENT and time.monotonic() - last < 1 / 8:
                 continue
             last = time.monotonic()

@@ -17,7 +17,7 @@ from tawny.domain.tasks import TERMINAL
 from tawny.errors import InvalidInput
 from tawny.gateway.endpoint import answer, client_address, header, json_body, principal_of
 from tawny.gateway.errors import HttpError
-from tawny.gateway.operation import Call, Nothing, Operation, checked
+from tawny.gateway.operation import Call, Nothing, Operation, check_key, checked
 from tawny.gateway.principal import READ, WRITE
 from tawny.gateway.sessions import HOLD, speak
 from tawny.gateway.site import Site
@@ -122,6 +122,7 @@ class CompletionEndpoint:
             key=header(scope, b"idempotency-key"),
             address=client_address(scope),
         )
+        check_key(call.key)
         now = self._site.clock.now()
         own = _of_key(call.key) if call.key else new_id("api", now)
         reply = _Reply(new_id("chatcmpl", now), wish.model, now // 1_000_000)

@@ -23,6 +23,8 @@ from tawny.ledger.database import Tx
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 ScopeName = Literal["read", "write", "approvals", "admin", "pairing"]
 _LASTS = 180 * DAY
+_KEY = "^([A-Za-z0-9+/_-]{43}=*)?$"
+"""32 bytes in base64, URL-safe or not, padded or not; or nothing."""
 
 
 class Device(msgspec.Struct):
@@ -85,7 +87,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     code: Annotated[str, msgspec.Meta(max_length=100)]
     name: Name = ""
-    public_key: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    public_key: Annotated[str, msgspec.Meta(max_length=200, pattern=_KEY)] = ""
 
 
 class Claimed(msgspec.Struct):

@@ -8,6 +8,7 @@ import msgspec
 
 from tawny import __version__
 from tawny.gateway import documents
+from tawny.gateway.examples import EXAMPLES, Example
 from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
 
@@ -79,6 +80,11 @@ def _operation(entry: Operation, schemas: dict[int, Any], components: dict[str, 
         for name in _PATH_NAMES.findall(entry.path)
     ]
     parameters += _query(schemas[id(entry.query)], components)
+    example = EXAMPLES.get(entry.name, Example())
+    for parameter in parameters:
+        given = example.path if parameter["in"] == "path" else example.query
+        if parameter["name"] in given:
+            parameter["example"] = given[parameter["name"]]
     described: dict[str, Any] = {
         "operationId": entry.name,
         "summary": entry.summary,
@@ -92,9 +98,10 @@ def _operation(entry: Operation, schemas: dict[int, Any], components: dict[str, 
         parameters.append(_KEY)
     if entry.has_body:
         schema = schemas[id(_body(entry))]
+        content = {"schema": schema} | ({} if example.body is None else {"example": example.body})
         described["requestBody"] = {
             "required": bool(_resolved(schema, components).get("required")),
-            "content": {"application/json": {"schema": schema}},
+            "content": {"application/json": content},
         }
     return described
 

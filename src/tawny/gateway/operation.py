@@ -112,6 +112,16 @@ def permit(operation: Operation, principal: Principal) -> None:
         raise forbidden(operation.scope)
 
 
+def check_key(key: str | None) -> None:
+    """Let only usable Idempotency-Keys pass, and none.
+
+    Raises:
+        HttpError: 400.
+    """
+    if key is not None and _KEY.fullmatch(key) is None:
+        raise HttpError(400, "invalid", "Idempotency-Key: 1 to 255 visible ASCII characters")
+
+
 async def perform(operation: Operation, call: Call[Any, Any], *, raw_body: Any) -> Outcome:
     """Do what is asked, if its scope was granted; once only, where it has an Idempotency-Key.
 
@@ -119,8 +129,7 @@ async def perform(operation: Operation, call: Call[Any, Any], *, raw_body: Any) 
         TawnyError: it was refused, or failed; nothing has happened then.
     """
     permit(operation, call.principal)
-    if call.key is not None and _KEY.fullmatch(call.key) is None:
-        raise HttpError(400, "invalid", "Idempotency-Key: 1 to 255 visible ASCII characters")
+    check_key(call.key)
     if operation.read is not None:
         read = operation.read
         return Outcome(operation.status, await call.site.ledger.read(lambda tx: read(tx, call)))
