@@ -143,6 +143,10 @@ def test_phrases_mean_what_a_reader_found_they_mean_or_are_refused(text: str, me
     assert said == meaning
 
 
+def test_what_is_due_this_very_minute_has_its_time() -> None:
+    assert phrases.parse("today at 10", now=NOW, timezone="Europe/Berlin").next == (NOW,)
+
+
 def test_next_three_times_are_shown_to_confirm() -> None:
     phrase = phrases.parse("every weekday at 8", now=NOW, timezone="Europe/Berlin")
     assert phrase.document()["next"] == [

@@ -51,6 +51,24 @@ def test_a_right_signature_passes_and_names_its_event(scheme: str) -> None:
     assert verify(scheme, headers=make(), body=BODY, secret=secret, now=NOW).event_id == event_id
 
 
+def test_githubs_published_example_passes() -> None:
+    digest = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    headers = {"x-hub-signature-256": f"sha256={digest}", "x-github-delivery": "1"}
+    secret, body = "It's a Secret to Everybody", b"Hello, World!"
+    assert verify("github", headers=headers, body=body, secret=secret, now=NOW).event_id == "1"
+
+
+def test_standard_webhooks_published_example_passes() -> None:
+    headers = {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+    now = from_datetime(datetime.fromtimestamp(1614265330, UTC))
+    secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
+    assert verify("standard", headers=headers, body=body, secret=secret, now=now)
+
+
 @pytest.mark.parametrize("scheme", CASES)
 def test_anything_changed_is_refused(scheme: str) -> None:
     make, secret, _ = CASES[scheme]

@@ -895,3 +895,29 @@ async def test_a_few_that_are_due_at_a_start_begin_in_the_instant_of_it(house: H
     await house.clock.advance("90m")
     await house.start()
     assert await _begun(house) == crowd
+
+
+@pytest.mark.parametrize("window", [None, "140m"])
+@pytest.mark.parametrize("misfire", ["run_once", "run_all(2)", "run_all", "skip"])
+@pytest.mark.parametrize("overlap", ["skip", "queue", "parallel", "replace"])
+async def test_whatever_the_overlap_an_absence_is_made_up_as_its_misfire_says(
+    house: House, overlap: str, misfire: str, window: str | None
+) -> None:
+    """Five slots pass while nothing is there, two of them within the window: each has its row, once."""
+    policy = {"overlap": overlap, "misfire": misfire, "timeout": "1d"}
+    if window is not None:
+        policy["misfire_window"] = window
+    action = {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 60}}
+    automation = await house.add(scheduled("0 * * * *", policy=policy, action=action))
+    await house.stop()
+    await house.clock.advance("330m")  # at 13:30, of the slots from 9 to 13
+    await house.start()
+    await house.pass_time("10m")
+    found = await house.slots(automation)
+    within = 5 if window is None else 2
+    caught_up = {"run_once": 1, "run_all(2)": 2, "run_all": within, "skip": 0}[misfire]
+    assert [o.status for o in found] == ["missed"] * (5 - caught_up) + ["caught_up"] * caught_up
+    assert {o.outcome for o in found if o.status == "caught_up"} <= {"succeeded"}
+    folded = [o for o in found if o.merged_into is not None]
+    assert len(folded) == (within - 1 if misfire == "run_once" else 0)
+    assert len({o.slot for o in found}) == 5

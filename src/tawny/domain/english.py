@@ -165,7 +165,7 @@ SAYS_TIME = re.compile(r"[:.]|am|pm|noon|midday|midnight|in the|night")
 """What makes a number a time of day; a bare one after or before a day could be anything: the 15th, a year."""
 _DAY_WORDS = (
     rf"(?:every |on |today|tomorrow|tonight|the day after|this |next |daily|weekly|monthly|yearly|{WEEKLY}\b"
-    rf"|{MONTH} \d|\d{{1,2}}(?:st|nd|rd|th) |\d{{4}}-)"
+    rf"|{MONTH} \d|\d{{1,2}} {MONTH}|\d{{1,2}}(?:st|nd|rd|th) |\d{{4}}-)"
 )
 
 

@@ -29,7 +29,7 @@ def find(words: str, wall: datetime) -> Day | None:
 def _near_day(words: str, wall: datetime) -> Day | None:
     match = re.match(
         rf"(?:(?P<day>today|tomorrow|(?:the )?day after tomorrow|tonight)|this (?P<this>morning|afternoon|evening))"
-        rf"(?: (?P<part>{PART}))?(?:,? |$)",
+        rf"(?: (?:in the )?(?P<part>{PART}))?(?:,? |$)",
         words,
     )
     if match is None or (match["part"] and (match["this"] or match["day"] == "tonight")):
@@ -45,7 +45,7 @@ def _near_day(words: str, wall: datetime) -> Day | None:
 def _weekday_date(words: str, wall: datetime) -> Day | None:
     match = re.match(
         rf"(?P<which>next |this |coming |this coming )?(?P<day>{DAY})(?P<week>,? (?:of )?(?:next|this) week)?"
-        rf"(?: (?P<part>{PART}))?(?:,? |$)",
+        rf"(?: (?:in the )?(?P<part>{PART}))?(?:,? |$)",
         words,
     )
     if match is None or match["day"].endswith("ays"):

@@ -60,4 +60,5 @@ def of_document(document: Mapping[str, Any], *, now: Instant, timezone: str, by:
         InvalidInput: it is no schedule, or has no time to come.
     """
     plan = schedule.compile(document, now=now, timezone=timezone)
-    return Phrase(dict(document), tuple(schedule.first_slots(plan, now, 3)), by)
+    # what is due this very minute has a time, too
+    return Phrase(dict(document), tuple(schedule.first_slots(plan, 0 if plan.one_shot else now, 3)), by)
