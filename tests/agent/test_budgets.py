@@ -64,6 +64,8 @@ async def test_calls_of_tools_are_counted_and_stopped_in_every_scope(chat: OpenC
         done = await talk.until(first.run_id, Status.SUCCEEDED)
         assert (done.result or {})["text"] == "all looked at"
         assert len(script.asked) == 3
+        assert done.usage.tool_calls == 3
+        assert done.usage.model_calls == 3
 
 
 @pytest.mark.parametrize("bound", ["tokens", "cost"])

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 
 from agent.conftest import Chat, OpenChat
+from tawny.app import open_app
 from tawny.config import Chat as ChatConfig
+from tawny.config import Config, Home
 from tawny.domain.tasks import Status
 from tawny.ledger import inputs, sessions
-from tawny.testing import ScriptedModel
+from tawny.testing import FakeClock, ScriptedModel
 from tawny.testing import Use as Call
 from tawny.tools.registry import READ, Operation, Tool, ToolContext
 
@@ -159,3 +161,37 @@ async def test_a_bare_cancel_ends_the_turn_at_work_and_its_sentence_says_so(chat
         await talk.wait_for(told)
         assert (await talk.say("and now?")).text == "the next answer"
         assert "there is no task" in (await talk.say("/cancel")).text
+
+
+async def test_what_comes_within_the_debounce_is_one_turn_and_what_comes_after_another(home: Home) -> None:
+    clock = FakeClock()
+    script = ScriptedModel([Call("gate"), "begun", newest, newest])
+    async with open_app(home, Config(), clock=clock, model=script) as app:
+        talk = Chat(app)
+        gate, run_id = await begin(talk, "collect debounce:30s")
+        first = await talk.say("part 0", wait=None)
+        gate.open.set()
+        await talk.until(run_id, Status.SUCCEEDED)
+        # Nothing holds it any more but the debounce: without it, this would be answered by now.
+        await clock.advance("20s")
+        assert len(script.asked) == 2
+        second = await talk.say("part 1", wait=None)
+        await clock.advance("11s")
+        done = await talk.until(first.run_id, Status.SUCCEEDED)
+        assert (done.result or {})["text"] == "heard: part 0\n\npart 1"
+        assert (await talk.until(second.run_id, Status.SUCCEEDED)).merged_into == first.run_id
+        late = await talk.say("part 2")
+        assert late.text == "heard: part 2"
+        assert len(script.asked) == 4
+
+
+async def test_twenty_wait_unless_told_and_the_oldest_is_dropped(chat: OpenChat) -> None:
+    script = ScriptedModel([Call("gate"), "begun", *[newest] * 20])
+    async with chat(script, chat=ChatConfig(queue="followup")) as talk:
+        gate, _ = await begin(talk)
+        late = [await talk.say(f"part {n}", wait=None) for n in range(21)]
+        gate.open.set()
+        dropped = await talk.until(late[0].run_id, Status.CANCELLED)
+        assert "too many messages wait" in dropped.error.message
+        told = [((await talk.until(one.run_id, Status.SUCCEEDED)).result or {})["text"] for one in late[1:]]
+        assert told == [f"heard: part {n}" for n in range(1, 21)]

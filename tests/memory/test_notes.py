@@ -59,3 +59,17 @@ def test_a_damaged_index_is_made_anew(notes: Notes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("query", ['"', "' OR 1=1", "NEAR(", "a* AND", "%", "-", "^x"])
 def test_odd_queries_are_words_like_any_other(notes: Notes, query: str) -> None:
     notes.search(query)
+
+
+def test_a_heading_brings_what_stands_under_it_and_no_more(tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    long = "\n".join(f"line {n} of the long one" for n in range(200))
+    (folder / "2026-03-02.md").write_text(
+        f"# 2026-03-02\n\n## Heron count (10:00)\n\nTwelve grey herons.\n\n## Owls\n\nNone.\n\n## Long\n\n{long}\n"
+    )
+    notes = Notes(Root(tmp_path), tmp_path / "index.db")
+    assert notes.search("heron count")[0].text == "## Heron count (10:00)\nTwelve grey herons."
+    (long_one,) = [one for one in notes.search("Long", limit=300) if one.text.startswith("##")]
+    assert len(long_one.text.splitlines()) == 31
+    assert [one.text for one in notes.search("grey herons")] == ["Twelve grey herons."]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tawny.clock import Instant, iso
+from tawny.clock import SECOND, Instant, iso
 from tawny.domain.tasks import Task, WaitingFor
 
 
@@ -65,7 +65,7 @@ def task_document(
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
             "cost": usage.cost,
-            "wall_seconds": round(usage.wall_seconds, 3),
+            "wall_seconds": round(max(usage.wall_seconds, task.ran_for / SECOND), 3),
             "cpu_seconds": round(usage.cpu_seconds, 3),
             "model_calls": usage.model_calls,
             "tool_calls": usage.tool_calls,

@@ -18,6 +18,7 @@ _FOLDER = "memory"
 _MAX_FILE = 2_000_000
 _SHORTEST = 3
 """Trigrams find nothing shorter; such words are looked for one by one."""
+_SECTION, _SECTION_LINES = 1000, 30
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL);
@@ -84,7 +85,10 @@ class Notes:
         return path
 
     def search(self, query: str, *, limit: int = 10) -> list[Found]:
-        """Notes with all words of the query, then those with any of them; the best first."""
+        """Notes with all words of the query, then those with any of them; the best first.
+
+        A heading that has them brings what stands under it: a result that was saved stands under its title.
+        """
         words = query.replace("\0", " ").split()
         if not words:
             return []
@@ -95,7 +99,7 @@ class Notes:
                 known = {(one.file, one.line) for one in found}
                 more = _match(index, words, " OR ", limit)
                 found += [one for one in more if (one.file, one.line) not in known]
-            return found[:limit]
+            return [_whole(index, one) for one in found[:limit]]
 
     def all(self, *, limit: int = 100) -> list[Found]:
         """The notes as they stand: MEMORY.md, then day by day, the last day first. Headings are left out."""
@@ -177,6 +181,22 @@ def _match(index: sqlite3.Connection, words: list[str], joint: str, limit: int) 
         [*values, limit],
     ).fetchall()
     return [Found(path, int(line), text.strip(), -float(score)) for path, line, text, score in rows]
+
+
+def _whole(index: sqlite3.Connection, found: Found) -> Found:
+    """A heading with the lines up to the next one, in so many characters; any other line as it is."""
+    if not found.text.startswith("##"):
+        return found
+    text = found.text
+    below = index.execute(
+        "SELECT text FROM notes WHERE path = ? AND line > ? ORDER BY line LIMIT ?",
+        (found.file, found.line, _SECTION_LINES),
+    )
+    for (line,) in below:
+        if line.startswith("#") or len(text) > _SECTION:
+            break
+        text += f"\n{line.strip()}"
+    return msgspec.structs.replace(found, text=text[:_SECTION])
 
 
 def _escaped(word: str) -> str:
