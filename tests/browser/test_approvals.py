@@ -27,6 +27,16 @@ async def test_what_hides_or_reorders_text_is_shown_by_name(room: Room) -> None:
     assert set(await asked.locator(".hidden-character").all_inner_texts()) == {"RLO", "U+0007", "ZWSP"}
 
 
+async def test_what_hides_is_shown_by_name_while_one_edits_too(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    await room.house.run("ask", params={"to": "a\u202eb@evil.example", "body": "plain"})
+    asked = page.locator("[data-approval]")
+    await asked.get_by_role("button", name="Edit").click()
+    await expect(asked.locator(".hidden-character")).to_have_text("RLO")
+    await asked.get_by_label("to", exact=False).first.fill("b@good.example")
+    await expect(asked.locator(".hidden-character")).to_have_count(0)
+
+
 async def test_markup_in_what_is_asked_stays_text(room: Room) -> None:
     page = await room.enter(at="#/approvals")
     evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"

@@ -77,6 +77,23 @@ async def test_a_dialog_takes_the_focus_and_gives_it_back(room: Room) -> None:
     await expect(opener).to_be_focused()
 
 
+async def test_a_dialog_with_a_form_begins_in_it(room: Room) -> None:
+    page = await room.enter()
+    await page.keyboard.press("n")
+    await expect(page.get_by_role("dialog").get_by_label("What")).to_be_focused()
+
+
+async def test_a_text_from_right_to_left_is_set_so(room: Room) -> None:
+    page = await room.enter()
+    await room.house.client.post("/v1/sessions/main/messages", json={"text": "مرحبا", "wait": True})
+    for title, direction in (("الأرشيف", "rtl"), ("Archive", "ltr")):
+        task = await room.house.run(title=title, params={"steps": 1, "step_seconds": 0})
+        row = page.locator(f"[data-task={task['task_id']}] .task-title")
+        await expect(row).to_have_css("direction", direction)
+    await room.visit(page, "#/chat/main")
+    await expect(page.locator(".said")).to_have_css("direction", "rtl")
+
+
 async def test_letters_lead_to_pages_but_not_while_one_writes(room: Room) -> None:
     page = await room.enter()
     await page.keyboard.press("g")

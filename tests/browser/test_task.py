@@ -1,6 +1,7 @@
 """A task's page: everything it did, what it made and used, who was told, and why it stands where it stands."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -130,6 +131,20 @@ async def test_a_very_long_log_and_a_very_long_title_keep_to_the_page(home: Home
         await room.visit(page, "#/")
         await expect(page.locator("[data-task]")).to_be_visible()
         assert await over(page) <= 0
+
+
+async def test_a_task_that_is_not_there_says_so_in_words(room: Room) -> None:
+    page = await room.enter(at="#/tasks/task_nothing")
+    await expect(page.get_by_text("No such task")).to_be_visible()
+    await expect(page.locator(".notice")).to_have_count(0)
+
+
+async def test_who_cancelled_is_said_without_a_long_id(room: Room) -> None:
+    page = await room.enter(locale="zh-CN")
+    task = await room.house.run(title="Later", not_before="3h", params={"steps": 1})
+    row = page.locator(f"[data-task={task['task_id']}]")
+    await row.locator("[data-action=cancel]").click()
+    await expect(row.get_by_role("paragraph").first).to_have_text(re.compile("^已被 .*dev_….{6} 取消$"))
 
 
 async def over(page: Page) -> int:

@@ -96,6 +96,7 @@ export function bytes(size: number | null | undefined): string {
 
 /** The part of an id that tells two apart at a glance. */
 export const shortId = (id: string): string => id.replace(/^([a-z]+)_.*?(.{6})$/, "$1_…$2");
+export const shortIds = (text: string): string => text.replace(/\b[a-z]{3,6}_[0-9a-z]{20,}\b/g, shortId);
 
 const NAMES: Record<string, string> = { "\u0000": "NUL", "\u001b": "ESC", "\u007f": "DEL", "\u200b": "ZWSP", "\u200e": "LRM", "\u200f": "RLM", "\u202a": "LRE", "\u202b": "RLE", "\u202c": "PDF", "\u202d": "LRO", "\u202e": "RLO", "\u2066": "LRI", "\u2067": "RLI", "\u2068": "FSI", "\u2069": "PDI", "\ufeff": "BOM" };
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|\udb40[\udc00-\udfff]/g;

@@ -215,6 +215,7 @@ export const en = {
   "policy.overlap.replace": "replace it",
   "target.inbox": "Inbox",
   "target.default": "Usual channel",
+  "field.argv": "Program and its arguments",
   "form.view": "View",
   "form.form": "Form",
   "form.document": "Document",

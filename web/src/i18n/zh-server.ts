@@ -36,7 +36,7 @@ export const zhServer: Record<string, string> = {
   "about.field.day": "一个范围的上限；0 表示不限。cost 以美元计，seconds 为工作时间（等待不计）。",
 
   "field.message": "消息", "field.model": "模型", "field.agent": "代理", "field.tools": "工具", "field.input": "输入", "field.helper": "子代理", "field.items": "项目", "field.action": "动作",
-  "field.max_failures": "失败上限", "field.retry": "重试", "field.argv": "命令行参数", "field.cwd": "工作目录", "field.env": "环境变量", "field.path": "路径", "field.focus": "关注点",
+  "field.max_failures": "失败上限", "field.retry": "重试", "field.cwd": "工作目录", "field.env": "环境变量", "field.path": "路径", "field.focus": "关注点",
   "field.origin": "来源", "field.file": "文件", "field.document": "文档", "field.args": "参数", "field.include_calendar": "包括日历", "field.include_tasks": "包括待办", "field.include_weather": "包括天气",
   "field.include_mail": "包括邮件", "field.include_feeds": "包括订阅源", "field.date": "日期", "field.format": "格式", "field.method": "方法", "field.headers": "标头", "field.body": "正文",
   "field.width": "行宽", "field.seconds": "秒数", "field.effect_url": "效果地址", "field.span": "时段", "field.from": "从", "field.to": "到", "field.text": "文本", "field.buttons": "按钮",
@@ -55,6 +55,8 @@ export const zhServer: Record<string, string> = {
   "^It was folded into (\\S+) .*": "已并入 $1，将得到其中属于它的结果。",
   "^Its budget is used up: (.*)\\.$": "预算已用完：$1。",
   "^It was cut off while (.*) was under way.*": "在执行 $1 时被中断，无法得知它是否已经发生。",
+  "^cancelled on request$": "应要求取消",
+  "^cancelled by (.*)$": "已被 $1 取消",
   "^model call (\\d+)$": "模型调用 $1",
   "^messages meanwhile$": "期间的消息",
   "^Step (\\d+)$": "第 $1 步",

@@ -217,6 +217,7 @@ export const zh: Catalogue = {
   "policy.overlap.replace": "取代",
   "target.inbox": "收件箱",
   "target.default": "默认渠道",
+  "field.argv": "程序及其参数",
   "form.view": "视图",
   "form.form": "表单",
   "form.document": "文档",

@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { get, optional, withQuery } from "../api";
 import { t } from "../i18n";
-import { moment, number, shortId } from "../format";
+import { moment, number, shortIds } from "../format";
 import { place, setQuery } from "../router";
 import { loaded, now } from "../store/live";
 import type { Page as PageOf } from "../types";
@@ -19,7 +19,7 @@ const FILTERS = ["action", "actor", "task_id", "after", "before"] as const;
 /** A value on one line: hashes and ids by their ends. */
 function short(value: unknown): string {
   const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
-  return text.replace(/\b[0-9a-f]{24,}\b/g, (hash) => `${hash.slice(0, 8)}…`).replace(/\b[a-z]{3,6}_[0-9a-z]{20,}\b/g, shortId);
+  return shortIds(text.replace(/\b[0-9a-f]{24,}\b/g, (hash) => `${hash.slice(0, 8)}…`));
 }
 
 function Detail({ row }: { row: Row }) {

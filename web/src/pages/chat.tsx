@@ -48,7 +48,7 @@ function Bubble({ message, tasks }: { message: Message; tasks: string[] }) {
     <div class={`bubble ${message.role}`}>
       {!mine && <Mark size={26} />}
       <div class="bubble-body">
-        {mine ? <p class="said"><Plain text={message.text} /></p> : message.role === "system" ? <p class="hint">{message.text}</p> : <Markdown text={saidIn(message)} />}
+        {mine ? <p class="said" dir="auto"><Plain text={message.text} /></p> : message.role === "system" ? <p class="hint">{message.text}</p> : <Markdown text={saidIn(message)} />}
         {tasks.map((id) => <TaskCard key={id} id={id} />)}
         <p class="bubble-time">{message.failed ? <span class="field-error">{t("chat.not_sent")}</span> : message.sending ? t("chat.sending") : clock(message.time)}</p>
       </div>

@@ -1,9 +1,9 @@
 /** One task: where it stands, what it made, and everything it did on the way. */
 
 import { useEffect, useMemo } from "preact/hooks";
-import { get, list, optional, patch } from "../api";
+import { ApiError, get, list, optional, patch } from "../api";
 import { said, t, word } from "../i18n";
-import { bytes, compact, duration, moment, money, number, shortId } from "../format";
+import { bytes, compact, duration, moment, money, number, shortId, shortIds } from "../format";
 import { go } from "../router";
 import { loaded, now, onEvent } from "../store/live";
 import { approvals as allApprovals, automations, soon } from "../store/lists";
@@ -190,7 +190,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
       )}
       {task.status !== "succeeded" && task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: task.progress.unit ?? "" })}</p>}
       {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {said(reason.text).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => moment(time, now.value))}</span></div>}
-      {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={task.error.message} /></span></div>}
+      {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={shortIds(said(task.error.message))} /></span></div>}
       {open.map((approval) => <ApprovalCard key={approval.approval_id} approval={approval} />)}
       <Reconcile task={task} />
       <div class="row state-commands"><Commands task={task} words onDone={(verb, after) => verb === "retry" && after.task_id !== task.task_id && go(`#/tasks/${after.task_id}`)} /></div>
@@ -214,7 +214,7 @@ export default function TaskPage({ id }: { id: string }) {
   const back = { href: "#/", label: t("nav.board") };
   const task = source?.value ?? first.data;
   if (!task) {
-    return <Page title={t("task")} back={back}>{first.error ? <><Problem error={first.error} /><Empty icon="search" title={t("task.unknown")}>{t("task.unknown_hint")}</Empty></> : <Loading />}</Page>;
+    return <Page title={t("task")} back={back}>{first.error ? <>{!(first.error instanceof ApiError && first.error.isMissing) && <Problem error={first.error} />}<Empty icon="search" title={t("task.unknown")}>{t("task.unknown_hint")}</Empty></> : <Loading />}</Page>;
   }
   return (
     <Page wide title={task.title || kindTitle(task.kind)} back={back} actions={<Button kind="quiet" icon="download" onClick={() => save(`${task.task_id}.json`, { task, ...details })}>{t("task.download")}</Button>}>

@@ -7,7 +7,7 @@ import { now } from "../store/live";
 import { loadApprovals, putApproval } from "../store/lists";
 import { refresh } from "../store/tasks";
 import type { Approval } from "../types";
-import { duration } from "../format";
+import { duration, revealed } from "../format";
 import { asText, Button, Chip, Fact, Plain, tell, When } from "./parts";
 import { Icon } from "./icon";
 import { TaskLink } from "./tasklink";
@@ -75,6 +75,7 @@ function ArgumentsEditor({ values, onChange }: { values: Record<string, unknown>
                   setRaw({ ...raw, [name]: { text, bad: true } });
                 }
               }} />
+            {revealed(shown).length > 1 && <Plain block text={shown} />}
           </label>
         );
       })}

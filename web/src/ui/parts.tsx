@@ -124,7 +124,7 @@ export function Page({ title, lead, actions, back, wide, children }: PageProps) 
       {back && <a class="back" href={back.href}><Icon name="left" size={16} />{back.label}</a>}
       <header class="page-head">
         <div class="page-title">
-          <h1 tabIndex={-1} ref={heading}>{title}</h1>
+          <h1 dir="auto" tabIndex={-1} ref={heading}>{title}</h1>
           {lead && <p class="lead">{lead}</p>}
         </div>
         {actions && <div class="row page-actions">{actions}</div>}
@@ -142,7 +142,11 @@ export function Dialog({ title, open, onClose, children, wide }: DialogProps) {
   useEffect(() => {
     const dialog = element.current;
     if (!dialog) return;
-    if (open && !dialog.open) dialog.showModal();
+    if (open && !dialog.open) {
+      dialog.showModal();
+      // Into the form at once: the button that closes it comes first only on the page.
+      dialog.querySelector<HTMLElement>("form :is(select, input, textarea)")?.focus();
+    }
     if (!open && dialog.open) dialog.close();
   }, [open]);
   return (

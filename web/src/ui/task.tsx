@@ -2,7 +2,7 @@
 
 import type { Signal } from "@preact/signals";
 import { said, t, word } from "../i18n";
-import { duration, relative } from "../format";
+import { duration, relative, shortIds } from "../format";
 import { now } from "../store/live";
 import { pendingApprovals } from "../store/lists";
 import { command, commandsFor, reconcile, RECONCILIATIONS, type Command } from "../store/tasks";
@@ -102,7 +102,7 @@ export function TaskRow({ task: source, as = "li" }: { task: Signal<Task>; as?: 
   const Tag = as;
   const ended = TERMINAL.has(task.status);
   const value = percentage(task);
-  const message = ended ? (task.error?.message ?? "") : waitLine(task) || said(task.progress?.message);
+  const message = ended ? shortIds(said(task.error?.message)) : waitLine(task) || said(task.progress?.message);
   const shows = !ended ? value !== null || task.status === "running" : value !== null;
   // Under its column's heading the plain state goes without saying; what is unlike its neighbours wears a chip.
   const obvious = task.status === "running" || task.status === "succeeded" || task.status === "queued" || (task.status === "waiting" && task.waiting_for?.kind === "approval");
@@ -110,10 +110,10 @@ export function TaskRow({ task: source, as = "li" }: { task: Signal<Task>; as?: 
   return (
     <Tag class={`task s-${task.status}${approvals.length ? " asks" : ""}`} data-task={task.task_id} data-status={task.status}>
       <div class="task-head">
-        <a class="task-title" href={`#/tasks/${task.task_id}`}>{task.title || word("kind", task.kind)}</a>
+        <a class="task-title" dir="auto" href={`#/tasks/${task.task_id}`}>{task.title || word("kind", task.kind)}</a>
         {obvious ? <span class="visually-hidden">{word("status", task.status)}</span> : <StatusChip status={task.status} />}
       </div>
-      {message && <p class={`task-message${task.error && ended && task.status !== "cancelled" ? " bad" : ""}`}>{message}</p>}
+      {message && <p dir="auto" class={`task-message${task.error && ended && task.status !== "cancelled" ? " bad" : ""}`}>{message}</p>}
       {shows && (
         <div class="task-progress">
           <Bar value={value} status={task.status} label={t("progress.of", { title: task.title || word("kind", task.kind) })} />
