@@ -118,7 +118,7 @@ async def test_a_barrier_would_be_found(room: Room) -> None:
 NAMES = re.compile(
     r"Tawny|English|Cron|JSON Lines|JSON|CSV|RRULE|API|demo|Etc/UTC|config\.toml|Chrome on Linux"
     r"|task\.run|owner|ask|main|deny|allowlist|full|critical|high|normal|low|per-channel-peer|per-peer"
-    r"|steer|followup|collect|interrupt|summarize|new|old"
+    r"|steer|followup|collect|interrupt|summarize|new|old|sandbox|unconfined"
 )
 CHINESE = re.compile("[\u4e00-\u9fff]")
 

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-aa91d9dc6e42";
-const SHELL = ["/","/assets/index-CR2bwZoV.js","/assets/zh-CzKIZV6X.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-4cc2cf0c3db6";
+const SHELL = ["/","/assets/index-Df53wcw5.js","/assets/zh-D5rPFPbI.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
