@@ -49,6 +49,8 @@ export const zhServer: Record<string, string> = {
   "^It is not to start before (.*)\\.$": "不早于 $1 开始。",
   "^It waits for its window, (.*)\\.$": "等待其时段：$1。",
   "^It is ready and waits for a free place; (\\d+) .*": "已就绪，等待空位；同一所有者有 $1 个任务在它之前。若网关未运行，将在下次启动时开始。",
+  "^It is ready and waits: (.*)\\.$": "已就绪，但暂缓开始：$1。",
+  "^It waits\\.$": "等待中。",
   "^It waits until (.*)\\.$": "等到 $1。",
   "^It waits for an event from (.*)\\.$": "等待来自 $1 的事件。",
   "^It waits for its children: (.*)\\.$": "等待子任务：$1。",

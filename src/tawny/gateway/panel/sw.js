@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-4cc2cf0c3db6";
-const SHELL = ["/","/assets/index-Df53wcw5.js","/assets/zh-D5rPFPbI.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-b0fc74e1c928";
+const SHELL = ["/","/assets/index-xiFq5vLa.js","/assets/zh-CECexvcx.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
