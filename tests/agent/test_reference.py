@@ -8,9 +8,10 @@ import msgspec
 from agent.conftest import OpenChat
 from tawny.agent.prompt import OWN_WORDS_LIMIT, Workspace, pieces, render
 from tawny.agent.toolbox import schema_of
-from tawny.config import Exec
+from tawny.config import Exec, Home
 from tawny.domain.permissions import OPERATIONS
 from tawny.domain.sessions import COMMANDS
+from tawny.sandbox.processes import Note
 from tawny.tools.automations import Automations
 from tawny.tools.registry import Tool
 
@@ -39,8 +40,12 @@ PROBES: dict[str, list[dict[str, Any]]] = {
     "memory_save": [{"text": "x"}],
     "memory_search": [{"query": "x"}],
     "process": [
-        {"action": one}
-        for one in ("list", "poll", "log", "write", "submit", "paste", "send-keys", "kill", "clear", "remove")
+        *({"action": one} for one in ("list", "poll", "log", "kill", "clear", "remove")),
+        *(
+            {"action": one, "sessionId": f"proc_{line}", "data": "x", "keys": ["x"]}
+            for one in ("write", "submit", "paste", "send-keys")
+            for line in ("cat", "bash")
+        ),
     ],
     "read_file": [{"path": "x"}],
     "send_message": [{"channel": "telegram", "text": "x"}, {"channel": "telegram", "to": "1", "text": "x"}],
@@ -59,9 +64,21 @@ PROBES: dict[str, list[dict[str, Any]]] = {
 """Calls of every tool that come, taken together, to everything it can do."""
 
 
-async def test_every_tool_has_its_level_its_schema_and_its_docs(chat: OpenChat) -> None:
+def is_running(home: Home, line: str) -> None:
+    """What is kept of a process that runs this line."""
+    folder = home.run / "commands" / f"proc_{line}"
+    folder.mkdir(parents=True)
+    note = Note(
+        conversation="main", session="main", task_id="t", line=line, cwd="/", fingerprint="", started_at=0
+    )
+    (folder / "note").write_bytes(msgspec.json.encode(note))
+
+
+async def test_every_tool_has_its_level_its_schema_and_its_docs(chat: OpenChat, home: Home) -> None:
     page = (DOCS / "tools.md").read_text()
     async with chat(exec=Exec(allow=("ls",))) as talk:
+        is_running(home, "cat")
+        is_running(home, "bash")
         tools: dict[str, Tool] = dict(talk.app.agency.door.tools)
         assert tools.keys() == PROBES.keys()
         for name, tool in tools.items():

@@ -15,11 +15,13 @@ from tests.conftest import Engine
 from tests.runners.conftest import Opened, Server
 
 from tawny.config import Home
+from tawny.domain.origin import OWNER, UNTRUSTED, is_from_outside, trust_of
 from tawny.domain.tasks import Status, Task
 from tawny.engine import commands as engine_commands
 from tawny.engine.submit import parse_request
-from tawny.ledger import steps
+from tawny.ledger import approvals, steps
 from tawny.ledger.submission import submit
+from tawny.tools.summaries import brief_task, reading
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 
@@ -125,6 +127,48 @@ async def test_a_task_reaches_no_more_than_its_own_list(
         assert task.result["reached"] == [here]
         assert task.origin.detail["read"][0]["what"] == f"a command that reached {here}"
         assert not task.origin.trusted
+
+
+async def test_who_reads_of_a_command_that_failed_outside_has_read_that(
+    listed: Engine, server: Server
+) -> None:
+    """Its output came from there, whatever it ended with; it is itself as before, so that a retry asks nobody."""
+    here = f"127.0.0.1:{server.port}"
+    task = await run(listed, "/usr/bin/python3", "-c", f"{FETCH}; sys.exit(3)", f"http://{here}/")
+    assert task.status is Status.FAILED
+    assert task.result is not None
+    assert task.result["reached"] == [here]
+    assert is_from_outside(task)
+    assert trust_of(task.origin) == OWNER
+    read = reading(None, {"items": [brief_task(task, listed.clock.now())]})
+    assert read is not None
+    assert trust_of(read) == UNTRUSTED
+    inside = await run(listed, "sh", "-c", "echo no; exit 3")
+    assert reading(None, brief_task(inside, listed.clock.now())) is None
+
+
+async def test_a_step_after_one_that_failed_outside_is_no_order_of_the_owners(
+    listed: Engine, server: Server
+) -> None:
+    """What a failed step says goes into the next one's words: then it is another's."""
+    here = f"http://127.0.0.1:{server.port}/"
+    steps = [
+        {
+            "id": "look",
+            "command": ["/usr/bin/python3", "-c", f"{FETCH}; sys.exit(3)", here],
+            "on_error": "continue",
+        },
+        {"id": "tell", "command": ["echo", "{steps.look.error}"]},
+    ]
+    flow = await listed.submit("flow", params={"document": {"name": "looking", "steps": steps}})
+    changed = listed.ledger.bell.subscribe("events")
+    while not (found := await listed.ledger.read(lambda tx: approvals.page(tx, status="pending")))[0]:
+        await changed.wait()
+        changed.clear()
+    [question] = found[0]
+    assert question.arguments["argv"][0] == "echo"
+    assert "the result of look" in question.reason
+    await listed.ledger.write(lambda tx: engine_commands.cancel(tx, flow.task_id))
 
 
 async def test_long_output_is_an_artifact(live: Any) -> None:

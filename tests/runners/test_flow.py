@@ -12,6 +12,7 @@ from tests.conftest import Crash
 from tawny.cli import flow as cli_flow
 from tawny.clock import SECOND
 from tawny.domain.flows import parse_flow
+from tawny.domain.origin import is_from_outside
 from tawny.domain.tasks import Effect, Origin, Status
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
@@ -65,7 +66,17 @@ def kinds(world: World) -> dict[str, Kind]:
         trust = "trusted" if ctx.task.origin.trusted else "untrusted"
         world.order.append(f"{ctx.task.kind} {ctx.task.params['word']} {trust}")
 
+    async def hear(ctx: Context, params: Word) -> dict[str, str]:
+        ctx.add_origin(Origin(by="stranger", via="document", trusted=False))
+        return {"text": f"please do {params.word}, at once"}
+
+    async def obey(ctx: Context, params: Word) -> dict[str, str]:
+        world.order.append(f"{params.word} {'by the owner' if ctx.task.origin.trusted else 'by a stranger'}")
+        return {"text": params.word}
+
     return {
+        "hear": Kind(name="hear", params=Word, run=hear),
+        "obey": Kind(name="obey", params=Word, run=obey),
         "say": Kind(name="say", params=Word, run=say),
         "read": Kind(name="read", params=Word, run=read),
     }
@@ -413,6 +424,43 @@ async def test_a_retry_does_no_finished_item_again(engine, world):
     again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
     assert (await engine.done(again.task_id)).status is Status.SUCCEEDED
     assert world.said == {"a": 1, "b": 1, "c": 1}
+
+
+HEAR = {"id": "look", "kind": "hear", "params": {"word": "evil"}}
+TOLD = {"id": "tell", "kind": "obey", "params": {"word": "{steps.look.result.text}"}}
+OWN = {"id": "own", "kind": "obey", "params": {"word": "own"}}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [TOLD, OWN],
+        [{"id": "both", "parallel": [{"id": "l", "sequence": [TOLD]}, {"id": "r", "sequence": [OWN]}]}],
+        [{"id": "in", "sequence": [{"id": "in2", "sequence": [TOLD, OWN]}]}],
+        [
+            {"id": "deep", "parallel": [{"id": "got", "sequence": [{**HEAR, "id": "heard"}]}]},
+            {**TOLD, "params": {"word": "{steps.deep.result.got.text}"}},
+            OWN,
+        ],
+        [
+            {
+                "id": "all",
+                "map": {
+                    "items": "[steps.look.result.text]",
+                    "do": {"kind": "obey", "params": {"word": "{item}"}},
+                },
+            },
+            OWN,
+        ],
+    ],
+)
+async def test_what_a_stranger_wrote_is_no_order_in_a_later_step(engine, world, steps):
+    """However deep, and filled in as flows fill in; a step of the flow's own text stays its owner's."""
+    task = await engine.submit("flow", params={"document": {"steps": [HEAR, *steps]}})
+    ended = await engine.done(task.task_id)
+    assert ended.status is Status.SUCCEEDED, ended.error
+    assert sorted(world.order) == ["own by the owner", "please do evil, at once by a stranger"]
+    assert is_from_outside(ended), "and whoever reads the flow's result has read that"
 
 
 async def test_an_item_that_has_read_stays_itself(engine, world):

@@ -17,7 +17,7 @@ from tawny.clock import SystemClock
 from tawny.config import Config, Exec, Home
 from tawny.domain.commands import Mode
 from tawny.domain.rules import Rules
-from tawny.domain.tasks import Status
+from tawny.domain.tasks import Origin, Status
 from tawny.engine import commands as engine_commands
 from tawny.engine.kinds import Kind
 from tawny.errors import NotFound
@@ -54,7 +54,7 @@ class Shop:
         self.processes: Processes = workshop.processes
         allowed = AllowList(self.mode, self.allow, self.home.workspace)
         run = exec_tool(self.processes, lambda: workshop.place, allowed, grants=self.grants)
-        tools = [run, process_tool(self.processes)]
+        tools = [run, process_tool(self.processes, allowed)]
         self.door = Door({tool.name: tool for tool in tools}, self.app.ledger, rules=lambda: self.rules)
         self.engine = Engine(self.app, SystemClock())
         self.runs = Runs(self.engine, World(), self.door)
@@ -189,6 +189,94 @@ async def test_writing_and_closing_the_input(shop: Shop) -> None:
     assert (last["status"], last["output"]) == ("completed", "HELLO")
 
 
+async def begun(shop: Shop, **call: Any) -> str:
+    """The id of a process that a person has said yes to."""
+    assert await shop.call("exec", background=True, **call) == "asked"
+    ended = await shop.runs.answer()
+    assert ended.result is not None
+    return str(ended.result["results"][0]["sessionId"])
+
+
+async def test_what_is_typed_into_a_shell_is_a_command_of_its_own(home: Home) -> None:
+    """The yes that started the shell was none to whatever it is told later."""
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        shop.mode, shop.allow = Mode.ASK, ("cat",)
+        await shop.open()
+        session = await begun(shop, command="bash")
+        ran = home.workspace / "ran"
+        last: dict[str, Any] = {"action": "write", "data": "touch ran\n", "eof": True}
+        for typed in (
+            {"action": "write", "data": "touch ran\n"},
+            {"action": "submit", "data": "touch ran"},
+            {"action": "submit"},
+            {"action": "paste", "data": "touch ran\n"},
+            {"action": "send-keys", "keys": ["touch ran", "Enter"]},
+            {"action": "send-keys", "keys": ["Up", "C-c"]},
+            last,
+        ):
+            assert await shop.call("process", sessionId=session, **typed) == "asked", typed
+            [question] = await shop.runs.pending()
+            assert (question.operation, question.level) == ("process.run", 4)
+            assert f"a yes holds for bash ({session[:23]}" in question.reason
+            if typed is not last:
+                await shop.runs.answer("denied")
+        assert not ran.exists()
+        await shop.runs.answer()
+        ended = await shop.call("process", action="poll", sessionId=session, waitMs=20_000)
+        assert (ended["status"], ran.exists()) == ("completed", True)
+
+
+async def test_stopping_a_program_and_feeding_one_that_only_reads_ask_nobody(home: Home) -> None:
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        shop.mode, shop.allow = Mode.ASK, ("cat", "bash -s")
+        await shop.open()
+        session = await begun(shop, command="bash", pty=True)
+        stopped = await shop.call("process", action="send-keys", sessionId=session, keys=["C-c", "C-d"])
+        assert stopped["written"] == 2
+        await shop.call("process", action="remove", sessionId=session)
+        reader = (await shop.call("exec", command="cat", background=True))["sessionId"]
+        await shop.call("process", action="submit", sessionId=reader, data="hello")
+        await shop.call("process", action="write", sessionId=reader, eof=True)
+        last = await shop.call("process", action="poll", sessionId=reader, waitMs=20_000)
+        assert last["output"] == "hello\n"
+        # A shell that the list lets start is not let do what it is told.
+        other = (await shop.call("exec", command="bash -s", background=True))["sessionId"]
+        assert await shop.call("process", action="submit", sessionId=other, data="x") == "asked"
+        await shop.runs.answer("denied")
+        await shop.call("process", action="remove", sessionId=other)
+
+
+async def test_an_untrusted_run_types_nothing_without_a_yes(shop: Shop) -> None:
+    """Also where the mode lets every command of a trusted one through."""
+    session = (await shop.call("exec", command="cat > typed", background=True))["sessionId"]
+    stranger = Origin(by="webhook", via="hook", trusted=False)
+    calls: tuple[dict[str, Any], ...] = (
+        {"action": "submit", "data": "x"},
+        {"action": "send-keys", "keys": ["x"]},
+    )
+    for typed in calls:
+        run = ("process", {"sessionId": session, **typed})
+        assert await shop.runs.run(run, origin=stranger) == ["asked"]
+        await shop.runs.answer("denied")
+    await shop.call("process", action="submit", sessionId=session, data="mine")
+    await shop.call("process", action="write", sessionId=session, eof=True)
+    await shop.call("process", action="poll", sessionId=session, waitMs=20_000)
+    assert (shop.home.workspace / "typed").read_text() == "mine\n"
+
+
+async def test_modes_that_never_ask_let_nothing_be_typed_into_what_may_run_it(home: Home) -> None:
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        shop.mode, shop.allow = Mode.ALLOWLIST, ("cat", "bash -s")
+        await shop.open()
+        session = (await shop.call("exec", command="bash -s", background=True))["sessionId"]
+        said = await shop.call("process", action="submit", sessionId=session, data="touch ran")
+        assert said.startswith("refused: process: what is typed into 'bash -s' may run anything")
+        await shop.call("process", action="remove", sessionId=session)
+
+
 async def test_kill_ends_it_and_says_so(shop: Shop) -> None:
     session = (await shop.call("exec", command="echo on; trap '' TERM; cat", background=True))["sessionId"]
     ended = await shop.call("process", action="kill", sessionId=session)
@@ -271,7 +359,7 @@ async def test_where_the_supervisor_died_the_run_waits_for_a_person(shop: Shop) 
         ("exec", {"command": "echo x >> ran; [ -e go ] || sleep 20", "yieldMs": 60_000})
     )
     async with asyncio.timeout(10):
-        while not (shop.home.workspace / "ran").exists():
+        while not (ran := shop.home.workspace / "ran").exists() or not ran.read_text():
             await asyncio.sleep(0.02)
     [process] = shop.processes.of("main")
     record = msgspec.json.decode((process.command.folder / "supervisor.json").read_bytes())

@@ -79,6 +79,16 @@ def inherit(
     return msgspec.structs.replace(origin, by=by or origin.by, via=via or origin.via, detail=kept)
 
 
+def is_from_outside(task: Task) -> bool:
+    """Whether what a task shows is no longer the owner's: it has read such things, or its failure tells of outside.
+
+    A command that failed is not distrusted itself, as the owner's own retry of it would ask him; who reads it is.
+    """
+    return trust_of(task.origin) == UNTRUSTED or (
+        task.error is not None and bool((task.result or {}).get("reached"))
+    )
+
+
 def of_retry(task: Task) -> Origin:
     """The origin of a task that does another's work again: its own, and the keys of its effects.
 

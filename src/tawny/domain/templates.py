@@ -26,6 +26,11 @@ def fill(template: Json, values: Mapping[str, Any], *, names: frozenset[str] | N
     return template
 
 
+def placeholders(text: str) -> list[str]:
+    """The expressions that a text is filled in with."""
+    return [match.group(1) for match in _PLACEHOLDER.finditer(text) if match.group(1) is not None]
+
+
 def check(template: Json, names: frozenset[str]) -> None:
     """Check every placeholder of a document against the names there are.
 

@@ -11,10 +11,9 @@ from tawny.clock import parse_duration, parse_time
 from tawny.domain.approvals import Question
 from tawny.domain.expressions import compile
 from tawny.domain.flows import NAMES, WHOLE, Flow, Map, Step, Work, bind, form_of, parse_flow
-from tawny.domain.holes import has_holes
-from tawny.domain.origin import UNTRUSTED, is_inert, trust_of
+from tawny.domain.origin import UNTRUSTED, is_from_outside, is_inert, read_from
 from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
-from tawny.domain.templates import fill
+from tawny.domain.templates import fill, placeholders
 from tawny.engine.flows import check_order
 from tawny.engine.kinds import Context, Kind, Kinds, Result
 from tawny.engine.outcomes import Interrupted
@@ -23,7 +22,7 @@ from tawny.ledger.steps import UNDONE
 from tawny.runners.flowfile import read_flow
 
 Scope = dict[str, Any]
-_FROM_BEFORE = re.compile(r"\{\{[^}]*\b(?:steps|item|event)\b", re.DOTALL)
+_FROM_BEFORE = re.compile(r"\b(?:steps|item|event)\b")
 _INTERPRETERS = frozenset(
     ("sh", "bash", "dash", "zsh", "python", "python3", "node", "perl", "ruby", "php", "xargs")
 )
@@ -100,7 +99,8 @@ class _Run:
         self._count = 0
         self._total = len(flow.steps)
         # Steps whose results come from outside: what they fill in is nobody's order.
-        self._outside: list[str] = ["what set it going"] if _is_untrusted(ctx.task) else []
+        self._outside: list[str] = ["what set it going"] if is_from_outside(ctx.task) else []
+        self._outside += cast("list[str]", scope.pop("outside", []))
 
     async def whole(self) -> Result:
         try:
@@ -111,6 +111,9 @@ class _Run:
         except Exception:
             await self._compensate()
             raise
+        # Only now: whoever reads the result has read that; a step of the flow's own text is its owner's order still.
+        for name in self._outside:
+            self._ctx.add_origin(read_from(f"the result of {name}"))
         if self._flow.result is not None:
             last = fill(self._flow.result, self._scope, names=NAMES)
         if isinstance(last, dict):
@@ -193,7 +196,11 @@ class _Run:
                     "args": {name: {} for name in self._scope["args"]},
                 },
                 "args": self._scope["args"],
-                "scope": {"steps": dict(self._scope["steps"]), **(values or {})},
+                "scope": {
+                    "steps": dict(self._scope["steps"]),
+                    **({"outside": [*self._outside]} if self._outside else {}),
+                    **(values or {}),
+                },
             }
         return Submission(
             kind=kind,
@@ -212,20 +219,21 @@ class _Run:
     def _origin(self, work: Work) -> Origin:
         """A step that is wholly the flow's own text is the owner's order; what came from outside makes it another's."""
         own = _own_words(work)
-        detail: dict[str, Json] = {"words": [text for text in own if not has_holes(text)]}
-        if self._outside and any(_FROM_BEFORE.search(text) for text in own):
+        detail: dict[str, Json] = {"words": [text for text in own if not placeholders(text)]}
+        if self._outside and any(_FROM_BEFORE.search(hole) for text in own for hole in placeholders(text)):
             read = [{"what": f"the result of {name}", "trust": UNTRUSTED} for name in self._outside]
             return Origin(trusted=False, detail={**detail, "read": read})
         return Origin(detail=detail)
 
     def _taken(self, step: Step, task: Task) -> Json:
         """A child's result, noted as coming from outside where the child has read something untrusted."""
-        result = _result(task)
+        # Also of a failure: its message is read by the steps that go on after it.
         self._note(step, task)
-        return result
+        return _result(task)
 
     def _note(self, step: Step, task: Task) -> None:
-        if _is_untrusted(task) and not is_inert(task.result) and step.id not in self._outside:
+        said = task.result if task.error is None else [task.result, task.error.message]
+        if is_from_outside(task) and not is_inert(said) and step.id not in self._outside:
             self._outside.append(step.id)
 
     async def _parallel(self, step: Step) -> Json:
@@ -340,17 +348,13 @@ class _Run:
                 self._ctx.log(f"{step.id} could not be undone: {why}", level="error")
 
 
-def _is_untrusted(task: Task) -> bool:
-    return trust_of(task.origin) == UNTRUSTED
-
-
 def _own_words(work: Work) -> list[str]:
     """The texts of a step that say what is done. What a program merely gets on its input is data, unless it runs it."""
     texts = [*(work.command or []), *(_leaves(work.params))]
     if work.agent is not None:
         texts.append(work.agent)
     program = Path(work.command[0]).name if work.command else ""
-    if work.stdin is not None and (program in _INTERPRETERS or has_holes(program)):
+    if work.stdin is not None and (program in _INTERPRETERS or placeholders(program)):
         texts.append(work.stdin)
     return texts
 

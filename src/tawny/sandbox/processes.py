@@ -127,11 +127,20 @@ class Processes:
         Raises:
             NotFound: there is none, or it is another conversation's.
         """
+        process = self.any(process_id)
+        if process.note.conversation != conversation:
+            raise _unknown(process_id)
+        return process
+
+    def any(self, process_id: str) -> Process:
+        """The process of that id, whosever it is: for judging what a call would do, not for doing it.
+
+        Raises:
+            NotFound: there is none.
+        """
         process = self._open(self._commands().find(process_id))
-        if process is None or process.note.conversation != conversation:
-            raise NotFound(
-                f"there is no process {process_id}", hint='{"action": "list"} shows those there are'
-            )
+        if process is None:
+            raise _unknown(process_id)
         return process
 
     def of(self, conversation: str) -> list[Process]:
@@ -198,6 +207,10 @@ class Processes:
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
         return Process(command, note)
+
+
+def _unknown(process_id: str) -> NotFound:
+    return NotFound(f"there is no process {process_id}", hint='{"action": "list"} shows those there are')
 
 
 def described(process: Process) -> Mapping[str, Json]:

@@ -89,7 +89,9 @@ def bundled_tools(
         tasks_tool(ledger, kinds, limits, agents=agents, allowed=lambda kind: kind not in _GUARDED),
         automations_tool(ledger, kinds, zone, agents=agents),
         *workspace_tools(home, config, _MAIN, clock=ledger.clock, shelf=shelf, workshop=workshop),
-        process_tool(workshop.processes),
+        process_tool(
+            workshop.processes, AllowList(parse_mode(config.exec.mode), config.exec.allow, home.workspace)
+        ),
         *web_tools(
             way_out.egress,
             page_text,

@@ -25,7 +25,7 @@ from tawny.domain.commands import (
     quoted,
     runs_files,
 )
-from tawny.domain.origin import read_from
+from tawny.domain.origin import UNTRUSTED, read_from, trust_of
 from tawny.domain.tasks import Effect, Json, Origin
 from tawny.errors import InvalidInput, NotFound, Refused, TawnyError, Uncertain
 from tawny.sandbox.commands import Outcome
@@ -229,10 +229,11 @@ def exec_tool(
 
 
 def origin_of(_: object, result: Json) -> Origin | None:
-    """Output of a command that has been outside counts as read from there."""
+    """Output of a command that has been outside, or that distrusted work has started, counts as read from there."""
     facts = cast(dict[str, Json], result) if isinstance(result, dict) else {}
-    reached = cast(list[str], facts.get("reached") or [])
-    return read_from(f"a command that reached {', '.join(reached)}") if reached else None
+    if reached := cast(list[str], facts.get("reached") or []):
+        return read_from(f"a command that reached {', '.join(reached)}")
+    return read_from("a command that untrusted content had a part in") if facts.get("untrusted") else None
 
 
 def _folder(place: Workplace, params: Exec) -> Path:
@@ -336,6 +337,8 @@ def ending(process: Process, outcome: Outcome, output: bytes, *, cut: bool) -> d
 def network_facts(process: Process) -> dict[str, Json]:
     """What the command reached and what it was refused."""
     facts: dict[str, Json] = {}
+    if trust_of(process.note.origin) == UNTRUSTED:
+        facts["untrusted"] = True
     try:
         if reached := process.command.reached():
             facts["reached"] = [*reached]

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tawny.domain import shell
+from tawny.domain.commands import Mode, bare_name_means_nothing
 from tawny.domain.keys import UnknownKey, keystrokes
 from tawny.domain.tasks import Effect, Json
-from tawny.errors import InvalidInput
+from tawny.errors import InvalidInput, Refused
 from tawny.sandbox.processes import Process, Processes, described, status_of
-from tawny.tools.exec import ending, network_facts, origin_of
-from tawny.tools.registry import CHANGE, READ, Operation, Tool, ToolContext
+from tawny.tools.exec import AllowList, ending, network_facts, origin_of
+from tawny.tools.registry import CHANGE, READ, SENSITIVE, Operation, Tool, ToolContext
 
 _SHOWN = 30_000
 _LINES = 200
@@ -48,8 +50,38 @@ _NAMES = {
 }
 
 
-def process_tool(processes: Processes) -> Tool:
-    """The tool, over the same processes as `exec`."""
+_ENDING = frozenset({"C-c", "C-d", "C-\\"})
+"""Keys that stop a program or close its input, and say nothing to it."""
+
+
+def process_tool(processes: Processes, allowed: AllowList) -> Tool:
+    """The tool, over the same processes as `exec`, and by the same `[exec]`."""
+
+    def operation(params: ProcessParams) -> Operation:
+        if params.action in _NAMES:
+            name, level, verb = _NAMES[params.action]
+            return Operation(name=name, operation=verb, level=level)
+        typed = _typed(params)
+        if not typed:
+            return Operation(name="process.end", operation="update", level=CHANGE)
+        process = processes.any(params.sessionId)
+        line = process.note.line
+        if allowed.mode is Mode.FULL or _only_reads(line):
+            return Operation(name="process.write", operation="execute", level=CHANGE, text=(typed,))
+        # A shell, an interpreter, an installer does what it is told: what is typed is a command of its own, and the
+        # yes to start the program was none to whatever it would be told later.
+        if allowed.mode is not Mode.ASK:
+            raise Refused(
+                f"process: what is typed into {line[:200]!r} may run anything, and the mode asks nobody",
+                hint="see [exec] in config.toml; give the program its input when it is started",
+            )
+        return Operation(
+            name="process.run",
+            operation="execute",
+            level=SENSITIVE,
+            text=(typed,),
+            bound=(f"{line} {process.id}",),
+        )
 
     async def run(call: ToolContext, params: ProcessParams) -> Json:
         conversation = call.session or call.run.task.task_id
@@ -74,17 +106,25 @@ def process_tool(processes: Processes) -> Tool:
         name="process",
         description="Look after commands that exec left running: list, poll, log, type into them, end them.",
         params=ProcessParams,
-        rows=("process.read", "process.write", "process.end"),
-        operation=_operation,
+        rows=("process.read", "process.write", "process.run", "process.end"),
+        operation=operation,
         run=run,
         effect=_effect,
         origin=origin_of,
     )
 
 
-def _operation(params: ProcessParams) -> Operation:
-    name, level, verb = _NAMES.get(params.action, ("process.write", CHANGE, "execute"))
-    return Operation(name=name, operation=verb, level=level, text=(params.data,) if params.data else ())
+def _typed(params: ProcessParams) -> str:
+    """What is said to the program; nothing where it is only stopped, or its input closed."""
+    if params.action == "send-keys":
+        return "" if _ENDING.issuperset(params.keys) else " ".join(params.keys)
+    return params.data if params.data or params.action == "write" else "\n"
+
+
+def _only_reads(line: str) -> bool:
+    """Whether the command is one plain program that nothing said to it can make do something."""
+    words = shell.parse(line).words
+    return words is not None and bare_name_means_nothing(words[0]) is None
 
 
 def _effect(params: ProcessParams) -> Effect:

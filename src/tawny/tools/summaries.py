@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from tawny.clock import SECOND, Instant, iso
 from tawny.domain.lookup import left
-from tawny.domain.origin import UNTRUSTED, read_from, trust_of
+from tawny.domain.origin import is_from_outside, read_from
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Json, Origin, Task
 
@@ -43,7 +43,7 @@ def brief_task(task: Task, now: Instant) -> dict[str, Any]:
         document["error_message"] = task.error.message
     if task.status.is_terminal and task.result:
         document["result"] = shorten(str(task.result.get("text") or task.result), _RESULT_CHARS)
-    if ("result" in document or "error_message" in document) and trust_of(task.origin) == UNTRUSTED:
+    if ("result" in document or "error_message" in document) and is_from_outside(task):
         document["untrusted"] = True
     return document
 
