@@ -11,6 +11,7 @@ from tawny.clock import parse_duration, parse_time
 from tawny.domain.approvals import Question
 from tawny.domain.expressions import compile
 from tawny.domain.flows import NAMES, WHOLE, Flow, Map, Step, Work, bind, form_of, parse_flow
+from tawny.domain.holes import has_holes
 from tawny.domain.origin import UNTRUSTED, is_from_outside, is_inert, read_from
 from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
 from tawny.domain.templates import fill, placeholders
