@@ -11,7 +11,7 @@ from tawny.clock import DAY, MINUTE, from_datetime, iso, parse_time, to_datetime
 from tawny.domain import recurrence, schedule
 from tawny.errors import InvalidInput
 
-_REFUSED = "every so many years, a week that lies in two of them could be of either"
+_REFUSED = "every so many years, a week that lies in two years could be of either"
 _EVERY_MONTH = (
     "YEARLY with BYMONTHDAY alone means every month to us, as to most; to libical the month of the start"
 )
@@ -65,6 +65,7 @@ def test_a_rule_has_the_instances_that_another_implementation_recorded(
         ("FREQ=WEEKLY;BYDAY=2MO", "BYDAY=1MO"),
         ("FREQ=YEARLY;BYWEEKNO=20;BYDAY=2MO", "BYDAY=1MO"),
         ("FREQ=DAILY;BYSETPOS=1", "BYSETPOS needs another"),
+        ("FREQ=YEARLY;BYWEEKNO=1;BYDAY=MO,FR;BYSETPOS=-1", "could be of either"),
         ("FREQ=DAILY;COUNT=3;UNTIL=20270101T000000Z", "not both"),
         ("FREQ=DAILY;INTERVAL=0", "INTERVAL"),
         ("FREQ=DAILY;COUNT=0", "COUNT"),
@@ -82,6 +83,13 @@ def test_what_the_letter_forbids_is_refused_with_an_example(rule: str, word: str
         _instances(rule, "20261201T090000", 1, new=True)
     assert word in refused.value.message
     assert refused.value.hint == recurrence.EXAMPLE
+
+
+def test_places_in_a_week_are_counted_from_its_beginning_also_in_the_first() -> None:
+    """The RFC: a set of recurrence instances starts at the beginning of the interval."""
+    # 1 January 1997 is a Wednesday: the second weekday of its week has passed
+    found = _instances("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=2;COUNT=3", "19970101T000000", 9)
+    assert found == ["19970107T000000", "19970114T000000", "19970121T000000"]
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ def _stray(parts: Mapping[str, str], frequency: str) -> str:
     if "BYSETPOS" in parts and not any(key.startswith("BY") and key != "BYSETPOS" for key in parts):
         return "BYSETPOS needs another BY… to choose from"
     weeks = set(parts.get("BYWEEKNO", "").split(","))
-    if parts.get("INTERVAL", "1") != "1" and weeks & _OF_TWO_YEARS:
-        return "every so many years, a week that lies in two of them could be of either"
+    if weeks & _OF_TWO_YEARS and (parts.get("INTERVAL", "1") != "1" or "BYSETPOS" in parts):
+        what = "to count in" if "BYSETPOS" in parts else "every so many years"
+        return f"{what}, a week that lies in two years could be of either"
     return ""
