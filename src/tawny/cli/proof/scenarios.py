@@ -121,12 +121,23 @@ def scenarios() -> list[Scenario]:
                                         },
                                     ],
                                 },
+                                {
+                                    "id": "each",
+                                    "map": {
+                                        "items": "['d', 'e', 'f']",
+                                        "concurrency": 2,
+                                        "do": {
+                                            "kind": "http",
+                                            "params": {"method": "POST", "url": sink + "/{item}"},
+                                        },
+                                    },
+                                },
                             ]
                         }
                     },
                 }
             ],
-            {"/a": 1, "/b": 1, "/c": 1},
+            dict.fromkeys(("/a", "/b", "/c", "/d", "/e", "/f"), 1),
         ),
         Scenario(
             "delivery",
