@@ -136,6 +136,35 @@ async def test_a_flow_whose_kind_is_gone_is_lost(open_engine, world, kinds):
     assert "no kind 'work'" in ended.error.message
 
 
+@pytest.mark.parametrize("form", ["step", "parallel", "map"])
+async def test_a_kind_that_was_taken_away_before_its_step_fails_the_flow(open_engine, world, kinds, form):
+    """It does not wait for it for ever; what is finished of that kind stands, and a retry goes on from there."""
+    own: dict[str, Any] = {
+        "step": step("late"),
+        "parallel": {"id": "p", "parallel": [step("late")]},
+        "map": {
+            "id": "m",
+            "map": {"items": "['late']", "do": {"kind": "work", "params": {"word": "{item}"}}},
+        },
+    }[form]
+    async with open_engine() as engine:
+        task = await start(engine, step("early"), {"id": "nap", "wait_until": "1h"}, own)
+        await waits_for(engine, task.task_id, "timer")
+    work = kinds.pop("work")
+    async with open_engine() as engine:
+        await engine.clock.advance("1h")
+        ended = await engine.done(task.task_id)
+    assert ended.status is Status.FAILED
+    assert "there is no kind 'work' any more" in ended.error.message
+    kinds["work"] = work
+    async with open_engine() as engine:
+        again = await engine.ledger.write(lambda tx: commands.retry(tx, task.task_id))
+        assert (await engine.done(again.task_id)).status is Status.SUCCEEDED, (
+            "the time it waited for has come"
+        )
+    assert world.begun == ["early", "late"]
+
+
 async def test_the_revision_grows_with_every_change(engine, world):
     async def revision(task_id: str) -> int:
         return await engine.ledger.read(lambda tx: events.revision(tx, task_id))

@@ -67,7 +67,7 @@ def flow(folder: Path, kinds: Kinds) -> Kind:
         # The document is journaled: a file that changes under a running flow changes nothing of that run.
         checked = parse_flow(await ctx.step("document", snapshot, input=[params.file, params.document]))
         scope: Scope = {"args": bind(checked, params.args), "steps": {}, **params.scope}
-        return await _Run(ctx, checked, scope).whole()
+        return await _Run(ctx, checked, scope, kinds).whole()
 
     return Kind(
         name="flow",
@@ -92,10 +92,11 @@ def _title(params: FlowParams) -> str:
 class _Run:
     """One execution of a flow. Which step comes next follows from the journal alone."""
 
-    def __init__(self, ctx: Context, flow: Flow, scope: Scope) -> None:
+    def __init__(self, ctx: Context, flow: Flow, scope: Scope, kinds: Kinds) -> None:
         self._ctx = ctx
         self._flow = flow
         self._scope = scope
+        self._kinds = kinds
         self._done: list[Step] = []
         self._count = 0
         self._total = len(flow.steps)
@@ -154,6 +155,7 @@ class _Run:
     async def _form(self, step: Step) -> Json:
         match form_of(step):
             case "kind" | "command" | "agent":
+                self._refuse_gone(step.id, step)
                 return self._taken(step, await self._ctx.child(step.id, self._submission(step, step)))
             case "sequence":
                 return await self._sequence(step.sequence or [])
@@ -173,6 +175,17 @@ class _Run:
                 return await self._approval(step)
 
     # --- the forms
+
+    def _refuse_gone(self, key: str, work: Work) -> None:
+        """A step that is still to be started must not wait for a kind that was taken away meanwhile.
+
+        Raises:
+            PermanentError: it would.
+        """
+        if work.kind is not None and work.kind not in self._kinds and not self._ctx.is_recorded(key):
+            raise PermanentError(
+                f"{key}: there is no kind {work.kind!r} any more; install it again and 'tawny tasks retry'"
+            )
 
     def _submission(self, work: Work, step: Step, *, values: Mapping[str, Any] | None = None) -> Submission:
         scope = {**self._scope, **(values or {})}
@@ -239,6 +252,8 @@ class _Run:
 
     async def _parallel(self, step: Step) -> Json:
         branches = step.parallel or []
+        for branch in branches:
+            self._refuse_gone(step.id, branch)
         ended = await self._ctx.children(step.id, [self._submission(branch, branch) for branch in branches])
         results: dict[str, Json] = {}
         broken: Task | None = None
@@ -268,6 +283,8 @@ class _Run:
 
         def make(item: Json, n: int) -> Submission:
             return self._submission(wanted.do, step, values={"item": item, "n": n})
+
+        self._refuse_gone(step.id, wanted.do)
 
         ended = await self._ctx.each(
             step.id,
