@@ -10,7 +10,7 @@ from tests.both import config  # noqa: F401 - these run on both databases
 from tests.conftest import Crash
 
 from tawny.domain.tasks import Status, Submission, Task
-from tawny.engine import commands
+from tawny.engine import commands, reasons
 from tawny.engine.kinds import Context, Kind
 from tawny.ledger import inbox
 from tawny.ledger import tasks as ledger_tasks
@@ -125,6 +125,13 @@ async def test_a_paused_flow_stands_still_as_a_whole_over_a_restart(open_engine,
         await engine.clock.advance("3h")
         stood = await statuses(engine, task.task_id)
         assert stood == {"a": "paused", "inner": "paused", "b": "paused", "later": "paused"}
+        kid = (await family(engine, task.task_id))["b"]
+        told = [
+            (await engine.ledger.read(lambda tx, id=id: reasons.why(tx, id)))["summary"]
+            for id in (task.task_id, kid.task_id)
+        ]
+        assert told[0] == "It is paused, until somebody resumes it."
+        assert told[1].startswith(f"It was paused with {kid.parent_id}, ")
         assert (await engine.task(task.task_id)).status is Status.PAUSED
         assert world.begun == {"a": 1, "b": 1}
         world.held.clear()

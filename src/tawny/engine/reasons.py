@@ -35,13 +35,24 @@ def _explain(tx: Tx, task: Task) -> tuple[str, list[str]]:
         case Status.WAITING:
             return _waiting(tx, task)
         case Status.PAUSED:
-            return "It is paused, until somebody resumes it.", [f"tawny tasks resume {task.task_id}"]
+            return _paused(tx, task)
         case Status.SUCCEEDED:
             return "It has succeeded.", [f"tawny tasks result {task.task_id}"]
         case _:
             reason = f": {task.error.message}" if task.error else ""
             step = f" (at step {task.error.step})" if task.error and task.error.step else ""
             return f"It ended {task.status}{reason}{step}.", [f"tawny tasks retry {task.task_id}"]
+
+
+def _paused(tx: Tx, task: Task) -> tuple[str, list[str]]:
+    by = relations.paused_by(tx, task.task_id)
+    parent = by.removeprefix("task:")
+    if parent == by or parent != task.parent_id:
+        return "It is paused, until somebody resumes it.", [f"tawny tasks resume {task.task_id}"]
+    return (
+        f"It was paused with {parent}, which has started it, and goes on when that is resumed.",
+        [f"tawny tasks resume {parent}", f"tawny tasks resume {task.task_id}"],
+    )
 
 
 def _queued(tx: Tx, task: Task) -> tuple[str, list[str]]:

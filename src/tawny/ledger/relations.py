@@ -78,6 +78,11 @@ def paused_with(tx: Tx, task_id: str, by: str) -> list[Task]:
     return [from_row(row) for row in rows]
 
 
+def paused_by(tx: Tx, task_id: str) -> str:
+    """Who wanted a task paused: a person or `task:` and its parent; empty where nobody is known."""
+    return str(tx.value("SELECT intent_by FROM tasks WHERE task_id = :id", id=task_id) or "")
+
+
 def has_failed_parts(tx: Tx, task_id: str) -> bool:
     """Whether a step, an item or a child of the task has not succeeded, whatever became of the whole."""
     return bool(
