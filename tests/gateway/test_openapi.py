@@ -81,6 +81,11 @@ async def test_what_a_schema_cannot_say_is_shown_by_an_example_that_is_right(hou
         assert str(answer.status_code) in expected, f"{name}: {answer.status_code} {answer.text}"
 
 
+def test_an_answer_that_may_be_streamed_says_so() -> None:
+    answers = describe(OPERATIONS)["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
+    assert set(answers) == {"application/json", "text/event-stream"}
+
+
 async def test_a_claimed_key_is_what_the_description_says(house: House) -> None:
     schema = (await house.client.get("/openapi.json")).json()["components"]["schemas"]["Claim"]
     pattern = schema["properties"]["public_key"]["pattern"]

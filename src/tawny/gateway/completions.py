@@ -295,6 +295,7 @@ OPERATIONS = (
         scope=WRITE,
         summary="OpenAI's chat completions, streaming too; `user` names the session",
         body=Completion,
+        streams=True,
         answer=Completed,
         errors=(429,),
         act=_elsewhere,

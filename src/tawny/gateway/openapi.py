@@ -134,6 +134,8 @@ def _responses(entry: Operation, schemas: dict[int, Any]) -> dict[str, Any]:
         good["content"] = {media: {"schema": {"type": "string"}} for media in entry.media}
     elif entry.answer is not None:
         good["content"] = {"application/json": {"schema": schemas[id(entry.answer)]}}
+        if entry.streams:
+            good["content"]["text/event-stream"] = {}
     error = {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}}
     texts = dict(_ALWAYS)
     if entry.scope is not None:

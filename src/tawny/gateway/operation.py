@@ -72,6 +72,8 @@ class Operation:
     answer: Any = dict[str, Any]
     media: tuple[str, ...] = ()
     """The answer's media types, where it is no JSON document."""
+    streams: bool = False
+    """The answer may also come as server-sent events, where the request asks for it."""
     status: int = 200
     also: tuple[int, ...] = ()
     """Other statuses that carry the same answer."""
