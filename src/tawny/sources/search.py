@@ -115,7 +115,7 @@ class SearchSite:
                 )
             raise PermanentError(
                 f"{said} lets nobody in without a key (it answered {answer.status})",
-                hint='set [search] api_key = "env:NAME", or see what its server allows',
+                hint='set [search] api_key = "env:NAME"; a SearXNG must list json among its search formats',
             )
         if answer.status in _USED_UP:
             raise PermanentError(
