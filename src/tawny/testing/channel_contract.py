@@ -11,6 +11,7 @@ The rig is the world around the channel: a real local server, or a fake that che
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,13 @@ import pytest
 from tawny.clock import Instant, SystemClock
 from tawny.delivery.channel import AmbiguousSend, Channel, ChannelDown, ChatSettings
 from tawny.delivery.compose import compose
+from tawny.delivery.dispatcher import Dispatcher
 from tawny.delivery.door import Door
-from tawny.delivery.roster import Route
+from tawny.delivery.roster import Roster, Route
 from tawny.domain.messages import Attachment, Button, Inbound, Outgoing
 from tawny.domain.sessions import COMMANDS, Command, parse_command
 from tawny.errors import PermanentError, TemporaryError
+from tawny.ledger import outbox
 from tawny.ledger.database import Ledger
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
@@ -118,7 +121,8 @@ def _pieces(rig: Rig, message: Outgoing) -> list[Outgoing]:
 class Listening:
     """A channel listening through its door, and what came in."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self.inside: list[Inbound] = []
         self.tries = 0
 
@@ -141,11 +145,11 @@ async def listening(
     rig: Rig, folder: Path, *, accept: Callable[[Inbound], Awaitable[None]] | None = None
 ) -> AsyncGenerator[Listening]:
     """The channel listening through its door (or to `accept`), as the house does it: restarted when it breaks."""
-    heard = Listening()
     store = SqliteStore(folder / "contract.db")
     clock = SystemClock()
     migrate(store, clock)
     async with Ledger(store, clock) as ledger:
+        heard = Listening(ledger)
         rules = ChatSettings(allow=rig.allow, groups=rig.groups) if rig.allow else None
         guard = Door(ledger, rig.channel, rules, heard.accept)
 
@@ -423,6 +427,29 @@ class ChannelContract:
             await heard.until(1, seconds=rig.settle)
             await heard.stays(1)
         assert "It is me" in heard.inside[0].text
+
+    async def test_a_stranger_gets_a_code_where_both_are_alone_and_nothing_else(
+        self, rig: Rig, tmp_path: Path
+    ) -> None:
+        if rig.say is None or not rig.allow:
+            pytest.skip("whoever is here is the owner")
+        async with listening(rig, tmp_path) as heard:
+            for _ in range(2):
+                await _do(rig.say, "What does the owner do today?", sender=STRANGER, why="voice")
+            await _do(rig.say, "It is me", why="voice")
+            await heard.until(1, seconds=rig.settle)
+            owed = await heard.ledger.read(outbox.page)
+            before = len(rig.seen())
+            await Dispatcher(heard.ledger, SystemClock(), Roster([rig.channel])).run_until_idle()
+            told = rig.seen()[before:]
+        assert ["It is me" in inbound.text for inbound in heard.inside] == [True]
+        # In a group, nothing at all.
+        assert [line.transition for line in owed] == ["pairing"] * len(told)
+        assert len(told) <= 1
+        for code in told:
+            assert re.fullmatch(
+                r"I do not know you\..*tawny channels pair [A-Z0-9]{8}", code.text.strip(), re.S
+            )
 
     async def test_a_group_is_heard_on_mention_only(self, rig: Rig, tmp_path: Path) -> None:
         if rig.say is None or not rig.groups:
