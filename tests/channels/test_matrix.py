@@ -15,6 +15,8 @@ from homeserver import Homeserver, Person, Place, counted, in_a_folder, line_to,
 from tawny.api import Attachment, Inbound, Outgoing
 from tawny.channels.matrix import MatrixSettings
 from tawny.channels.matrix.rooms import MatrixChannel
+from tawny.delivery.compose import compose
+from tawny.delivery.roster import Route
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
 
@@ -211,3 +213,22 @@ def receipts_ids(receipts: list[Any]) -> list[str]:
 def test_names_and_aliases_are_refused(table: dict[str, Any], says: str):
     with pytest.raises(msgspec.ValidationError, match=says):
         msgspec.convert({"homeserver": "https://x", "token": "x", **table}, MatrixSettings)
+
+
+@pytest.mark.parametrize(
+    "heavy", ["漢" * 9000, "😀" * 5000, "```\n" + '<"&' * 3000 + "\n```", "```\n" + "漢" * 9000 + "\n```"]
+)
+async def test_a_long_message_of_heavy_characters_is_within_what_an_event_may_weigh(
+    people: tuple[Person, Person, Person], channel: MatrixChannel, place: Place, heavy: str
+):
+    message = Outgoing(key="dlv_heavy", text=heavy, to=place.alone)
+    pieces = compose(message, Route(channel, place.alone, "", ""))
+    receipts = [await channel.send(piece) for piece in pieces]
+    await channel.edit(receipts[0], msgspec.structs.replace(pieces[0], key="dlv_edit"))
+    _, ann, _ = people
+    said = [event["content"] for event in await ann.messages(place.alone)]
+    arrived = [
+        content["body"] for content in said if content.get("m.relates_to", {}).get("rel_type") != "m.replace"
+    ]
+    assert arrived == [piece.text for piece in pieces]
+    assert said[-1]["m.new_content"]["body"] == pieces[0].text

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import nio
 import pytest
 
@@ -19,6 +20,8 @@ from sealed_person import SealedPerson, sealed
 from tawny.api import Attachment, ChannelDown, Inbound, Outgoing, TemporaryError
 from tawny.channels.matrix import MatrixSettings
 from tawny.channels.matrix.rooms import MatrixChannel
+from tawny.delivery.compose import compose
+from tawny.delivery.roster import Route
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
 
@@ -394,3 +397,16 @@ async def hear(channel: MatrixChannel, count: int) -> list[Inbound]:
     with contextlib.suppress(asyncio.CancelledError):
         await listening
     return heard
+
+
+@pytest.mark.parametrize(
+    "heavy", ["漢" * 9000, "😀" * 5000, "```\n" + '<"&' * 3000 + "\n```", "```\n" + "漢" * 9000 + "\n```"]
+)
+async def test_a_long_message_of_heavy_characters_is_within_what_an_event_may_weigh(
+    ann: SealedPerson, tawny: Person, channel: MatrixChannel, place: Place, heavy: str
+):
+    message = Outgoing(key="dlv_heavy", text=heavy, to=place.alone)
+    pieces = compose(message, Route(channel, place.alone, "", ""))
+    receipts = [await channel.send(piece) for piece in pieces]
+    await channel.edit(receipts[0], msgspec.structs.replace(pieces[0], key="dlv_edit"))
+    assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == [piece.text for piece in pieces]

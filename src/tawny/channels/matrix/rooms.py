@@ -26,13 +26,17 @@ _log = logging.getLogger("tawny.matrix")
 _WAITING = "waiting"
 _MOST_WAITING = 50
 _LARGEST_FILE = 100_000_000
+_HEAVIEST = 42_000
+"""Bytes of a message's content before it is sealed: what a plain text as long as the limit may come to."""
+_LONGEST_ASIDE = 500
 
 
 class MatrixChannel(OneWay):
     """One account on one homeserver."""
 
     kind = "matrix"
-    text_limit = 16_000
+    # An event weighs 65,536 bytes at most; sealed, a UTF-16 unit is eight (six in JSON, in base64 a third more).
+    text_limit = 7000
     can_edit = True
     has_buttons = False
     idempotent = True
@@ -85,7 +89,8 @@ class MatrixChannel(OneWay):
         content = _text(message.text, formatted=message.format == "markdown")
         edited = {
             **content,
-            "body": f"* {content['body']}",
+            # For clients that know no edits; the text itself stands in the new content.
+            "body": f"* {content['body'][:_LONGEST_ASIDE]}",
             "m.new_content": content,
             "m.relates_to": {"rel_type": "m.replace", "event_id": receipt.ids[0]},
         }
@@ -235,5 +240,7 @@ def _text(text: str, *, formatted: bool) -> dict[str, Any]:
             else html.escape(part).replace("\n", "<br>")
             for index, part in enumerate(parts)
         ]
-        content |= {"format": "org.matrix.custom.html", "formatted_body": "".join(shown)}
+        rich = {**content, "format": "org.matrix.custom.html", "formatted_body": "".join(shown)}
+        if len(json.dumps(rich)) <= _HEAVIEST:
+            return rich
     return content
