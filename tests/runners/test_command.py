@@ -21,6 +21,7 @@ from tawny.engine import commands as engine_commands
 from tawny.engine.submit import parse_request
 from tawny.ledger import approvals, steps
 from tawny.ledger.submission import submit
+from tawny.sandbox.commands import Command, Commands
 from tawny.tools.summaries import brief_task, reading
 
 pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
@@ -127,6 +128,23 @@ async def test_a_task_reaches_no_more_than_its_own_list(
         assert task.result["reached"] == [here]
         assert task.origin.detail["read"][0]["what"] == f"a command that reached {here}"
         assert not task.origin.trusted
+
+
+async def test_a_task_starts_nothing_that_was_exchanged_since_it_was_decided_on(
+    listed: Engine, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = home.workspace / "run.sh"
+    script.write_text("echo good\n")
+    start = Commands._start
+
+    def exchanged(self: Commands, *given: Any) -> Command:
+        script.write_text("echo bad\n")
+        return start(self, *given)
+
+    monkeypatch.setattr(Commands, "_start", exchanged)
+    task = await run(listed, "sh", "run.sh")
+    assert task.error is not None
+    assert f"{script.resolve()} was exchanged after it was decided on" in task.error.message
 
 
 async def test_who_reads_of_a_command_that_failed_outside_has_read_that(

@@ -11,7 +11,8 @@ from tests.tools.test_exec import Shop, pytestmark
 
 from tawny.config import Home
 from tawny.domain.commands import Mode
-from tawny.sandbox.identity import behind, digest, files_among, find_binary
+from tawny.sandbox.held import digest
+from tawny.sandbox.identity import behind, files_among, find_binary
 
 __all__ = ["pytestmark"]
 
@@ -174,7 +175,7 @@ def test_files_are_found_behind_an_option_and_not_in_the_air(tmp_path: Path) -> 
 def test_a_file_too_large_to_hash_is_known_by_what_the_disk_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tawny.sandbox.identity._LARGEST", 10)
+    monkeypatch.setattr("tawny.sandbox.held._LARGEST", 10)
     place = tmp_path / "large"
     place.write_text("x" * 11)
     before = digest(str(place))

@@ -321,6 +321,48 @@ async def test_the_allow_list_runs_what_it_names_and_asks_for_the_rest(home: Hom
         assert ended.result["results"][0]["output"] == "hi\n"
 
 
+@pytest.mark.parametrize("mode", [Mode.ASK, Mode.ALLOWLIST, Mode.FULL])
+@pytest.mark.parametrize("swap", ["the script", "the link to it", "the folder of it", "nothing"])
+async def test_what_is_exchanged_between_the_decision_and_the_start_does_not_run(
+    home: Home, mode: Mode, swap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As late as can be: after the door has looked, and the tool too, and before the program is there."""
+    for folder, says in (("good", "good"), ("bad", "bad")):
+        (home.workspace / folder).mkdir()
+        (home.workspace / folder / "run.sh").write_text(f"echo {says}\n")
+    (home.workspace / "link.sh").symlink_to("good/run.sh")
+    name = "link.sh" if swap == "the link to it" else "good/run.sh"
+    async with AsyncExitStack() as stack:
+        shop = Shop(home, stack)
+        shop.mode, shop.allow = mode, () if mode is Mode.ASK else (f"sh {name}",)
+        await shop.open()
+        start = shop.processes.start
+
+        async def exchanged(*given: Any) -> Any:
+            if swap == "the script":
+                (home.workspace / "good" / "run.sh").write_text("echo bad\n")
+            elif swap == "the link to it":
+                (home.workspace / "link.sh").unlink()
+                (home.workspace / "link.sh").symlink_to("bad/run.sh")
+            elif swap == "the folder of it":
+                (home.workspace / "good").rename(home.workspace / "away")
+                (home.workspace / "good").symlink_to("bad")
+            return await start(*given)
+
+        monkeypatch.setattr(shop.processes, "start", exchanged)
+        result = await shop.call("exec", argv=["sh", name])
+        if mode is Mode.ASK:
+            assert result == "asked"
+            ended = await shop.runs.answer()
+            assert ended.result is not None
+            [result] = ended.result["results"]
+        if swap == "nothing":
+            assert result["output"] == "good\n"
+        else:
+            assert result.startswith("refused: exec: it was not started: "), result
+            assert "was exchanged after it was decided on" in result
+
+
 async def test_the_modes_deny_and_allowlist_never_ask(home: Home) -> None:
     async with AsyncExitStack() as stack:
         shop = Shop(home, stack)

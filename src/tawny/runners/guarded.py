@@ -11,6 +11,7 @@ from tawny.domain.origin import is_inert, is_owners, read_from
 from tawny.domain.tasks import Origin
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.errors import InvalidInput, PermanentError, Refused
+from tawny.sandbox.held import HELD
 from tawny.tools.call import Door
 from tawny.tools.exec import AllowList, Exec
 from tawny.tools.registry import REACH_OUT, READ, SENSITIVE, Operation
@@ -32,6 +33,7 @@ def _behind(kind: Kind, door: Door, allowed: AllowList, describe: _Describe) -> 
     async def run(ctx: Context, params: Any) -> Result:
         operation = describe(params, ctx.task.origin, allowed)
         if operation is not None:
+            HELD.set(operation.bound)
             given = ctx.task.params
             permitted = await door.permit(
                 ctx, tool=kind.name, operation=operation, arguments=given, key="leave"
@@ -41,6 +43,8 @@ def _behind(kind: Kind, door: Door, allowed: AllowList, describe: _Describe) -> 
                     params = msgspec.convert(permitted, kind.params)
                 except msgspec.ValidationError as error:
                     raise InvalidInput(f"the edited parameters of {kind.name} do not fit: {error}") from error
+                edited = describe(params, ctx.task.origin, allowed)
+                HELD.set(edited.bound if edited is not None else ())
         try:
             result = await kind.run(ctx, params)
         except PermanentError as error:

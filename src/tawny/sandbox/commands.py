@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from tawny.errors import Conflict, NotFound, PermanentError, Refused
+from tawny.sandbox.held import HELD
 from tawny.sandbox.launcher import Launcher
 from tawny.sandbox.limits import Holder, find_holder
 from tawny.sandbox.order import PROXY_PORT, Order, Sandbox, Wrapped
@@ -313,6 +314,7 @@ class Commands:
             Refused: the sandbox cannot be had; nothing has run.
         """
         loop = asyncio.get_running_loop()
+        order = msgspec.structs.replace(order, held=order.held or HELD.get())
         starting = loop.run_in_executor(None, self._start, command_id, order, note)
         try:
             return await asyncio.shield(starting)
@@ -386,6 +388,7 @@ class Commands:
             # Another home's command of the same name is not to be counted, or ended, with this one.
             "cgroups": holder.groups(f"{command_id}-{self._mark}", order.limits),
             "rlimits": holder.rlimits(order.limits),
+            "held": order.held,
             "pty": order.pty,
             "take_terminal": order.pty and not wrapped.takes_terminal,
             "split": order.split,

@@ -1,13 +1,12 @@
 """What a program or a file is right now: where it really lies, and its content's hash."""
 
-import hashlib
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from tawny.domain.commands import Binary
 from tawny.errors import NotFound
+from tawny.sandbox.held import digest
 from tawny.sandbox.place import find_program
 
 _MOST_FILES = 64
@@ -15,12 +14,6 @@ _DEEPEST = 4
 """As many scripts run scripts as the kernel lets them."""
 _LINE = 256
 """The bytes of a first line that the kernel looks at."""
-_LARGEST = 32 * 1024 * 1024
-"""Bytes that are hashed at most, as nothing else happens meanwhile: some 25 ms, once for each state of a file."""
-_SETTLED = 2_000_000_000
-"""Nanoseconds after which a changed file's times have certainly moved on: before that nothing is remembered of it."""
-
-_known: dict[tuple[str, int, int, int, int, int], str] = {}
 
 
 def find_binary(name: str, cwd: Path) -> Binary | None:
@@ -41,7 +34,9 @@ def files_among(words: Iterable[str], cwd: Path) -> tuple[tuple[str, str], ...]:
             if name and "\0" not in name and len(found) < _MOST_FILES:
                 path = os.path.realpath(cwd / name)
                 if os.path.isfile(path):
-                    found[path] = digest(path)
+                    # By the name that is used, too: a link among its parts may be exchanged as well as the file.
+                    for each in (path, os.path.normpath(cwd / name)):
+                        found[each] = digest(each)
     return tuple(sorted(found.items()))
 
 
@@ -74,29 +69,3 @@ def _interpreter(path: str, cwd: Path) -> str | None:
         return os.path.realpath(find_program(name, cwd)) if name and "\0" not in name else None
     except NotFound:
         return None
-
-
-def digest(path: str) -> str:
-    """SHA-256 of the file's content; of one that is too large or cannot be read, what the disk says of it.
-
-    The latter has the time of the last change in it, which the kernel sets and no program can.
-    """
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ""
-    key = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if key in _known:
-        return _known[key]
-    try:
-        if status.st_size > _LARGEST:
-            raise OSError
-        with open(path, "rb") as file:
-            made = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "unread:" + hashlib.sha256(repr(key).encode()).hexdigest()
-    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
-        if len(_known) > 1000:
-            _known.clear()
-        _known[key] = made
-    return made

@@ -31,7 +31,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     `protected` are paths inside `writable` ones that stay read-only. `allow` and `allow_private` are entries as in
     `[network]`; where both are empty, everything is refused by name. `keep_stdin` leaves the input open after
     `input`. `split` keeps stdout and stderr apart. `env` may hold secrets: it goes to the command and nowhere else.
-    `alone` says that no supervisor stands by it: no network, not even a proxy's.
+    `alone` says that no supervisor stands by it: no network, not even a proxy's. `held` are the files that were
+    decided on, as `PATH sha256:DIGEST`: where one is another by then, the command is not started.
     """
 
     argv: tuple[str, ...]
@@ -48,6 +49,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     allow_private: tuple[str, ...] = ()
     limits: Limits = Limits()
     alone: bool = False
+    held: tuple[str, ...] = ()
 
 
 class Wrapped(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from typing import Any
 
 from tawny.sandbox.entry import become, blob, substitute
 from tawny.sandbox.groups import make_group, members, out_of_memory, remove_group
+from tawny.sandbox.held import exchanged
 from tawny.sandbox.pids import descendants, is_alive, send_signal, start_time
 from tawny.sandbox.segments import Segments
 
@@ -88,6 +89,8 @@ class Supervisor:
     def start(self) -> str:
         """Fork the command; the reason why it could not be started, or nothing."""
         spec = self.spec
+        if (path := exchanged(spec.get("held", ()))) is not None:
+            return f"{path} was exchanged after it was decided on"
         names = ["output"] if spec["pty"] or not spec["split"] else ["stdout", "stderr"]
         pipes: list[tuple[int, int]] = []
         if spec["pty"]:

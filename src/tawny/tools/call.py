@@ -24,6 +24,7 @@ from tawny.errors import InvalidInput, PermanentError, Refused, TawnyError, Unce
 from tawny.ledger import audit, grants
 from tawny.ledger.database import Ledger, Tx
 from tawny.log import redact
+from tawny.sandbox.held import HELD
 from tawny.tools.answers import asker, held_to, hold_to, said_no
 from tawny.tools.outcomes import failure, opened, tell_owner, warned, where
 from tawny.tools.registry import Operation, Tool, Tools
@@ -368,6 +369,8 @@ class Calls:
                 note("refused")
                 return failure(Refused(f"{tool.name}: {decision.reason}"))
             elapsed = stopwatch()
+            # What was decided on is looked at once more by whoever starts it, as late as can be.
+            HELD.set(operation.bound)
             try:
                 found = await tool.run(call, params)
             except Uncertain:

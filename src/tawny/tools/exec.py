@@ -29,6 +29,7 @@ from tawny.domain.origin import UNTRUSTED, read_from, trust_of
 from tawny.domain.tasks import Effect, Json, Origin
 from tawny.errors import InvalidInput, NotFound, Refused, TawnyError, Uncertain
 from tawny.sandbox.commands import Outcome
+from tawny.sandbox.held import HELD
 from tawny.sandbox.identity import behind, files_among, find_binary
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.place import Workplace, find_program
@@ -190,6 +191,9 @@ def exec_tool(
         order = _order(params, request, where, task_id=call.run.task.task_id, limits=limits or Limits())
         if (leave := leave_of(request, cwd)) is not None and not params.env:
             order = msgspec.structs.replace(order, allow=(*order.allow, *leave.network))
+        if request.binary is not None and request.words is not None:
+            named = f"{order.argv[0]} sha256:{request.binary.digest}"
+            order = msgspec.structs.replace(order, held=(*HELD.get(), named))
         task = call.run.task
         note = Note(
             conversation=call.session or task.task_id,
