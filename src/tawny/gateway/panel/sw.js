@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-b0fc74e1c928";
-const SHELL = ["/","/assets/index-xiFq5vLa.js","/assets/zh-CECexvcx.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-e1b06288b7ec";
+const SHELL = ["/","/assets/index-CiQdv--g.js","/assets/zh-CpX47wPz.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
