@@ -57,6 +57,8 @@ def test_what_others_can_read_is_found_and_mended(home: Home, capsys: pytest.Cap
         ("[exec]\nmode = 'auto'\n", "config.valid", "mode"),
         ("[network]\nallow = ['http://x']\n", "config.valid", "no entry"),
         ("[sandbox]\nbackend = 'none'\n", "config.valid", "backend"),
+        ("[search]\nprovider = 'altavista'\n", "config.valid", "'altavista' is none"),
+        ("[search]\nprovider = 'brave'\n", "config.valid", "needs api_key"),
         ("[sandbox]\nparsers = 'unconfined'\n", "sandbox.parsers", "without a sandbox"),
         ("[exec]\nallow = ['nonesuch-program']\n", "exec.list", "no program"),
         ("[exec]\nallow = ['env']\n", "exec.list", "runs other programs"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tawny import config as configuration
+from tawny import plugins
 from tawny.cli import parsing, remote
 from tawny.clock import SystemClock
 from tawny.config import Config, Home
@@ -29,6 +30,7 @@ from tawny.sandbox.limits import find_holder
 from tawny.sandbox.order import Limits, Order
 from tawny.sandbox.workshop import Workshop
 from tawny.secrets import literal_secrets, missing_secrets
+from tawny.tools.engine import Engine
 from tawny.tools.rulebook import read_rules
 
 ERROR, WARN, INFO = "error", "warn", "info"
@@ -66,6 +68,7 @@ def config_valid(patient: Patient) -> Iterator[Finding]:
         for entry in config.exec.allow:
             parse_entry(entry)
         open_sandbox(config.sandbox.backend, image=config.sandbox.image)
+        Engine(config.search, str, plugins.installed().searchers)
     except InvalidInput as error:
         yield Finding(id="config.valid", severity=ERROR, message=error.message, mend=error.hint)
 
