@@ -13,11 +13,11 @@ from tawny.cli import flow as cli_flow
 from tawny.clock import SECOND
 from tawny.domain.flows import parse_flow
 from tawny.domain.origin import is_from_outside
-from tawny.domain.tasks import Effect, Origin, Status
+from tawny.domain.tasks import Effect, Notify, Origin, Status
 from tawny.engine import commands
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, InvalidInput, PermanentError, TemporaryError
-from tawny.ledger import approvals
+from tawny.ledger import approvals, outbox
 from tawny.ledger import tasks as ledger_tasks
 from tawny.runners.flowfile import load_flow
 from tawny.tools.flows import Flows, flows_tool
@@ -116,6 +116,25 @@ async def test_branches_run_in_parallel_and_join(engine, world):
     assert ended.status is Status.SUCCEEDED, ended.error
     assert world.said == {"left": 1, "r1": 1, "r2": 1, "after": 1}
     assert world.order[-1] == "after"
+
+
+@pytest.mark.parametrize("notify", [Notify.SILENT, Notify.DONE_ONLY, Notify.STATE_CHANGES])
+async def test_a_flow_tells_its_own_result_and_none_on_the_way(engine, world, notify):
+    document = {
+        "steps": [
+            say("first"),
+            {"id": "both", "parallel": [say("left"), {"id": "right", "sequence": [say("r1"), say("r2")]}]},
+            {"id": "each", "map": {"items": "[1, 2]", "do": {"kind": "say", "params": {"word": "n{item}"}}}},
+            say("last"),
+        ]
+    }
+    task = await engine.submit("flow", params={"document": document}, notify=notify)
+    await engine.done(task.task_id)
+
+    lines = await engine.ledger.read(lambda tx: outbox.page(tx, limit=50))
+    told = [line for line in lines if line.transition.startswith(("task.succeeded", "task.failed"))]
+    assert {line.task_id for line in lines} <= {task.task_id}
+    assert ["last" in line.message.text for line in told] == [True] * (notify is not Notify.SILENT)
 
 
 async def test_if_takes_one_branch_and_when_skips(engine, world):

@@ -115,7 +115,9 @@ class _Errand:
             )
             if begun is None or begun["command"] == self._id:
                 break
-            nth += 1  # another task's start, taken over in a person's retry: that one led to nothing
+            # Another task's, taken over in a person's retry: with the end that it had, if any, it led to nothing.
+            self._ctx.is_recorded(_key("end", nth))
+            nth += 1
 
         async def end() -> Json:
             return await self._end(said_done=begun is None)

@@ -13,7 +13,7 @@ from tawny.domain.expressions import compile
 from tawny.domain.flows import NAMES, WHOLE, Flow, Map, Step, Work, bind, form_of, parse_flow
 from tawny.domain.holes import has_holes
 from tawny.domain.origin import UNTRUSTED, is_from_outside, is_inert, read_from
-from tawny.domain.tasks import Json, Origin, Runtime, Status, Submission, Task
+from tawny.domain.tasks import Json, Notify, Origin, Runtime, Status, Submission, Task
 from tawny.domain.templates import fill, placeholders
 from tawny.engine.flows import check_order
 from tawny.engine.kinds import Context, Kind, Kinds, Result
@@ -222,7 +222,8 @@ class _Run:
             origin=self._origin(work),
             title=step.name or f"{self._flow.name}: {step.id}",
             runtime=Runtime.SUBAGENT,
-            notify=None if kind == "flow" else self._ctx.task.notify,
+            # Its result is one on the way: the flow's own is what is told.
+            notify=Notify.SILENT,
             timeout=None if step.timeout is None else parse_duration(step.timeout),
             retry=step.retry,
             priority=self._ctx.task.priority,
