@@ -1,26 +1,25 @@
 """Beyond one machine: the same ledger on PostgreSQL. Needs the extra `tawny[postgres]` (psycopg 3)."""
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from tawny.errors import Conflict, StorageError
 from tawny.ledger.database import EVERYTHING, Row
+from tawny.ledger.pipeline import Pipeline, changed
 
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 _ONE_WRITER = 7_266_963
 """The advisory lock that makes writers take turns, as SQLite's do: functions of the ledger rely on it."""
 _ONE_GATEWAY = 7_266_964
 _CHANNEL = "tawny"
 _LEADER = "tawny gateway"
+_MANY = 500
+"""How many orders go before their answers are read."""
 _PAUSE = threading.Event()
 """Never set: a pause for a thread of the ledger."""
 PATIENCE = 10
@@ -39,12 +38,6 @@ TIMEOUTS: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=2048)
-def translate(sql: str) -> str:
-    """Our `:name` parameters as psycopg's, with the per cents that are meant literally doubled."""
-    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
-
-
 class PostgresConnection:
     dialect = "postgresql"
 
@@ -53,47 +46,56 @@ class PostgresConnection:
         self._read_only = read_only
         self.pid = 0
         self._has_savepoint = False
-        self._raw = self._open()
+        self._raw, self._orders = self._open()
 
-    def _open(self) -> "psycopg.Connection[dict[str, Any]]":
+    def _open(self) -> "tuple[psycopg.Connection[Any], Pipeline]":
         try:
-            connection = psycopg.Connection[dict[str, Any]].connect(
-                self._url, autocommit=True, row_factory=dict_row, **TIMEOUTS
-            )
+            connection = psycopg.connect(self._url, autocommit=True, **TIMEOUTS)
         except psycopg.Error as error:
             raise StorageError(
                 f"the database does not answer: {error}".strip(), hint="check [ledger] url, and that it runs"
             ) from error
         self.pid = connection.info.backend_pid
-        return connection
+        return connection, Pipeline(connection)
 
-    def _run(self, sql: str, params: Mapping[str, Any] | None) -> "psycopg.Cursor[dict[str, Any]]":
-        try:
-            if params is None:
-                # As it stands; so it may be several orders in one.
-                return self._raw.execute(cast("Any", sql))
-            return self._raw.execute(cast("Any", translate(sql)), params)
-        except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted) as error:
-            raise StorageError(
-                f"the database is damaged: {error}".strip(),
-                hint="restore a backup of PostgreSQL's own, or mend it there",
-                code="damaged",
-            ) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise StorageError(f"the database has gone: {error}".strip(), hint="it is tried again") from error
+    @property
+    def trips(self) -> int:
+        """How often the server was waited for, since the connection was made."""
+        return self._orders.trips
 
     def execute(self, sql: str, params: Mapping[str, Any] | None = None) -> int:
-        return self._run(sql, params).rowcount
+        try:
+            if params is None and ";" in sql:
+                self._orders.script(sql)
+                return -1
+            self._orders.send(sql, params)
+            result = self._orders.settle()
+        except psycopg.Error as error:
+            raise _named(error) from error
+        return 0 if result is None else changed(result)
 
     def fetch(self, sql: str, params: Mapping[str, Any] | None = None) -> Sequence[Row]:
-        return self._run(sql, params).fetchall()
+        try:
+            self._orders.send(sql, params)
+            result = self._orders.settle()
+            return [] if result is None else self._orders.rows(sql, result)
+        except psycopg.Error as error:
+            raise _named(error) from error
+
+    def send(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        try:
+            self._orders.send(sql, params)
+        except psycopg.Error as error:
+            raise _named(error) from error
 
     def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
         try:
-            with self._raw.cursor() as cursor:
-                cursor.executemany(cast("Any", translate(sql)), list(params))
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise StorageError(f"the database has gone: {error}".strip(), hint="it is tried again") from error
+            for number, row in enumerate(params, 1):
+                self._orders.send(sql, row)
+                if number % _MANY == 0:
+                    self._orders.settle()
+        except psycopg.Error as error:
+            raise _named(error) from error
 
     def begin(self) -> None:
         """Begin a transaction. A database that is away for a moment is waited for: nothing has happened yet."""
@@ -101,12 +103,14 @@ class PostgresConnection:
         self._has_savepoint = False
         while True:
             try:
-                if self._raw.closed or self._raw.broken:
-                    self._raw = self._open()
+                if self._raw.closed:
+                    self._raw, self._orders = self._open()
+                self._orders.tidy()
                 if self._read_only:
-                    self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    # Goes along with the first question.
+                    self.send("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 else:
-                    self.execute("BEGIN")
+                    self.send("BEGIN")
                     self.execute(f"SELECT pg_advisory_xact_lock({_ONE_WRITER})")
             except StorageError:
                 if time.monotonic() > deadline:
@@ -119,27 +123,51 @@ class PostgresConnection:
         """Ring the bells of the other processes with this commit: both happen, or neither."""
         if not topics:
             return
-        self.execute(
+        self.send(
             "SELECT pg_notify(:channel, :note)", {"channel": _CHANNEL, "note": ",".join(sorted(topics))}
         )
 
     def commit(self) -> None:
-        self.execute("COMMIT")
+        try:
+            self._orders.send("COMMIT")
+            result = self._orders.settle()
+        except psycopg.Error as error:
+            raise _named(error) from error
+        if result is None or result.command_status != b"COMMIT":
+            raise StorageError("the database has taken back the transaction", hint="it is tried again")
 
     def rollback(self) -> None:
-        if not (self._raw.closed or self._raw.broken):
-            self.execute("ROLLBACK")
+        if self._raw.closed:
+            return
+        with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
+            # A connection that is lost has taken everything back by itself; `begin` makes a new one.
+            self._orders.undo("ROLLBACK")
+            if self._read_only:
+                self._orders.part()
+            else:
+                self._orders.settle()
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        # Each order is a way there and back: the last one's release goes along with the next, or with the commit.
-        self.execute("RELEASE SAVEPOINT one; SAVEPOINT one" if self._has_savepoint else "SAVEPOINT one")
-        self._has_savepoint = True
         try:
+            if self._has_savepoint:
+                self._orders.send("RELEASE SAVEPOINT one")
+            self._orders.send("SAVEPOINT one")
+            self._has_savepoint = True
+            # Both go along; what they follow was waited for, so they cannot fail alone.
+            self._orders.is_owing = False
             yield
-        except BaseException:
-            if not (self._raw.closed or self._raw.broken):
-                self.execute("ROLLBACK TO SAVEPOINT one")
+            if self._orders.is_owing:
+                # What went wrong here is nobody else's.
+                self._orders.settle()
+        except BaseException as error:
+            if not self._raw.closed:
+                # Where the way is lost, the next order says so.
+                with contextlib.suppress(psycopg.OperationalError, psycopg.InterfaceError):
+                    self._orders.undo("ROLLBACK TO SAVEPOINT one")
+                    self._orders.settle()
+            if isinstance(error, psycopg.Error):
+                raise _named(error) from error
             raise
 
     @property
@@ -148,6 +176,19 @@ class PostgresConnection:
 
     def close(self) -> None:
         self._raw.close()
+
+
+def _named(error: psycopg.Error) -> Exception:
+    """What people can do about an error of the server or the way to it; a mistake in our SQL stays what it is."""
+    if isinstance(error, psycopg.errors.DataCorrupted | psycopg.errors.IndexCorrupted):
+        return StorageError(
+            f"the database is damaged: {error}".strip(),
+            hint="restore a backup of PostgreSQL's own, or mend it there",
+            code="damaged",
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StorageError(f"the database has gone: {error}".strip(), hint="it is tried again")
+    return error
 
 
 class PostgresStore:

@@ -66,6 +66,9 @@ class SqliteConnection:
         except sqlite3.DatabaseError as error:
             raise translate(error, self._path) from error
 
+    def send(self, sql: str, params: Mapping[str, Any] | None = None) -> None:
+        self.execute(sql, params)
+
     def execute_many(self, sql: str, params: Iterable[Mapping[str, Any]]) -> None:
         try:
             self._raw.executemany(sql, params)

@@ -54,7 +54,7 @@ class Tx:
         self.changed = True
         clean = redact.values(row)
         given = {name: value for name, value in clean.items() if value is not None}
-        self._connection.execute(_insertion(table, tuple(given)), given)
+        self._connection.send(_insertion(table, tuple(given)), given)
         return clean
 
     def later(self, table: str, sql: str, row: dict[str, Any]) -> dict[str, Any]:
