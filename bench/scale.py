@@ -184,6 +184,7 @@ def million(folder: Path, url: str, rows: int) -> dict[str, float]:
         "rows": rows,
         "newest_50_ms": timed(lambda tx: tasks.page(tx, limit=50)),
         "queued_list_ms": timed(lambda tx: tasks.page(tx, status="queued", limit=50)),
+        "counts_ms": timed(tasks.counts),
         "claim_3_ms": timed(lambda tx: queue.claim(tx, slots, worker="w", lease_until=0)),
     }
     if not url:

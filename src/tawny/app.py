@@ -407,6 +407,7 @@ def _capacity(config: Config, *, leads: bool = True) -> Capacity:
         background=config.limits.concurrency,
         interactive=config.limits.interactive if leads else 0,
         per_owner=config.limits.max_running_per_owner,
+        per_class={**config.limits.per_class},
         zone=owner_zone(config),
     )
 

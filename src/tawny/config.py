@@ -100,11 +100,13 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much may run and wait.
 
+    Of `concurrency` places a class has at most its `per_class`, such as `{low = 1}`, or all.
     `low` and `idle` work is held while the load per core exceeds `busy_load` (0: never).
     """
 
     concurrency: Count = 3
     interactive: Count = 32
+    per_class: dict[Literal["interactive", "high", "normal", "low", "idle"], Count] = {}
     max_queued_per_owner: Count = 100
     max_running_per_owner: Count = 3
     busy_load: float = 1.5

@@ -596,6 +596,20 @@ async def test_a_full_queue_refuses_with_position_and_writes_nothing(open_engine
     assert counts == {"running": 1, "queued": 3}
 
 
+async def test_a_class_runs_at_most_as_often_as_its_places_in_the_configuration(open_engine):
+    from tawny.config import Config, Limits
+
+    limits = Limits(concurrency=3, max_running_per_owner=3, per_class={"low": 1}, busy_load=0)
+    async with open_engine(Config(limits=limits)) as engine:
+        low = [await engine.submit("holding", priority="low") for _ in range(2)]
+        await engine.until(low[0].task_id, Status.RUNNING)
+        for _ in range(2):
+            await engine.until((await engine.submit("holding")).task_id, Status.RUNNING)
+        assert (await engine.task(low[1].task_id)).status is Status.QUEUED
+        await engine.ledger.write(lambda tx: commands.cancel(tx, low[0].task_id))
+        await engine.until(low[1].task_id, Status.RUNNING)
+
+
 async def test_percentage_never_falls_and_writes_are_coalesced(engine):
     task = await engine.submit("counting")
     ended = await engine.done(task.task_id)

@@ -9,7 +9,8 @@ from tawny.clock import DAY, HOUR, MINUTE
 from tawny.domain.approvals import Question
 from tawny.domain.messages import Outgoing
 from tawny.domain.tasks import Origin, Status, Submission
-from tawny.ledger import approvals, care, outbox, retention, stats
+from tawny.engine import commands
+from tawny.ledger import approvals, care, outbox, retention, stats, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -235,6 +236,20 @@ async def test_results_outlive_details_and_both_end(ledger, clock):
         == []
     )
     assert await ledger.read(lambda tx: tx.all("SELECT task_id FROM tasks")) == []
+
+
+async def test_what_has_ended_is_counted_until_it_is_let_go(ledger, clock):
+    ended = await ledger.write(lambda tx: submit(tx, Submission(kind="work")))
+    kept = await ledger.write(lambda tx: submit(tx, Submission(kind="work")))
+    await ledger.write(lambda tx: submit(tx, Submission(kind="turn", detached=False)))
+    await ledger.write(lambda tx: commands.cancel(tx, ended.task_id))
+    assert await ledger.read(tasks.counts) == {"queued": 1, "cancelled": 1}
+
+    clock.set(clock.now() + 8 * DAY)
+    await ledger.write(lambda tx: commands.cancel(tx, kept.task_id))
+    assert await ledger.read(tasks.counts) == {"cancelled": 2}
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+    assert await ledger.read(tasks.counts) == {"cancelled": 1}
 
 
 async def test_stats_are_exact_for_a_made_up_ledger(ledger):

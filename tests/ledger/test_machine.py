@@ -22,7 +22,7 @@ from tawny.ledger.database import read_now, write_now
 from tawny.ledger.migrations import migrate
 from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.submission import submit
-from tawny.ledger.tasks import get
+from tawny.ledger.tasks import counts, get
 from tawny.testing import FakeClock
 
 SEEDS = 4000 if os.environ.get("TAWNY_TEST_PROFILE") == "long" else 120
@@ -287,6 +287,11 @@ class Simulation:
         assert not stuck, f"stuck: {[(t.status, t.waiting_for, t.intent) for t in stuck]}"
         self.check_log()
         self.check_chain()
+        self.check_counts()
+
+    def check_counts(self) -> None:
+        rows = self.read(lambda tx: tx.all("SELECT status, COUNT(*) AS n FROM tasks GROUP BY status"))
+        assert self.read(counts) == {row["status"]: row["n"] for row in rows}, "counted wrongly"
 
     def check_log(self) -> None:
         log = self.read(lambda tx: events.after(tx, 0, limit=1_000_000))

@@ -136,6 +136,36 @@ async def test_what_found_no_place_in_its_window_waits_for_the_next(line):
     assert await line.claim() == ["night"]
 
 
+async def test_a_class_has_at_most_its_places_and_the_others_go_by(line):
+    await line.add(*(f"low {n}" for n in range(60)), priority=Priority.LOW)
+    await line.add("normal 1", "normal 2")
+    places = {"background": 4, "per_class": {"low": 1, "high": 2}}
+
+    assert await line.claim(**places) == ["normal 1", "normal 2", "low 0"]
+    # The one of its class still runs.
+    assert await line.claim(**places) == []
+    await line.add("normal 3")
+    assert await line.claim(**places) == ["normal 3"]
+
+
+async def test_a_full_class_does_not_hide_what_stands_behind_it(line):
+    await line.add("first of its class", priority=Priority.HIGH)
+    await line.claim(per_class={"high": 1})
+    await line.add(*(f"high {n}" for n in range(60)), priority=Priority.HIGH)
+    await line.add("behind")
+
+    assert await line.claim(per_class={"high": 1}) == ["behind"]
+    assert await line.claim(per_class={"high": 2}) == ["high 0"]
+
+
+async def test_what_runs_elsewhere_takes_no_place_of_its_class_here(line, ledger):
+    await line.add("there", "here", priority=Priority.LOW)
+    slots = queue.Slots(background=1, interactive=0, per_owner=100)
+    await ledger.write(lambda tx: queue.claim(tx, slots, worker="another", lease_until=tx.now + MINUTE))
+
+    assert await line.claim(per_class={"low": 1}) == ["here"]
+
+
 def test_a_claim_in_a_lane_does_not_read_what_has_ended(tmp_path: Path) -> None:
     clock = FakeClock()
     store = SqliteStore(tmp_path / "state.db")

@@ -32,6 +32,7 @@ LANDED = {
     "0010_items.sql": "6840ca6048c688b5",
     "0013_shared_artifacts.sql": "8a9c521fdfe9e4a8",
     "0014_push_language.sql": "b2b992e62b965ea4",
+    "0015_ended_counts.sql": "a1396f2007a05aff",
 }
 """What homes out there have had. Whoever must change a table adds a migration."""
 OLDER = 10

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from tawny.clock import SECOND, Clock, wait_steady
+from tawny.domain.origin import does_again
 from tawny.domain.tasks import Task
 from tawny.engine.execution import Execution
 from tawny.engine.kinds import Kinds
@@ -31,6 +32,7 @@ class Capacity(msgspec.Struct, frozen=True):
     background: int = 3
     interactive: int = 32
     per_owner: int = 3
+    per_class: dict[str, int] = {}
     zone: str = "UTC"
 
 
@@ -57,6 +59,11 @@ class Dispatcher(Protocol):
     async def drain(self) -> None:
         """Release what runs, at once: no work depends on a slow goodbye."""
         ...
+
+
+def _may_have_steps(task: Task) -> bool:
+    """Whether anything of it was done before: in an attempt, or by the task whose work it does again."""
+    return task.attempt > 1 or does_again(task)
 
 
 class LocalDispatcher:
@@ -189,6 +196,7 @@ class LocalDispatcher:
             background=background,
             interactive=interactive,
             per_owner=self.capacity.per_owner,
+            per_class=self.capacity.per_class,
             low=low,
             held=self._is_held(),
             zone=self.capacity.zone,
@@ -196,11 +204,9 @@ class LocalDispatcher:
         )
 
         def claim(tx: Tx) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
-            if not queue.has_runnable(tx):
-                return [], False
             claimed = queue.claim(tx, slots, worker=self.worker, lease_until=tx.now + LEASE)
-            known = steps.of_tasks(tx, [task.task_id for task in claimed])
-            started = [(task, {step.key: step for step in known[task.task_id]}) for task in claimed]
+            known = steps.of_tasks(tx, [task.task_id for task in claimed if _may_have_steps(task)])
+            started = [(task, {step.key: step for step in known.get(task.task_id, ())}) for task in claimed]
             return started, queue.has_runnable(tx)
 
         self.idle.clear()

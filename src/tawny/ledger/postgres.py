@@ -22,6 +22,9 @@ _MANY = 500
 """How many orders go before their answers are read."""
 _PAUSE = threading.Event()
 """Never set: a pause for a thread of the ledger."""
+_SEEK = "SET enable_seqscan = off; SET jit = off"
+"""A plan that was made while a table was small, and is kept, must not read all of it when it has grown: each of the
+writer's statements has an index."""
 PATIENCE = 10
 """Seconds of silence, of a machine or in the middle of a transaction, after which a connection is cut."""
 TIMEOUTS: dict[str, Any] = {
@@ -51,6 +54,8 @@ class PostgresConnection:
     def _open(self) -> "tuple[psycopg.Connection[Any], Pipeline]":
         try:
             connection = psycopg.connect(self._url, autocommit=True, **TIMEOUTS)
+            if not self._read_only:
+                connection.execute(_SEEK)
         except psycopg.Error as error:
             raise StorageError(
                 f"the database does not answer: {error}".strip(), hint="check [ledger] url, and that it runs"

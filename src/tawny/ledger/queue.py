@@ -1,6 +1,7 @@
 """The queue: what may start next, in which order, and when something held becomes ready."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,20 +20,37 @@ _FIRST = (
 )
 
 
+_NEXT_OWNER = (
+    "SELECT owner FROM tasks WHERE status = 'queued' AND runnable = 1 AND detached = {detached}"
+    " AND owner > :last ORDER BY owner LIMIT 1"
+)
+_NEXT_OWNERS = {detached: _NEXT_OWNER.format(detached=int(detached)) for detached in (False, True)}
+_FIRST_OWNERS = f"SELECT ({_NEXT_OWNERS[False]}) AS attended, ({_NEXT_OWNERS[True]}) AS detached"
+
+
 class Slots(msgspec.Struct, frozen=True):
     """How much may start now: free background and interactive places, and bounds per owner and class.
 
-    `per_owner` counts what runs in this process; fairness between owners counts what runs anywhere. While `held`,
-    nothing starts in the background but what somebody sits and waits for.
+    `per_owner` and `per_class` count what runs in this process; fairness between owners counts what runs anywhere.
+    While `held`, nothing starts in the background but what somebody sits and waits for.
     """
 
     background: int
     interactive: int
     per_owner: int
+    per_class: dict[str, int] = {}
     low: bool = True
     held: bool = False
     zone: str = "UTC"
     only: tuple[str, ...] = ()
+
+
+class _Running(msgspec.Struct):
+    """What runs: by owner on all machines, and by owner and by class in this process."""
+
+    anywhere: Counter[str]
+    here: Counter[str]
+    classes: Counter[str]
 
 
 def claim(tx: Tx, slots: Slots, *, worker: str, lease_until: Instant) -> list[Task]:
@@ -40,80 +58,78 @@ def claim(tx: Tx, slots: Slots, *, worker: str, lease_until: Instant) -> list[Ta
 
     What still follows others takes no place in its lane: those could be waiting for somebody behind it, for ever.
     """
-    claimed = _claim_class(
-        tx, slots, slots.interactive, detached=False, worker=worker, lease_until=lease_until
-    )
-    return claimed + _claim_class(
-        tx, slots, slots.background, detached=True, worker=worker, lease_until=lease_until
-    )
+    first = tx.one(_FIRST_OWNERS, last="")
+    assert first is not None
+    chosen: list[tuple[str, int]] = []
+    if first["attended"] is not None and slots.interactive > 0:
+        chosen += _choose(tx, slots, slots.interactive, first["attended"], detached=False, worker=worker)
+    if first["detached"] is not None and slots.background > 0:
+        chosen += _choose(tx, slots, slots.background, first["detached"], detached=True, worker=worker)
+    return start(tx, chosen, worker=worker, lease_until=lease_until) if chosen else []
 
 
-def _claim_class(
-    tx: Tx, slots: Slots, free: int, *, detached: bool, worker: str, lease_until: Instant
-) -> list[Task]:
-    if free <= 0:
-        return []
+def _choose(
+    tx: Tx, slots: Slots, free: int, first_owner: str, *, detached: bool, worker: str
+) -> list[tuple[str, int]]:
+    """What of one sort may start, by id and attempt."""
+    running = _running(tx, worker, detached=detached)
+    full = [name for name, most in slots.per_class.items() if detached and running.classes[name] >= most]
     queues = {
-        owner: _candidates(tx, owner, slots, detached=detached) for owner in _owners(tx, detached=detached)
+        owner: _candidates(tx, owner, slots, full, detached=detached)
+        for owner in _owners(tx, first_owner, detached=detached)
     }
-    if not queues:
-        return []
-    running, here = _running_by_owner(tx, worker, detached=detached)
     chosen: dict[str, int] = {}
     lanes: set[str] = set()
     while len(chosen) < free and queues:
         # The owner with the fewest running comes first; between equals, the longest waiting task.
         owner = min(
-            queues, key=lambda name: (running[name], queues[name][0]["queue_rank"] if queues[name] else 0)
+            queues,
+            key=lambda name: (running.anywhere[name], queues[name][0]["queue_rank"] if queues[name] else 0),
         )
-        if not queues[owner] or (detached and here[owner] >= slots.per_owner):
+        if not queues[owner] or (detached and running.here[owner] >= slots.per_owner):
             del queues[owner]
             continue
         row = queues[owner].pop(0)
         if row["lane"] in lanes or not _may_start(tx, row, slots):
             continue
+        if detached and running.classes[row["priority"]] >= slots.per_class.get(row["priority"], _SCAN):
+            continue
         if row["lane"] is not None:
             lanes.add(row["lane"])
         chosen[row["task_id"]] = row["attempt"]
-        running[owner] += 1
-        here[owner] += 1
-    return start(tx, list(chosen.items()), worker=worker, lease_until=lease_until) if chosen else []
+        running.anywhere[owner] += 1
+        running.here[owner] += 1
+        running.classes[row["priority"]] += 1
+    return list(chosen.items())
 
 
-def _owners(tx: Tx, *, detached: bool) -> list[str]:
-    """The owners who have something runnable: one index seek each."""
-    owners: list[str] = []
-    last = ""
-    while True:
-        row = tx.one(
-            "SELECT owner FROM tasks WHERE status = 'queued' AND runnable = 1 AND detached = :detached"
-            " AND owner > :last ORDER BY owner LIMIT 1",
-            detached=int(detached),
-            last=last,
-        )
-        if row is None:
-            return owners
-        last = row["owner"]
-        owners.append(last)
+def _owners(tx: Tx, first: str, *, detached: bool) -> list[str]:
+    """The owners who have something runnable, from the first on: one index seek each."""
+    owners = [first]
+    while (row := tx.one(_NEXT_OWNERS[detached], last=owners[-1])) is not None:
+        owners.append(row["owner"])
+    return owners
 
 
-def _candidates(tx: Tx, owner: str, slots: Slots, *, detached: bool) -> list[Row]:
-    """What may start, first come: nothing that its lane or kind holds back, as that would hide what stands behind."""
+def _candidates(tx: Tx, owner: str, slots: Slots, full: Sequence[str], *, detached: bool) -> list[Row]:
+    """What may start, first come: nothing that its lane, kind or class holds back, as it would hide what is behind."""
     low = "" if slots.low else " AND (priority NOT IN ('low', 'idle') OR queue_rank <= :now)"
     if detached and slots.held:
         low += " AND priority = 'interactive'"
     kinds = {f"kind{n}": kind for n, kind in enumerate(slots.only)}
     only = f" AND kind IN ({', '.join(f':{name}' for name in kinds)})" if kinds else ""
+    classes = {f"class{n}": name for n, name in enumerate(full)}
+    held = f" AND priority NOT IN ({', '.join(f':{name}' for name in classes)})" if classes else ""
     return list(
         tx.all(
-            "SELECT task_id, attempt, lane, queue_rank, time_window, deadline FROM tasks"
-            " WHERE status = 'queued' AND runnable = 1 AND detached = :detached AND owner = :owner"
-            f"{low}{only} AND {_FIRST} ORDER BY queue_rank, task_id LIMIT :limit",
-            detached=int(detached),
+            "SELECT task_id, attempt, lane, priority, queue_rank, time_window, deadline FROM tasks"
+            f" WHERE status = 'queued' AND runnable = 1 AND detached = {int(detached)} AND owner = :owner"
+            f"{low}{only}{held} AND {_FIRST} ORDER BY queue_rank, task_id LIMIT :limit",
             owner=owner,
             limit=min(_SCAN, 2 * (slots.background if detached else slots.interactive) + 50),
             **({} if slots.low else {"now": tx.now}),
             **kinds,
+            **classes,
         )
     )
 
@@ -133,18 +149,17 @@ def _may_start(tx: Tx, row: Row, slots: Slots) -> bool:
     return True
 
 
-def _running_by_owner(tx: Tx, worker: str, *, detached: bool) -> tuple[Counter[str], Counter[str]]:
-    """How many of an owner's tasks run, on all machines and in this process."""
-    rows = tx.all(
-        "SELECT owner, COUNT(*) AS n, SUM(CASE WHEN lease_owner = :worker THEN 1 ELSE 0 END) AS here FROM tasks"
-        " WHERE status = 'running' AND detached = :detached GROUP BY owner",
+def _running(tx: Tx, worker: str, *, detached: bool) -> _Running:
+    running = _Running(Counter(), Counter(), Counter())
+    for row in tx.all(
+        "SELECT owner, priority, COUNT(*) AS n, SUM(CASE WHEN lease_owner = :worker THEN 1 ELSE 0 END) AS here"
+        f" FROM tasks WHERE status = 'running' AND detached = {int(detached)} GROUP BY owner, priority",
         worker=worker,
-        detached=int(detached),
-    )
-    return (
-        Counter({row["owner"]: int(row["n"]) for row in rows}),
-        Counter({row["owner"]: int(row["here"]) for row in rows}),
-    )
+    ):
+        running.anywhere[row["owner"]] += int(row["n"])
+        running.here[row["owner"]] += int(row["here"])
+        running.classes[row["priority"]] += int(row["here"])
+    return running
 
 
 def has_runnable(tx: Tx) -> bool:

@@ -1,11 +1,13 @@
 """What is kept how long, and letting go of the rest, a thousand rows at a time."""
 
+from collections import Counter
+
 import msgspec
 
 from tawny.clock import DAY, Instant, parse_duration
 from tawny.config import Config
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import ACTIVE
+from tawny.ledger.tasks import ACTIVE, SIXTEEN, in_sixteens, tally
 
 _BATCH = 1000
 _BUDGETS = 62 * DAY
@@ -71,6 +73,8 @@ def prune(tx: Tx, keep: Keep) -> dict[str, int]:
             " (SELECT artifact_id FROM artifacts WHERE task_id = :task_id)",
             task_id=task_id,
         )
+    for status, n in _how_they_ended(tx, gone).items():
+        tally(tx, status, -n)
     for table in ("artifacts", "outbox", "tasks"):
         _delete(tx, table, gone)
     counts["events"] = tx.execute(
@@ -97,6 +101,19 @@ def artifact_folders(tx: Tx) -> set[str]:
 
 def _ids(tx: Tx, sql: str, before: Instant, **more: Instant) -> list[str]:
     return [row["task_id"] for row in tx.all(sql, before=before, limit=_BATCH, **more)]
+
+
+def _how_they_ended(tx: Tx, ids: list[str]) -> Counter[str]:
+    """How many of these were detached tasks, by status."""
+    found = Counter[str]()
+    for names in in_sixteens(ids):
+        found.update(
+            row["status"]
+            for row in tx.all(
+                f"SELECT status FROM tasks WHERE detached = 1 AND task_id IN ({SIXTEEN})", **names
+            )
+        )
+    return found
 
 
 def _delete(tx: Tx, table: str, ids: list[str]) -> int:

@@ -39,6 +39,8 @@ COLUMNS = (
 """What `from_row` reads of a row of `tasks`, as SQL: four fifths of it."""
 
 _MANY = 16
+_ENDED = "ended "
+"""What the counters of tasks that have ended are called, before the status."""
 SIXTEEN = ", ".join(f":id{n}" for n in range(_MANY))
 """The names of `in_sixteens`, as SQL."""
 _SEVERAL = f"SELECT {COLUMNS} FROM tasks WHERE task_id IN ({SIXTEEN})"
@@ -327,9 +329,20 @@ def _searched(
 
 
 def counts(tx: Tx) -> dict[str, int]:
-    """How many detached tasks there are, by status."""
-    rows = tx.all("SELECT status, COUNT(*) AS n FROM tasks WHERE detached = 1 GROUP BY status")
-    return {row["status"]: int(row["n"]) for row in rows}
+    """How many detached tasks there are, by status: what has ended is counted as it ends, not here."""
+    rows = tx.all(
+        f"SELECT status, COUNT(*) AS n FROM tasks WHERE detached = 1 AND status IN {ACTIVE} GROUP BY status"
+    )
+    ended = tx.all("SELECT name, value FROM counters WHERE name LIKE 'ended %' AND value > 0")
+    return {row["status"]: int(row["n"]) for row in rows} | {
+        row["name"].removeprefix(_ENDED): int(row["value"]) for row in ended
+    }
+
+
+def tally(tx: Tx, status: str, n: int) -> None:
+    """Count detached tasks that have ended so, or, with less than 0, are let go."""
+    name = _ENDED + status
+    tx.numbers.put(name, tx.numbers.take(name)[0] + n)
 
 
 def logs(tx: Tx, task_id: str, *, limit: int = 1000) -> list[dict[str, Any]]:

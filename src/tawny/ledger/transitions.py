@@ -13,7 +13,7 @@ from tawny.errors import Conflict, Fenced
 from tawny.ids import new_id
 from tawny.ledger import audit, events, outbox, steps
 from tawny.ledger.database import Tx
-from tawny.ledger.tasks import ACTIVE, changed, from_row, get, several, to_json
+from tawny.ledger.tasks import ACTIVE, changed, from_row, get, several, tally, to_json
 
 # How long it ran is told by the run itself; of a run whose process is gone only the wall clock is left.
 _RELEASE = (
@@ -68,6 +68,8 @@ def advance(
     )
     if not moved:
         raise Fenced(f"{task.task_id} is no longer {task.status} in attempt {task.attempt}")
+    if to.is_terminal and task.detached:
+        tally(tx, to, 1)
     # How long a run was whose process is gone, the row alone says.
     after = get(tx, task.task_id) if ran is None else changed(task, to, ran=ran, columns=columns)
     record(tx, after, event, data)

@@ -1,6 +1,7 @@
 """The crash proof: kills the engine at every commit and every effect, restarts it, and asks the world what happened."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -22,13 +23,13 @@ from tawny.app import bundled_kinds, open_app
 from tawny.cli.proof import toys
 from tawny.cli.proof.scenarios import Scenario
 from tawny.clock import SystemClock
-from tawny.config import Config, Home, Limits, Network, Source, Sources
+from tawny.config import Config, Home, Ledger, Limits, Network, Source, Sources
 from tawny.domain.tasks import Status
 from tawny.engine.submit import parse_request
 from tawny.ledger import tasks
 from tawny.ledger.database import Tx, read_now, write_now
 from tawny.ledger.migrations import migrate
-from tawny.ledger.sqlite import SqliteStore
+from tawny.ledger.stores import open_store
 from tawny.ledger.submission import submit
 
 _PATIENCE = 60.0
@@ -63,13 +64,25 @@ class Verdict(msgspec.Struct):
 class Proof:
     """Runs scenarios against the engine, or against a toy that is known to be broken."""
 
-    def __init__(self, folder: Path, port: int, *, tell: Callable[[str], None], every: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        tell: Callable[[str], None],
+        every: int = 1,
+        fresh: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`fresh` gives each life a database of its own: the URL of an empty one, or nothing for the home's file."""
+        self._fresh = fresh
+        self._url = ""
         self._folder = folder
         self._port = port
         self._tell = tell
         self._every = every
         self._log = folder / "world.jsonl"
         self._control = folder / "control.json"
+        self._modules = folder / "modules"
 
     def engine(self, wanted: list[Scenario]) -> Verdict:
         """Kill the engine everywhere in every scenario."""
@@ -143,7 +156,18 @@ class Proof:
         if child == 0:
             self._in_child(home, Point("never", 0), run)
         _, status = os.waitpid(child, 0)
+        self._learn()
         return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+
+    def _learn(self) -> None:
+        """Load here what a life had to load, so that the next ones find it there: most of a life would be imports."""
+        if not self._modules.exists():
+            return
+        for name in self._modules.read_text(encoding="utf-8").split():
+            with contextlib.suppress(ImportError):
+                # What cannot be loaded by its name alone is loaded by each life as before.
+                import_module(name)
+        self._modules.unlink()
 
     def _in_child(self, home: Path, point: Point, run: Callable[[Path, Callable[[str], None]], None]) -> None:
         """Never returns. The alarm makes a run that hangs a run that is stuck."""
@@ -161,7 +185,10 @@ class Proof:
                 if where == point.where and seen[where] == point.n:
                     os.kill(os.getpid(), signal.SIGKILL)
 
+            known = set(sys.modules)
             run(home, die)
+            if fresh := set(sys.modules) - known:
+                self._modules.write_text("\n".join(sorted(fresh)), encoding="utf-8")
             code = 0
         except BaseException as error:  # noqa: BLE001 - a forked child must not unwind into its parent's code
             sys.stderr.write(f"run failed: {type(error).__name__}: {error}\n")
@@ -188,7 +215,8 @@ class Proof:
     def _check_file(self, scenario: Scenario, point: Point, verdict: Verdict, home: Path) -> None:
         file = Home(home).workspace / scenario.file
         lines = len(file.read_text(encoding="utf-8").splitlines()) if file.exists() else 0
-        counts = read_now(SqliteStore(Home(home).database), SystemClock(), tasks.counts)
+        store = open_store(Home(home), self._config(Home(home), scenario))
+        counts = read_now(store, SystemClock(), tasks.counts)
         waits = counts.get(Status.WAITING, 0)
         verdict.uncertain += waits
         if lines > 1:
@@ -203,6 +231,7 @@ class Proof:
         own = (home.workspace / scenario.calendar).as_uri()
         return Config(
             limits=Limits(concurrency=4, max_running_per_owner=4, busy_load=0),
+            ledger=Ledger(url=self._url),
             network=Network(allow=loopback, allow_private=loopback),
             sources=Sources(calendar=(Source(name="own", url=own),) if scenario.calendar else ()),
         )
@@ -210,10 +239,11 @@ class Proof:
     def _engine_prepare(self, root: Path, scenario: Scenario) -> None:
         home = Home(root)
         home.prepare()
+        self._url = self._fresh()
         config = self._config(home, scenario)
         for name, text in scenario.files.items():
             (home.workspace / name).write_text(text, encoding="utf-8")
-        store, clock = SqliteStore(home.database), SystemClock()
+        store, clock = open_store(home, config), SystemClock()
         migrate(store, clock)
         kinds = bundled_kinds(home, config)
         ids: dict[str, str] = {}
