@@ -11,11 +11,15 @@ from tests.damage import spoil
 from tawny.app import open_app
 from tawny.clock import HOUR
 from tawny.config import Home
-from tawny.domain.tasks import Status, Submission, Usage
+from tawny.domain.tasks import Delivery, Status, Submission, Usage
 from tawny.engine.kinds import Context, Kind
 from tawny.errors import Conflict, StorageError
 from tawny.ledger import tasks
 from tawny.ledger.submission import submit
+
+REFUSALS: list[str] = []
+"""What the disk refuses next, once each."""
+QUIET = Delivery(channels=("inbox",))
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -54,7 +58,13 @@ def kinds(gate: asyncio.Event) -> dict[str, Kind]:
         await ctx.step("only", nothing)
         return "told"
 
+    async def having(ctx: Context, params: Nothing) -> str:
+        REFUSALS.append("the children")
+        two = [Submission(kind="remind", params={"text": word}, delivery=QUIET) for word in ("one", "two")]
+        return ", ".join(str((kid.result or {}).get("text")) for kid in await ctx.children("kids", two))
+
     return {
+        "having": Kind(name="having", params=Nothing, run=having, timeout=None),
         "holding": Kind(name="holding", params=Nothing, run=holding, timeout=None),
         "keeping": Kind(name="keeping", params=Nothing, run=keeping, timeout=None),
         "telling": Kind(name="telling", params=Nothing, run=telling, timeout=None),
@@ -136,6 +146,19 @@ async def test_what_a_refused_commit_held_is_written_when_the_disk_is_back(engin
     assert (ended.status, ended.usage.model_calls, ended.progress.percentage) == (Status.SUCCEEDED, 1, 100)
     lines = await engine.ledger.read(lambda tx: tasks.logs(tx, task.task_id))
     assert [line["message"].strip("x") for line in lines] == ["told"] * 20
+
+
+async def test_children_whose_commit_was_refused_are_not_waited_for(engine):
+    def probe(where: str) -> None:
+        if where == "before" and REFUSALS:
+            raise StorageError(f"{REFUSALS.pop()}: no")
+
+    REFUSALS.clear()
+    engine.ledger._probe = probe
+    ended = await engine.play((await engine.submit("having")).task_id)
+
+    assert (ended.status, ended.result) == (Status.SUCCEEDED, {"text": "one, two"})
+    assert len(await engine.ledger.read(lambda tx: tasks.children(tx, ended.task_id))) == 2
 
 
 async def room(engine: Engine) -> None:

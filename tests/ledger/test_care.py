@@ -238,6 +238,26 @@ async def test_results_outlive_details_and_both_end(ledger, clock):
     assert await ledger.read(lambda tx: tx.all("SELECT task_id FROM tasks")) == []
 
 
+async def test_a_child_is_kept_as_long_as_its_parent_may_ask_for_it(ledger, clock):
+    parent = await ledger.write(lambda tx: submit(tx, Submission(kind="work")))
+    child = await ledger.write(
+        lambda tx: submit(tx, Submission(kind="work", parent_id=parent.task_id, awaited=False))
+    )
+    await ledger.write(lambda tx: commands.cancel(tx, child.task_id))
+    clock.set(clock.now() + 31 * DAY)
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+    assert (await ledger.read(lambda tx: get(tx, child.task_id))).status is Status.CANCELLED
+
+    await ledger.write(lambda tx: commands.cancel(tx, parent.task_id))
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+    assert (
+        await ledger.read(
+            lambda tx: tx.all("SELECT task_id FROM tasks WHERE task_id = :id", id=child.task_id)
+        )
+        == []
+    )
+
+
 async def test_what_has_ended_is_counted_until_it_is_let_go(ledger, clock):
     ended = await ledger.write(lambda tx: submit(tx, Submission(kind="work")))
     kept = await ledger.write(lambda tx: submit(tx, Submission(kind="work")))
