@@ -102,11 +102,6 @@ def with_keys_of(origin: Origin, task: Task) -> Origin:
     return msgspec.structs.replace(origin, detail={**origin.detail, _KEYS_OF: keys_of(task)})
 
 
-def does_again(task: Task) -> bool:
-    """Whether it does the work of another again, with what that has finished."""
-    return _KEYS_OF in task.origin.detail
-
-
 def with_own_keys(origin: Origin) -> Origin:
     """The same origin for other work, whose effects have keys of their own."""
     detail = {key: value for key, value in origin.detail.items() if key != _KEYS_OF}

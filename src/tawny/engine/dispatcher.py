@@ -10,7 +10,6 @@ from typing import Protocol
 import msgspec
 
 from tawny.clock import SECOND, Clock, wait_steady
-from tawny.domain.origin import does_again
 from tawny.domain.tasks import Task
 from tawny.engine.execution import Execution
 from tawny.engine.kinds import Kinds
@@ -59,11 +58,6 @@ class Dispatcher(Protocol):
     async def drain(self) -> None:
         """Release what runs, at once: no work depends on a slow goodbye."""
         ...
-
-
-def _may_have_steps(task: Task) -> bool:
-    """Whether anything of it was done before: in an attempt, or by the task whose work it does again."""
-    return task.attempt > 1 or does_again(task)
 
 
 class LocalDispatcher:
@@ -205,8 +199,8 @@ class LocalDispatcher:
 
         def claim(tx: Tx) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
             claimed = queue.claim(tx, slots, worker=self.worker, lease_until=tx.now + LEASE)
-            known = steps.of_tasks(tx, [task.task_id for task in claimed if _may_have_steps(task)])
-            started = [(task, {step.key: step for step in known.get(task.task_id, ())}) for task in claimed]
+            known = steps.of_tasks(tx, [task.task_id for task in claimed])
+            started = [(task, {step.key: step for step in known[task.task_id]}) for task in claimed]
             return started, queue.has_runnable(tx)
 
         self.idle.clear()
