@@ -143,10 +143,10 @@ FETCH = {"id": "fetch", "kind": "http", "params": {"url": "https://a.org"}}
     ("step", "expected"),
     [
         ({"command": ["ls", "-l"]}, "succeeded"),
-        ({"command": ["wc", "-l"], "stdin": "{{ steps.fetch.result.text }}"}, "succeeded"),
-        ({"command": ["echo", "{{ args.word }}"]}, "succeeded"),
-        ({"command": ["echo", "{{ steps.fetch.result.text }}"]}, "waiting"),
-        ({"command": ["sh"], "stdin": "{{ steps.fetch.result.text }}"}, "waiting"),
+        ({"command": ["wc", "-l"], "stdin": "{steps.fetch.result.text}"}, "succeeded"),
+        ({"command": ["echo", "{args.word}"]}, "succeeded"),
+        ({"command": ["echo", "{steps.fetch.result.text}"]}, "waiting"),
+        ({"command": ["sh"], "stdin": "{steps.fetch.result.text}"}, "waiting"),
         (
             {"kind": "http", "params": {"url": "https://b.org", "method": "POST", "body": "hello"}},
             "succeeded",
@@ -154,11 +154,11 @@ FETCH = {"id": "fetch", "kind": "http", "params": {"url": "https://a.org"}}
         (
             {
                 "kind": "http",
-                "params": {"url": "https://b.org", "method": "POST", "body": "{{ steps.fetch.result.text }}"},
+                "params": {"url": "https://b.org", "method": "POST", "body": "{steps.fetch.result.text}"},
             },
             "succeeded",
         ),
-        ({"kind": "http", "params": {"url": "https://{{ steps.fetch.result.text }}/"}}, "waiting"),
+        ({"kind": "http", "params": {"url": "https://{steps.fetch.result.text}/"}}, "waiting"),
     ],
 )
 async def test_a_flow_runs_its_own_text_and_asks_for_what_came_from_outside(
