@@ -28,6 +28,7 @@ NAMES = [
     "ls", "cat", "echo", "head", "tail", "sort", "grep", "wc", "jq", "date", "uniq", "cut", "tr", "git", "find", "awk",
     "sed", "env", "sh", "bash", "xargs", "python3", "tar", "nice", "timeout", "busybox", "tee", "rg", "diff", "stat",
     "python3.11", "flock", "printf", "curl", "xxd", "du", "file", "shuf", "comm", "egrep",
+    "tree",
 ]  # fmt: skip
 
 
@@ -85,6 +86,8 @@ BYPASSES = [
     "jq 'include \"x\"; .' f", "date -s x", "date --set=x", "date -f f", "rg --pre id x", "rg --pre=id x",
     "rg -z x", "uniq a b", "xxd -r a b", "xxd a b", "tee f", "diff --to-file=x y", "file -C", "file -f f",
     "shuf -o f g", "comm a b c", "du --files0-from=f",
+    "jq --argjson a 1 '$ENV'", "jq -n --argjson a 1 env", "jq --indent 2 env f", "jq --indent=2 env f",
+    "date 11271200", "date -u 112712002026.30", "tree -R -L 1 -H . .", "tree -aR", "tree -o f", "tree --fromfile f",
     # not the program that was meant
     "./cat f", "./x/../cat f", "../cat f", "/work/cat f", "/tmp/cat f", "x/cat f", "nonesuch",
     "/usr/bin/../bin/cat f",
@@ -110,7 +113,8 @@ HONEST = [
     "echo -n", "head -n 3 f", "head -c9 f", "tail -n 20 log.txt", "tail -c 100 f", "sort f", "sort -u -k2,2 -t: f",
     "sort -rn f", "grep -n TODO main.py", "grep -i 'a b' f", "grep -c x f", "grep -e x -e y f", "egrep 'a|b' f",
     "wc -l f", "jq . f", "jq -r .name f", "jq '.items[] | .id' f", "date", "date +%F", "date -u",
-    "date -d tomorrow", "uniq f", "uniq -c f", "cut -d: -f1 f", "tr a-z A-Z", "rg -n TODO src", "diff a b",
+    "date -d tomorrow", "date -d 2026-11-27", "tree -L 2 src",
+    "uniq f", "uniq -c f", "cut -d: -f1 f", "tr a-z A-Z", "rg -n TODO src", "diff a b",
     "diff -u a b", "stat f", "git status", "python3 -m this", "/usr/bin/ls", "xxd f", "du -sh .", "file f",
     "printf '%s\\n' a", "comm a b", "echo 1 2 3", "cat ./a/b.txt", "shuf -n 1 f",
 ]  # fmt: skip

@@ -15,7 +15,17 @@ from enum import StrEnum
 import msgspec
 
 from tawny.domain import environment, shell
-from tawny.domain.programs import FAMILY, INPUTS, LONG, NEVER_ALONE, OUTWARD_FILTER, READERS, RUNNERS, SHORT
+from tawny.domain.programs import (
+    CLOCK,
+    FAMILY,
+    INPUTS,
+    LONG,
+    NEVER_ALONE,
+    OUTWARD_FILTER,
+    READERS,
+    RUNNERS,
+    SHORT,
+)
 from tawny.errors import ConfigError
 
 STAR = "*"
@@ -215,6 +225,8 @@ def _risk(name: str, arguments: Sequence[str]) -> str | None:
             operands += 1
             if family == "jq" and operands == 1 and OUTWARD_FILTER.search(argument):
                 return "a jq filter that looks outside of its input"
+            if family == "date" and CLOCK.fullmatch(argument):
+                return "date would set the clock"
     if operands > INPUTS.get(family, operands):
         return f"{name} would write to its last argument"
     return None

@@ -47,7 +47,8 @@ LONG: dict[str, tuple[str, ...]] = {
     "wc": ("files0-from",),
     "du": ("files0-from", "exclude-from"),
     "date": ("set", "file", "reference"),
-    "jq": ("from-file", "rawfile", "slurpfile", "argfile", "library-path", "run-tests"),
+    # Also what takes words before the filter, which would hide it.
+    "jq": ("from-file", "rawfile", "slurpfile", "argfile", "argjson", "indent", "library-path", "run-tests"),
     "diff": ("to-file", "from-file", "output", "paginate"),
     "file": ("magic-file", "files-from", "compile"),
     "ls": ("hyperlink",),
@@ -71,7 +72,7 @@ SHORT: dict[str, str] = {
     "date": "sfr",
     "jq": "fL",
     "file": "mfC",
-    "tree": "o",
+    "tree": "oR",
     "shuf": "o",
     "xxd": "r",
     "diff": "l",
@@ -79,6 +80,8 @@ SHORT: dict[str, str] = {
 FAMILY = {"egrep": "grep", "fgrep": "grep", "zgrep": "grep"}
 INPUTS = {"uniq": 1, "xxd": 1, "comm": 2, "split": 1}
 """How many operands only name input; the next one names a file to write."""
+CLOCK = re.compile(r"[0-9]{8,12}(?:\.[0-9]{2})?")
+"""An operand that sets the clock, where `date` finds it."""
 OUTWARD_FILTER = re.compile(
     r"env|\$ENV|input_filename|include|import|input_line|debug|stderr|halt|getpath|limit\("
 )
