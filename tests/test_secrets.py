@@ -56,6 +56,44 @@ def test_a_missing_secret_is_named_with_its_mend(home, reference, monkeypatch):
     assert caught.value.hint
 
 
+@pytest.fixture
+def keyrings(tmp_path, monkeypatch):
+    """The real library, with a file for a keyring; another one can be set for the rest of the test."""
+    keyring = pytest.importorskip("keyring")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyrings.alt.file.PlaintextKeyring")
+    before = keyring.get_keyring()
+    keyring.core.init_backend()
+    yield keyring
+    keyring.set_keyring(before)
+
+
+def test_a_secret_comes_out_of_the_keyring_as_the_page_says_it_is_put_in(home, keyrings):
+    command = [sys.executable, "-m", "keyring", "set", "tawny", "MAIL"]
+    subprocess.run(command, input="from-the-keyring", text=True, check=True, capture_output=True)
+    assert resolve_secret("keyring:MAIL", home) == "from-the-keyring"
+    assert redact("x from-the-keyring") == f"x {REDACTED}"
+    vault = Config(secrets={"hub": Secret("keyring:MAIL", ("api.hub.example",))})
+    text = "Bearer {{secret:hub}}"
+    filled = fill_secrets(text, url="https://api.hub.example/", home=home, config=vault)
+    assert filled == "Bearer from-the-keyring"
+    with pytest.raises(Refused, match="does not belong"):
+        fill_secrets(text, url="https://api.hub.example.evil.test/", home=home, config=vault)
+    with pytest.raises(ConfigError, match="the keyring has no OTHER") as caught:
+        resolve_secret("keyring:OTHER", home)
+    assert caught.value.hint == "keyring set tawny OTHER"
+
+
+def test_a_keyring_that_fails_is_an_error_with_a_mend(home, keyrings):
+    """As on every machine without a desktop: the library is there, and no keyring."""
+    from keyring.backends.fail import Keyring
+
+    keyrings.set_keyring(Keyring())
+    with pytest.raises(ConfigError, match="keyring:MAIL: NoKeyringError") as caught:
+        resolve_secret("keyring:MAIL", home)
+    assert "age:" in (caught.value.hint or "")
+
+
 def test_the_strongbox_opens_with_its_passphrase_alone(home, monkeypatch):
     pytest.importorskip("pyrage")
     monkeypatch.setenv("TAWNY_PASSPHRASE", "correct horse")

@@ -62,9 +62,17 @@ def _from_keyring(name: str) -> str:
         keyring = importlib.import_module("keyring")
     except ImportError as error:
         raise ConfigError(
-            f"keyring:{name} needs the keyring library", hint="pip install keyring, or use env: or file:"
+            f"keyring:{name} needs the keyring library",
+            hint="pip install 'tawny[keyring]', or use env: or file:",
         ) from error
-    value: str | None = keyring.get_password("tawny", name)
+    try:
+        value: str | None = keyring.get_password("tawny", name)
+    except Exception as error:
+        # Each backend has errors of its own: none there is, a locked one, a bus that does not answer.
+        raise ConfigError(
+            f"the keyring did not give keyring:{name}: {type(error).__name__}",
+            hint="unlock the keyring; on a machine without one use age:, env: or file:",
+        ) from error
     if value is None:
         raise ConfigError(f"the keyring has no {name}", hint=f"keyring set tawny {name}")
     return value
