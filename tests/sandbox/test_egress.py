@@ -129,6 +129,10 @@ async def test_rebinding_between_hops_is_caught_at_the_hop() -> None:
         "gopher://127.0.0.1/",
         "http:\\\\127.0.0.1\\",
         "https://unlisted.example/",
+        "//[127.0.0.1",
+        "http://[::1",
+        "https://a]b/",
+        "//user@[::ffff:7f00:1/",
     ],
 )
 async def test_a_redirect_to_a_forbidden_place_is_refused(location: str) -> None:

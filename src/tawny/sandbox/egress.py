@@ -285,7 +285,10 @@ def _redirect(
     location = response.headers.get("location")
     if response.status_code not in _REDIRECTS or not location:
         return None
-    following = parse_url(urljoin(target.url, location))
+    try:
+        following = parse_url(urljoin(target.url, location))
+    except ValueError as error:
+        raise Refused(f"{target.authority} redirects to something that is no address: {error}") from error
     if response.status_code == 303 or (response.status_code in (301, 302) and method not in ("GET", "HEAD")):
         return ("HEAD" if method == "HEAD" else "GET"), following, None
     if body is not None and following.origin != target.origin:
