@@ -94,7 +94,9 @@ def run(tx: Tx, call: Call[Nothing, dict[str, Any]]) -> dict[str, Any]:
         whole = task_document(task, logs=[], artifacts=[])
     else:
         whole = document(tx, task, zone=call.site.limits.zone)
-    return whole | starts.notice(tx, task)
+    # Only the time after a start holds work back: later nobody has to look.
+    is_young = tx.now < call.site.started_at + starts.STABLE
+    return whole | starts.notice(tx, task) if is_young else whole
 
 
 def page(tx: Tx, call: Call[Listing, Nothing]) -> dict[str, Any]:
