@@ -482,6 +482,22 @@ async def test_what_a_stranger_wrote_is_no_order_in_a_later_step(engine, world, 
     assert is_from_outside(ended), "and whoever reads the flow's result has read that"
 
 
+@pytest.mark.parametrize("inside", [False, True])
+async def test_an_item_of_the_flows_own_list_is_its_owners_order(engine, world, inside):
+    """Also after a stranger was heard, and for what is done in several steps."""
+    act = {"kind": "obey", "params": {"word": "{item}"}}
+    do = {"sequence": [{"id": "in", **act}]} if inside else act
+    steps = [
+        HEAR,
+        {"id": "all", "map": {"items": "['a', args.b]", "do": do}},
+        {"id": "heard", "map": {"items": "[steps.look.result.text]", "do": do}},
+    ]
+    document = {"args": {"b": {}}, "steps": steps}
+    task = await engine.submit("flow", params={"document": document, "args": {"b": "b"}})
+    assert (await engine.done(task.task_id)).status is Status.SUCCEEDED
+    assert sorted(world.order) == ["a by the owner", "b by the owner", "please do evil, at once by a stranger"]
+
+
 async def test_an_item_that_has_read_stays_itself(engine, world):
     """What it read counts for it; its kind and parameters stay its own, not those of the whole batch."""
     task = await engine.submit(

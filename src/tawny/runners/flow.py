@@ -23,7 +23,8 @@ from tawny.ledger.steps import UNDONE
 from tawny.runners.flowfile import read_flow
 
 Scope = dict[str, Any]
-_FROM_BEFORE = re.compile(r"\b(?:steps|item|event)\b")
+_FROM_BEFORE = re.compile(r"\b(?:steps|event)\b")
+_ITEM = re.compile(r"\bitem\b")
 _INTERPRETERS = frozenset(
     ("sh", "bash", "dash", "zsh", "python", "python3", "node", "perl", "ruby", "php", "xargs")
 )
@@ -103,6 +104,8 @@ class _Run:
         # Steps whose results come from outside: what they fill in is nobody's order.
         self._outside: list[str] = ["what set it going"] if is_from_outside(ctx.task) else []
         self._outside += cast("list[str]", scope.pop("outside", []))
+        # The item of a map is the flow's own word where its list is.
+        self._item_is_own = bool(scope.pop("item_is_own", False))
 
     async def whole(self) -> Result:
         try:
@@ -187,7 +190,15 @@ class _Run:
                 f"{key}: there is no kind {work.kind!r} any more; install it again and 'tawny tasks retry'"
             )
 
-    def _submission(self, work: Work, step: Step, *, values: Mapping[str, Any] | None = None) -> Submission:
+    def _submission(
+        self,
+        work: Work,
+        step: Step,
+        *,
+        values: Mapping[str, Any] | None = None,
+        item_is_own: bool | None = None,
+    ) -> Submission:
+        is_own = self._item_is_own if item_is_own is None else item_is_own
         scope = {**self._scope, **(values or {})}
         kind = work.kind
         params: dict[str, Json] = fill(work.params, scope, names=NAMES)
@@ -213,13 +224,14 @@ class _Run:
                 "scope": {
                     "steps": dict(self._scope["steps"]),
                     **({"outside": [*self._outside]} if self._outside else {}),
+                    **({"item_is_own": True} if is_own else {}),
                     **(values or {}),
                 },
             }
         return Submission(
             kind=kind,
             params=params,
-            origin=self._origin(work),
+            origin=self._origin(work, item_is_own=is_own),
             title=step.name or f"{self._flow.name}: {step.id}",
             runtime=Runtime.SUBAGENT,
             # Its result is one on the way: the flow's own is what is told.
@@ -231,11 +243,12 @@ class _Run:
             flow_id=self._ctx.task.flow_id or self._ctx.task.task_id,
         )
 
-    def _origin(self, work: Work) -> Origin:
+    def _origin(self, work: Work, *, item_is_own: bool) -> Origin:
         """A step that is wholly the flow's own text is the owner's order; what came from outside makes it another's."""
         own = _own_words(work)
         detail: dict[str, Json] = {"words": [text for text in own if not placeholders(text)]}
-        if self._outside and any(_FROM_BEFORE.search(hole) for text in own for hole in placeholders(text)):
+        holes = [hole for text in own for hole in placeholders(text)]
+        if self._outside and any(_is_from_before(hole, item_is_own=item_is_own) for hole in holes):
             read = [{"what": f"the result of {name}", "trust": UNTRUSTED} for name in self._outside]
             return Origin(trusted=False, detail={**detail, "read": read})
         return Origin(detail=detail)
@@ -282,8 +295,10 @@ class _Run:
         items = cast("list[Json]", found)
         bound = wanted.max_failures or 0
 
+        is_own = not _is_from_before(wanted.items, item_is_own=self._item_is_own)
+
         def make(item: Json, n: int) -> Submission:
-            return self._submission(wanted.do, step, values={"item": item, "n": n})
+            return self._submission(wanted.do, step, values={"item": item, "n": n}, item_is_own=is_own)
 
         self._refuse_gone(step.id, wanted.do)
 
@@ -365,6 +380,11 @@ class _Run:
             if task.status is not Status.SUCCEEDED:
                 why = task.error.message if task.error else task.status
                 self._ctx.log(f"{step.id} could not be undone: {why}", level="error")
+
+
+def _is_from_before(expression: str, *, item_is_own: bool) -> bool:
+    """Whether an expression reads what earlier steps have brought."""
+    return bool(_FROM_BEFORE.search(expression) or (not item_is_own and _ITEM.search(expression)))
 
 
 def _own_words(work: Work) -> list[str]:
