@@ -68,8 +68,14 @@ PEERS: dict[str, Any] = json.loads((FOLDER / "peers.json").read_text(encoding="u
 IDLE, RESTART, LISTS = (
     ("scale", part) for part in ("idle", "restart with 10,000 queued and 50 running", "many finished rows")
 )
-COMMANDS, OVER_HTTP, OVER_EIGHT = (
-    ("scale", part) for part in ("command line, seconds", "over HTTP", "over HTTP, 8 connections")
+COMMANDS, OVER_HTTP, OVER_EIGHT, OVER_MANY = (
+    ("scale", part)
+    for part in (
+        "command line, seconds",
+        "over HTTP",
+        "over HTTP, 8 connections",
+        "over HTTP, 32 connections",
+    )
 )
 BURST = ("scale", "cancel under a burst of 10,000")
 POSTGRES = "PostgreSQL fsync=on"
@@ -140,6 +146,7 @@ ROWS = [
     Row("tasks of one step", "tasks/s", ("engine", "one step each", "tasks_per_second"), least=500),
     Row("enqueue → start, p50", "ms", ("engine", "latency", "enqueue_to_start_p50_ms"), most=3),
     Row("POST → 202, durable, p99", "ms", (*OVER_HTTP, "post_p99_ms"), most=10),
+    Row("tasks over 32 HTTP connections", "tasks/s", (*OVER_MANY, "done_per_second"), least=500),
     Row("tasks over eight HTTP connections", "tasks/s", (*OVER_EIGHT, "done_per_second"), least=500),
     Row("tasks over one HTTP connection", "tasks/s", (*OVER_HTTP, "done_per_second"), least=500),
     Row("10,000 queued and 50 running, killed: ready", "s", (*RESTART, "ready_s"), most=1),
@@ -152,13 +159,12 @@ ROWS = [
         Row(f"{label}, PostgreSQL", unit, (file, POSTGRES, *parts), most=most, least=least)
         for label, unit, file, parts, most, least in (
             ("enqueue → start, p50", "ms", "engine", ("latency", "enqueue_to_start_p50_ms"), 3, None),
-            (
-                "tasks over eight HTTP connections",
-                "tasks/s",
-                "scale",
-                (OVER_EIGHT[1], "done_per_second"),
-                None,
-                500,
+            *(
+                (label, "tasks/s", "scale", (part, "done_per_second"), None, 500)
+                for label, part in (
+                    ("tasks over 32 HTTP connections", OVER_MANY[1]),
+                    ("tasks over eight HTTP connections", OVER_EIGHT[1]),
+                )
             ),
             ("killed with 10,000 queued: ready", "s", "scale", (RESTART[1], "ready_s"), 1, None),
             ("… the first step after that", "s", "scale", (RESTART[1], "first_step_after_s"), 2, None),

@@ -305,6 +305,7 @@ def on(made: Fresh, rows: int) -> dict[str, object]:
         "idle": idle,
         "over HTTP": over_http,
         "over HTTP, 8 connections": lambda folder, url: over_http(folder, url, 8, 4000),
+        "over HTTP, 32 connections": lambda folder, url: over_http(folder, url, 32, 6400),
         "restart with 10,000 queued and 50 running": restart,
         "cancel under a burst of 10,000": lambda folder, url: asyncio.run(cancels(folder, url)),
         "many finished rows": lambda folder, url: million(folder, url, rows),

@@ -495,7 +495,11 @@ async def test_an_item_of_the_flows_own_list_is_its_owners_order(engine, world, 
     document = {"args": {"b": {}}, "steps": steps}
     task = await engine.submit("flow", params={"document": document, "args": {"b": "b"}})
     assert (await engine.done(task.task_id)).status is Status.SUCCEEDED
-    assert sorted(world.order) == ["a by the owner", "b by the owner", "please do evil, at once by a stranger"]
+    assert sorted(world.order) == [
+        "a by the owner",
+        "b by the owner",
+        "please do evil, at once by a stranger",
+    ]
 
 
 async def test_an_item_that_has_read_stays_itself(engine, world):
