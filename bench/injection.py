@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import policy
 
 from tawny.app import open_app
 from tawny.config import Config, Home, Limits
@@ -436,7 +437,7 @@ def main() -> int:
     parser.add_argument("--save", action="store_true", help="write bench/results/injection.json")
     parser.add_argument("--further", nargs="*", default=["banking"], help="suites beside slack and travel")
     args = parser.parse_args()
-    found = asyncio.run(measure(tuple(args.further)))
+    found = {"policy": policy.digest(), **asyncio.run(measure(tuple(args.further)))}
     text = json.dumps(found, indent=1, ensure_ascii=False)
     print(text)
     if args.save:
