@@ -65,7 +65,7 @@ ifdef UV
 else
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 endif
-	@for script in $(filter-out bench/databases.py bench/report.py,$(wildcard bench/*.py)) bench/report.py; do \
+	@for script in $(filter-out bench/databases.py bench/policy.py bench/report.py,$(wildcard bench/*.py)) bench/report.py; do \
 		echo "== $$script"; $(BIN)/python $$script --save || exit 1; done
 
 panel: ## rebuild the web panel (needs Node)
