@@ -269,14 +269,7 @@ def _test_values(
 
 
 def _whole(approval: Approval) -> str:
-    question = describe(
-        approval.tool,
-        approval.operation,
-        approval.arguments,
-        approval.reason,
-        approval.origin,
-        until=local_time(approval.expires_at),
-    )
+    question = describe(approval, until=local_time(approval.expires_at))
     lines = [
         f"{approval.approval_id}  {approval.status}  level {approval.level}  of {approval.task_id}",
         "",

@@ -152,14 +152,12 @@ def remind_at(created_at: Instant, expires_at: Instant, reminders: int) -> Insta
     return due if due > least and expires_at - due >= HOUR // 6 else None
 
 
-def describe(
-    tool: str, operation: str, arguments: Mapping[str, Json], reason: str, origin: Origin, *, until: str
-) -> str:
+def describe(approval: Approval, *, until: str) -> str:
     """The whole question for a person: what, with which arguments, why it is asked, and what was read before."""
-    lines = [f"May I do this? {visible(operation)} with {visible(tool)}"]
-    lines += [f"  {visible(name)}: {shown(value)}" for name, value in arguments.items()]
-    lines.append(f"Why I ask: {visible(reason, keep_lines=False)}")
-    read = [entry for entry in readings(origin) if entry.get("trust") != "owner"]
+    lines = [f"May I do this? {visible(approval.operation)} with {visible(approval.tool)}"]
+    lines += [f"  {visible(name)}: {shown(value)}" for name, value in approval.arguments.items()]
+    lines.append(f"Why I ask: {visible(approval.reason, keep_lines=False)}")
+    read = [entry for entry in readings(approval.origin) if entry.get("trust") != "owner"]
     if read:
         lines.append("What I have read:")
         lines += [f"  {visible(str(entry.get('what', '')))} ({entry.get('trust')})" for entry in read[:10]]

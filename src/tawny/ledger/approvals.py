@@ -284,14 +284,7 @@ def _settle(
 
 def _tell(tx: Tx, approval: Approval, transition: str, lead: str) -> None:
     task = get_task(tx, approval.task_id)
-    text = describe(
-        approval.tool,
-        approval.operation,
-        approval.arguments,
-        approval.reason,
-        approval.origin,
-        until=iso(approval.expires_at),
-    )
+    text = describe(approval, until=iso(approval.expires_at))
     message = Outgoing(
         key="",
         text=f"{lead}{text}\n\n{approval.approval_id}",

@@ -55,14 +55,7 @@ async def put(caller: Caller, approval: Approval) -> bool:
 
 
 def _question(approval: Approval) -> Json:
-    text = describe(
-        approval.tool,
-        approval.operation,
-        approval.arguments,
-        approval.reason,
-        approval.origin,
-        until=iso(approval.expires_at),
-    )
+    text = describe(approval, until=iso(approval.expires_at))
     decision = {
         "type": "string",
         "title": "Decision",
