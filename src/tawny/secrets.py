@@ -152,6 +152,8 @@ def _pyrage() -> Any:
         raise ConfigError("age: references need pyrage", hint="pip install 'tawny[age]'") from error
 
 
+UNENCRYPTED = ("127.0.0.1", "localhost", "::1")
+"""The hosts to which a secret may go without encryption: this machine."""
 SECRET_KEY = re.compile(r"(password|secret|token|api_key|.*_token|.*_secret|.*_password)", re.IGNORECASE)
 """How a key of the configuration is called that holds a secret, or a reference to one."""
 _REFERENCE = re.compile(r"(?:env|file|keyring|age):\S+")
@@ -251,5 +253,5 @@ def _check_host(name: str, entry: Secret, url: str) -> None:
             f"the secret {name!r} does not belong to {host or 'that address'}",
             hint=f"it belongs to {', '.join(entry.hosts) or 'no host yet'}; see [secrets.{name}] hosts",
         )
-    if parts.scheme != "https" and host not in ("127.0.0.1", "localhost", "::1"):
+    if parts.scheme != "https" and host not in UNENCRYPTED:
         raise Refused(f"the secret {name!r} is not sent unencrypted to {host}", hint="use https")

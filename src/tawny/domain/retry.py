@@ -31,6 +31,11 @@ def check(policy: Retry) -> None:
         raise InvalidInput("retry: max is 0 to 1000, factor 1 to 100, jitter 0 to 1", hint='{"max": 3}')
 
 
+def seconds_asked(header: str | None) -> float | None:
+    """The seconds of a `Retry-After` header; `None` where there is none, or it is a date or nonsense."""
+    return float(header) if header is not None and header.isascii() and header.isdigit() else None
+
+
 def retry_after(error: BaseException) -> float | None:
     """The seconds the other side asked us to wait, where it did."""
     return error.retry_after if isinstance(error, TemporaryError) else None

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from tawny.domain.network import parse_url
+from tawny.domain.retry import seconds_asked
 from tawny.domain.tasks import Effect, Json
 from tawny.engine.kinds import Context, Kind, Result
 from tawny.engine.parts import file_of
 from tawny.errors import InvalidInput, PermanentError, TemporaryError
 
 if TYPE_CHECKING:
-    from tawny.sandbox.egress import Egress, Fetched
+    from tawny.sandbox.egress import Egress
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -64,7 +65,8 @@ async def _run(ctx: Context, params: Params, egress: "Egress") -> Result:
     async def request() -> Json:
         got = await egress.fetch(method, params.url, headers=headers, body=body)
         if got.status in _AGAIN:
-            raise TemporaryError(f"{where} answered {got.status}", retry_after=_retry_after(got))
+            asked = seconds_asked(got.headers.get("retry-after"))
+            raise TemporaryError(f"{where} answered {got.status}", retry_after=asked)
         if len(got.body) > _SHOWN:
             await ctx.artifact(file_of(ctx, "body"), got.body, media_type=got.headers.get("content-type", ""))
         text = got.text[:_SHOWN]
@@ -85,8 +87,3 @@ async def _run(ctx: Context, params: Params, egress: "Egress") -> Result:
     effect = Effect.PURE if method in _SAFE else Effect.IDEMPOTENT
     given = {"method": method, "url": params.url, "body": params.body}
     return await ctx.step(key, request, input=given, effect=effect, name=f"{method} {where}")
-
-
-def _retry_after(got: "Fetched") -> float | None:
-    value = got.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, unquote
 
 import httpx
 
+from tawny.domain.retry import seconds_asked
 from tawny.errors import PermanentError, Refused, TemporaryError
 from tawny.sources.place import Content, Place, credentials, split
 
@@ -139,11 +140,10 @@ def _body(place: Place, answer: httpx.Response) -> bytes:
             hint="check user and password of the source",
         )
     if answer.status_code in _NAP_STATUSES:
-        after = answer.headers.get("retry-after", "")
         raise TemporaryError(
             f"{place.label}: {host} answers {answer.status_code}",
             hint="it may be back later",
-            retry_after=float(after) if after.isdigit() else None,
+            retry_after=seconds_asked(answer.headers.get("retry-after")),
         )
     if not answer.is_success:
         raise PermanentError(

@@ -10,13 +10,14 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import msgspec
 
+from tawny.domain.retry import seconds_asked
 from tawny.errors import PermanentError, Refused, TawnyError, TemporaryError
+from tawny.secrets import UNENCRYPTED
 
 _KEY_REFUSED = frozenset({401, 403})
 # 402 is the standard's; Tavily says 432 and 433 for a plan and a limit that are used up.
 _USED_UP = frozenset({402, 432, 433})
 _TOO_MANY = 429
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -98,7 +99,7 @@ class SearchSite:
         own, other = urlsplit(self.url), urlsplit(url)
         if (own.scheme, own.netloc) != (other.scheme, other.netloc):
             raise Refused(f"the search provider {self.name} may ask {own.netloc} alone, not {other.netloc}")
-        if self._key and own.scheme != "https" and own.hostname not in _LOOPBACK:
+        if self._key and own.scheme != "https" and own.hostname not in UNENCRYPTED:
             raise Refused(
                 f"the key of {self.name} is not sent unencrypted to {own.hostname}",
                 hint="write https:// in [search] url",
@@ -124,7 +125,7 @@ class SearchSite:
             )
         if answer.status == _TOO_MANY or answer.status >= 500:
             what = "had too many searches" if answer.status == _TOO_MANY else "is not well"
-            wait = _seconds(answer.headers.get("retry-after"))
+            wait = seconds_asked(answer.headers.get("retry-after"))
             when = "later" if wait is None else f"in {wait:.0f} s"
             raise TemporaryError(
                 f"{said} {what} (it answered {answer.status}); try again {when}", retry_after=wait
@@ -207,7 +208,3 @@ async def found_by(kind: SearchKind, site: SearchSite, query: str, limit: int) -
 
 def _is_page(url: str) -> bool:
     return url.startswith(("https://", "http://"))
-
-
-def _seconds(header: str | None) -> float | None:
-    return float(header) if header is not None and header.isascii() and header.isdigit() else None
