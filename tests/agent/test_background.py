@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from agent.conftest import Chat, OpenChat
+from tawny.budgets import Budgets, BudgetScope
 from tawny.clock import MINUTE
-from tawny.config import Background, Budgets, BudgetScope, Home
+from tawny.config import Background, Home
 from tawny.config import Chat as ChatConfig
 from tawny.domain.budgets import Use
 from tawny.domain.messages import Attachment, Inbound

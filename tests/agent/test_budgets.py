@@ -10,8 +10,9 @@ import pytest
 from agent.conftest import Chat, OpenChat
 from tawny.agent.budgets import Keeper
 from tawny.app import open_app
+from tawny.budgets import Budgets, BudgetScope
 from tawny.clock import SECOND, from_datetime
-from tawny.config import Budgets, BudgetScope, Config, Fallback, Home, Model, Owner, parse
+from tawny.config import Config, Fallback, Home, Model, Owner, parse
 from tawny.domain.budgets import Bounds, Use, waiting_text, window
 from tawny.domain.messages import Inbound
 from tawny.domain.tasks import Budget, Status, Submission, Task

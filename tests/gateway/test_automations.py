@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from tests.engine.storm import three_crashes
 
+from tawny.budgets import Budgets, BudgetScope
 from tawny.clock import MINUTE, SECOND
-from tawny.config import Budgets, BudgetScope, Config, Home, Model
+from tawny.config import Config, Home, Model
 from tawny.ledger import standing
 from tawny.ledger.database import Tx
 from tawny.testing import ScriptedModel

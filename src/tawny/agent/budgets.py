@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tawny.budgets import Budgets, BudgetScope
 from tawny.clock import SECOND, Instant, to_datetime
-from tawny.config import Budgets, BudgetScope
 from tawny.domain.budgets import Bounds, Use, Window, exceeded, is_nearly_used, waiting_text, widened, window
 from tawny.domain.messages import Outgoing
 from tawny.domain.sessions import LOCAL
