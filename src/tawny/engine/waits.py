@@ -123,6 +123,8 @@ class Waits:
         hashed = steps.input_hash([list(wanted), input])
         is_same = journal.is_same(key, hashed)
         if not (is_same and journal.is_settled(key)):
+            known = journal.known(key)
+            is_open = known is not None and known.status == "running"
 
             def begin(tx: Tx, task: Task) -> WaitingFor | Over:
                 if not is_same:
@@ -132,8 +134,6 @@ class Waits:
                 waiting = spread(tx, task, key, make, concurrency=concurrency, max_failures=max_failures)
                 return waiting or Over(dict(items.counts(tx, task_id, key)))
 
-            known = journal.known(key)
-            is_open = known is not None and known.status == "running"
             await self._suspend_with(await journal.new_wait(key, hashed), begin, is_open=is_open)
 
         def read(tx: Tx) -> list[Task | None]:
