@@ -69,6 +69,19 @@ async def ledger(home: Home, config: Config, clock: FakeClock) -> AsyncGenerator
         yield ledger
 
 
+class Watched:
+    """A world outside whose changes a test waits for; who changes it sets `changed`."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        async with asyncio.timeout(20):
+            while not holds():
+                self.changed.clear()
+                await self.changed.wait()
+
+
 class Engine:
     """An open app with what tests do all the time."""
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 
@@ -183,3 +183,22 @@ async def serving(handler: Handler) -> AsyncIterator[FakeHttp]:
         yield server
     finally:
         await server.stop()
+
+
+class Fake(Protocol):
+    """Another service, played behind its HTTP interface; what broke that interface's published rules is kept."""
+
+    http: FakeHttp
+    violations: list[str]
+
+
+F = TypeVar("F", bound=Fake)
+
+
+@asynccontextmanager
+async def started(fake: F) -> AsyncIterator[F]:
+    """The fake while it answers. In the end nothing that it was sent may have broken its rules."""
+    await fake.http.start()
+    yield fake
+    await fake.http.stop()
+    assert fake.violations == []

@@ -172,8 +172,8 @@ class Imap:
 _MAIL_UID, _MAIL_GID = 65534, 65534
 
 
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody has signed, and its key."""
+def self_signed(folder: Path, name: str = "IP:127.0.0.1") -> tuple[Path, Path]:
+    """A certificate for a name that nobody has signed, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     certificate, key = folder / "cert.pem", folder / "key.pem"
@@ -187,9 +187,9 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
         "-days",
         "2",
         "-subj",
-        "/CN=127.0.0.1",
+        f"/CN={name.partition(':')[2]}",
     ]
-    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    argv += ["-addext", f"subjectAltName={name}", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(argv, check=True, capture_output=True)
     return certificate, key
 

@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 from discord_api import FakeDiscord
-from fake_http import DROP, HANG, Response
+from fake_http import DROP, HANG, Response, started
 from tawny.api import AmbiguousSend, Attachment, Button, ChannelDown, Outgoing, TemporaryError
 from tawny.channels.discord import DiscordChannel, DiscordSettings
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
@@ -16,14 +16,10 @@ from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeDiscord]:
-    fake = FakeDiscord()
-    await fake.http.start()
-    async with serve(fake.talk, "127.0.0.1", 0) as socket:
+    async with started(FakeDiscord()) as fake, serve(fake.talk, "127.0.0.1", 0) as socket:
         port = next(iter(socket.sockets)).getsockname()[1]
         fake.socket_url = f"ws://127.0.0.1:{port}"
         yield fake
-    await fake.http.stop()
-    assert fake.violations == []
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from websockets.asyncio.server import serve
 
-from fake_http import DROP, HANG, Request, Response
+from fake_http import DROP, HANG, Request, Response, started
 from slack_api import FakeSlack
 from tawny.api import (
     AmbiguousSend,
@@ -23,14 +23,10 @@ from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeSlack]:
-    fake = FakeSlack()
-    await fake.http.start()
-    async with serve(fake.talk, "127.0.0.1", 0) as socket:
+    async with started(FakeSlack()) as fake, serve(fake.talk, "127.0.0.1", 0) as socket:
         port = next(iter(socket.sockets)).getsockname()[1]
         fake.socket_url = f"ws://127.0.0.1:{port}/"
         yield fake
-    await fake.http.stop()
-    assert fake.violations == []
 
 
 @pytest.fixture

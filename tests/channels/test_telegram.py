@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import telegram_schema
-from fake_http import HANG, Response
+from fake_http import HANG, Response, started
 from tawny.api import AmbiguousSend, Attachment, Inbound, Outgoing, PermanentError, TemporaryError
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.bot import TelegramChannel
@@ -27,11 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::telegram.warnings.PTBDeprecatio
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeTelegram]:
-    fake = FakeTelegram()
-    await fake.http.start()
-    yield fake
-    await fake.http.stop()
-    assert fake.violations == []
+    async with started(FakeTelegram()) as fake:
+        yield fake
 
 
 @pytest.fixture

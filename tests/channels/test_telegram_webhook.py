@@ -15,6 +15,7 @@ import pytest
 
 import servers
 import telegram_schema
+from fake_http import started
 from tawny.api import Accept, Inbound, TemporaryError
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.bot import TelegramChannel
@@ -34,11 +35,8 @@ SECRET = "right"
 
 @pytest.fixture
 async def server() -> AsyncIterator[FakeTelegram]:
-    fake = FakeTelegram()
-    await fake.http.start()
-    yield fake
-    await fake.http.stop()
-    assert fake.violations == []
+    async with started(FakeTelegram()) as fake:
+        yield fake
 
 
 class Hook:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fake_http import FakeHttp, Request, Response
+from fake_http import FakeHttp, Request, Response, started
 from machine import Machine, until
 from telegram_api import FakeTelegram
 
@@ -32,11 +32,8 @@ class Shop:
 
 @pytest.fixture
 async def telegram() -> AsyncIterator[FakeTelegram]:
-    fake = FakeTelegram()
-    await fake.http.start()
-    yield fake
-    await fake.http.stop()
-    assert fake.violations == []
+    async with started(FakeTelegram()) as fake:
+        yield fake
 
 
 @pytest.fixture

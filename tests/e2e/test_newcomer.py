@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_http import started
 from machine import Machine, until
 from telegram_api import FakeTelegram
 
@@ -22,11 +23,8 @@ def block(language: str, number: int = 0) -> str:
 
 @pytest.fixture
 async def telegram() -> AsyncIterator[FakeTelegram]:
-    fake = FakeTelegram()
-    await fake.http.start()
-    yield fake
-    await fake.http.stop()
-    assert fake.violations == []
+    async with started(FakeTelegram()) as fake:
+        yield fake
 
 
 @pytest.mark.timeout(400)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fake_http import started
 from tawny.app import open_app
 from tawny.config import Config, Home
 from tawny.domain.approvals import Question
@@ -56,11 +57,8 @@ class Shop:
 
 @pytest.fixture
 async def telegram() -> AsyncIterator[FakeTelegram]:
-    fake = FakeTelegram()
-    await fake.http.start()
-    yield fake
-    await fake.http.stop()
-    assert fake.violations == []
+    async with started(FakeTelegram()) as fake:
+        yield fake
 
 
 def config_for(fake: FakeTelegram, home: Home) -> Config:

@@ -1,11 +1,10 @@
 """What the engine does with nothing configured: three background tasks at once, and a place kept for a turn."""
 
 import asyncio
-from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import Engine
+from tests.conftest import Engine, Watched
 
 from tawny.app import open_app
 from tawny.clock import DAY, MINUTE
@@ -21,18 +20,12 @@ class Nothing(msgspec.Struct, frozen=True):
     pass
 
 
-class World:
+class World(Watched):
     def __init__(self) -> None:
+        super().__init__()
         self.running: list[str] = []
         self.most = 0
         self.held: dict[str, asyncio.Event] = {}
-        self.changed = asyncio.Event()
-
-    async def until(self, holds: Any) -> None:
-        async with asyncio.timeout(20):
-            while not holds():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.both import config  # noqa: F401 - these run on both databases
-from tests.conftest import Crash
+from tests.conftest import Crash, Watched
 
 from tawny.domain.tasks import Status, Submission, Task
 from tawny.engine import commands, reasons
@@ -20,18 +20,12 @@ class Word(msgspec.Struct, frozen=True):
     word: str = ""
 
 
-class World:
+class World(Watched):
     def __init__(self) -> None:
+        super().__init__()
         self.done: Counter[str] = Counter()
         self.begun: Counter[str] = Counter()
         self.held: dict[str, asyncio.Event] = {}
-        self.changed = asyncio.Event()
-
-    async def until(self, holds: Any) -> None:
-        async with asyncio.timeout(20):
-            while not holds():
-                self.changed.clear()
-                await self.changed.wait()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -81,20 +80,9 @@ def server_block(folder: Path, *, port: int, gateway: str) -> str:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        f"/CN={NAME}",
-    ]
-    command += ["-addext", f"subjectAltName=DNS:{NAME}", "-keyout", "tawny.key", "-out", "tawny.pem"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    certificate, key = servers.self_signed(folder, f"DNS:{NAME}")
+    certificate.rename(folder / "tawny.pem")
+    key.rename(folder / "tawny.key")
     return folder
 
 

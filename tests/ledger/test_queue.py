@@ -1,17 +1,15 @@
 """What a claim takes, by place, owner, lane, kind, class and window; and that what cannot start hides nothing."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ledger.conftest import Meter
 
 from tawny.clock import HOUR, MINUTE, SECOND, from_datetime
 from tawny.domain.tasks import Priority, Submission
 from tawny.ledger import queue
 from tawny.ledger.database import Ledger, Tx
-from tawny.ledger.migrations import migrate
-from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.submission import submit
 from tawny.testing import FakeClock
 
@@ -166,31 +164,20 @@ async def test_what_runs_elsewhere_takes_no_place_of_its_class_here(line, ledger
     assert await line.claim(per_class={"low": 1}) == ["here"]
 
 
-def test_a_claim_in_a_lane_does_not_read_what_has_ended(tmp_path: Path) -> None:
-    clock = FakeClock()
-    store = SqliteStore(tmp_path / "state.db")
-    migrate(store, clock)
-    connection = store.connect()
-    connection.begin()
-    tx = Tx(connection, clock.now())
-    work = Submission(kind="work", lane="x")
+def test_a_claim_in_a_lane_does_not_read_what_has_ended(meter: Meter) -> None:
+    tx, work = meter.tx, Submission(kind="work", lane="x")
+    slots = queue.Slots(background=1, interactive=0, per_owner=1, only=("work",))
+
+    def claim() -> None:
+        assert len(queue.claim(tx, slots, worker="worker", lease_until=tx.now + MINUTE)) == 1
 
     def hundreds_of_instructions() -> int:
         tx.execute("UPDATE tasks SET status = 'succeeded', runnable = 0, ended_at = :now", now=tx.now)
         submit(tx, work)
-        ticks: list[int] = []
-        raw = connection._raw
-        raw.set_progress_handler(lambda: ticks.append(1), 100)
-        slots = queue.Slots(background=1, interactive=0, per_owner=1, only=("work",))
-        claimed = queue.claim(tx, slots, worker="worker", lease_until=tx.now + MINUTE)
-        raw.set_progress_handler(None, 0)
-        assert len(claimed) == 1
-        return len(ticks)
+        return meter.hundreds_of_instructions(claim)
 
     hundreds_of_instructions()
     before = hundreds_of_instructions()
     for _ in range(2_000):
         submit(tx, work)
     assert hundreds_of_instructions() <= before + 2
-    connection.rollback()
-    connection.close()

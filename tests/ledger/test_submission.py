@@ -1,34 +1,20 @@
 """Accepting work costs the same, however much has been done before."""
 
-from pathlib import Path
+from tests.ledger.conftest import Meter
 
 from tawny.domain.tasks import Submission
 from tawny.ledger import queue, tasks
-from tawny.ledger.database import Tx
-from tawny.ledger.migrations import migrate
-from tawny.ledger.sqlite import SqliteStore
 from tawny.ledger.submission import Limits, submit
-from tawny.testing import FakeClock
 
 
-def test_counting_the_tasks_does_not_read_what_has_ended(tmp_path: Path) -> None:
-    clock = FakeClock()
-    store = SqliteStore(tmp_path / "state.db")
-    migrate(store, clock)
-    connection = store.connect()
-    connection.begin()
-    tx = Tx(connection, clock.now())
-    work = Submission(kind="simulate")
+def test_counting_the_tasks_does_not_read_what_has_ended(meter: Meter) -> None:
+    tx, work = meter.tx, Submission(kind="simulate")
 
-    def hundreds_of_instructions() -> int:
-        ticks: list[int] = []
-        connection._raw.set_progress_handler(lambda: ticks.append(1), 100)
+    def count() -> None:
         assert tasks.counts(tx)["queued"] == 1
-        connection._raw.set_progress_handler(None, 0)
-        return len(ticks)
 
     submit(tx, work)
-    before = hundreds_of_instructions()
+    before = meter.hundreds_of_instructions(count)
     for _ in range(2_000):
         submit(tx, work)
     tx.execute(
@@ -36,34 +22,19 @@ def test_counting_the_tasks_does_not_read_what_has_ended(tmp_path: Path) -> None
         " FROM tasks)",
         now=tx.now,
     )
-    assert hundreds_of_instructions() <= before + 2
-    connection.rollback()
-    connection.close()
+    assert meter.hundreds_of_instructions(count) <= before + 2
 
 
-def test_accepting_a_task_does_not_read_what_has_ended(tmp_path: Path) -> None:
-    clock = FakeClock()
-    store = SqliteStore(tmp_path / "state.db")
-    migrate(store, clock)
-    connection = store.connect()
-    connection.begin()
-    tx = Tx(connection, clock.now())
-    work = Submission(kind="simulate")
+def test_accepting_a_task_does_not_read_what_has_ended(meter: Meter) -> None:
+    tx, work = meter.tx, Submission(kind="simulate")
 
-    def hundreds_of_instructions() -> int:
-        ticks: list[int] = []
-        raw = connection._raw
-        raw.set_progress_handler(lambda: ticks.append(1), 100)
+    def accept() -> None:
         task = submit(tx, work, limits=Limits(max_queued=1_000_000))
         queue.position(tx, task)
-        raw.set_progress_handler(None, 0)
-        return len(ticks)
 
-    hundreds_of_instructions()
-    before = hundreds_of_instructions()
+    meter.hundreds_of_instructions(accept)
+    before = meter.hundreds_of_instructions(accept)
     for _ in range(2_000):
         submit(tx, work)
     tx.execute("UPDATE tasks SET status = 'succeeded', runnable = 0, ended_at = :now", now=tx.now)
-    assert hundreds_of_instructions() <= before + 2
-    connection.rollback()
-    connection.close()
+    assert meter.hundreds_of_instructions(accept) <= before + 2

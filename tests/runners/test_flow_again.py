@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.both import config  # noqa: F401 - these run on both databases
-from tests.conftest import Crash
+from tests.conftest import Crash, Watched
 
 from tawny.clock import DAY
 from tawny.domain.tasks import Effect, Status, Submission, Task
@@ -26,8 +26,9 @@ class Word(msgspec.Struct, frozen=True):
     word: str
 
 
-class World:
+class World(Watched):
     def __init__(self) -> None:
+        super().__init__()
         self.begun: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.under_way: set[str] = set()
@@ -37,16 +38,9 @@ class World:
         self.shy: set[str] = set()
         self.keys: dict[str, set[str]] = {}
         self.lost_answers: set[str] = set()
-        self.changed = asyncio.Event()
 
     def tell(self) -> None:
         self.changed.set()
-
-    async def until(self, holds: Any) -> None:
-        async with asyncio.timeout(20):
-            while not holds():
-                self.changed.clear()
-                await self.changed.wait()
 
     def hold(self, word: str) -> None:
         self.held[word] = asyncio.Event()

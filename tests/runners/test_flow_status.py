@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import Crash
+from tests.conftest import Crash, Watched
 
 from tawny.cli.main import main
 from tawny.domain.flowstate import FLOW_STATUSES, flow_status
@@ -22,17 +22,11 @@ class Word(msgspec.Struct, frozen=True):
     word: str = ""
 
 
-class World:
+class World(Watched):
     def __init__(self) -> None:
+        super().__init__()
         self.begun: list[str] = []
         self.held = asyncio.Event()
-        self.changed = asyncio.Event()
-
-    async def until(self, count: int) -> None:
-        async with asyncio.timeout(20):
-            while len(self.begun) < count:
-                self.changed.clear()
-                await self.changed.wait()
 
 
 @pytest.fixture
@@ -83,7 +77,7 @@ async def test_every_status_of_a_flow(engine, world):
     later = await start(engine, step("a"), not_before="1h")
     await see(later.task_id, "queued")
     child = await start(engine, step("hold"))
-    await world.until(1)
+    await world.until(lambda: world.begun)
     await see(child.task_id, "waiting")
     timer = await start(engine, {"id": "nap", "wait_until": "1h"})
     await waits_for(engine, timer.task_id, "timer")
@@ -120,7 +114,7 @@ async def test_a_flow_runs_while_its_steps_are_looked_at(engine, world):
 async def test_a_flow_whose_kind_is_gone_is_lost(open_engine, world, kinds):
     async with open_engine() as engine:
         task = await start(engine, step("hold"))
-        await world.until(1)
+        await world.until(lambda: world.begun)
         kid = (await engine.ledger.read(lambda tx: ledger_tasks.children(tx, task.task_id)))[0]
         raise Crash
     work = kinds.pop("work")
@@ -185,7 +179,7 @@ async def test_the_revision_grows_with_every_change(engine, world):
 
 async def test_a_cancelled_flow_starts_no_further_step(engine, world):
     task = await start(engine, step("hold"), step("never"))
-    await world.until(1)
+    await world.until(lambda: world.begun)
     await engine.ledger.write(lambda tx: commands.cancel(tx, task.task_id))
     world.held.set()
     assert (await engine.done(task.task_id)).status is Status.CANCELLED
