@@ -40,6 +40,12 @@ MISTAKES = [
     ),
     ("[chat]\nscope = 'all'\n", 2, "'chat.scope': Invalid enum value 'all'", "one of main, per-peer"),
     ("[chat]\nqueue = 'x'\n", 2, "'chat.queue': Invalid enum value 'x'", "one of steer, followup, collect"),
+    (
+        "[limits]\nper_class = {lwo = 1}\n",
+        2,
+        "a key of 'limits.per_class': Invalid enum value 'lwo'",
+        "one of interactive,",
+    ),
     ("[chat]\ndrop = 'x'\n", 2, "'chat.drop': Invalid enum value 'x'", "one of old, new, summarize"),
     (
         "[delivery]\nbreaks = 'loud'\n",

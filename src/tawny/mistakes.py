@@ -11,6 +11,7 @@ from tawny.errors import ConfigError
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _WRONG = re.compile(r"(.+?) - at `\$\.?([^`]*)`")
+_WRONG_KEY = re.compile(r"(.+?) - at `key` in `\$\.?([^`]*)`")
 
 
 def explain(problem: str, text: str, file: str, schema: type[msgspec.Struct]) -> ConfigError:
@@ -27,6 +28,13 @@ def explain(problem: str, text: str, file: str, schema: type[msgspec.Struct]) ->
         return ConfigError(
             f"{file}:{line_of(text, parent)}: [{_plain(parent)}] has no {key!r}",
             hint=f"add {key} = …",
+        )
+    if match := _WRONG_KEY.match(problem):
+        what, path = match.group(1), match.group(2)
+        where = f"{file}:{line_of(text, path)}: a key of {_plain(path)!r}"
+        known = _keys(path, schema)
+        return ConfigError(
+            f"{where}: {what}", hint=f"one of {', '.join(known)}" if known else "correct the key"
         )
     if match := _WRONG.match(problem):
         what, path = match.group(1), match.group(2)
@@ -54,8 +62,21 @@ def _fields(path: str, schema: type[msgspec.Struct]) -> list[str]:
 
 def _choices(path: str, schema: type[msgspec.Struct]) -> tuple[str, ...]:
     """The values that the key at `path` may have, where they are listed."""
+    return _listed(_type(path, schema))
+
+
+def _keys(path: str, schema: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys that the table at `path` may have, where they are listed."""
+    kind = _type(path, schema)
+    return _listed(get_args(kind)[0]) if get_origin(kind) is dict else ()
+
+
+def _type(path: str, schema: type[msgspec.Struct]) -> Any:
     parent, _, key = _plain(path).rpartition(".")
-    kind = _types(parent, schema).get(key)
+    return _types(parent, schema).get(key)
+
+
+def _listed(kind: Any) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 

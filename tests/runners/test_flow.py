@@ -317,6 +317,24 @@ def test_a_broken_flow_is_refused_with_line_and_mend(tmp_path, text, line, probl
     assert problem in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "steps:\n  - id: a\n    kind: say\n    on_error: continue?\n",
+        "steps:\n  - id: a\n    sequence: [{id: b, kind: say, on_error: stop}]\n",
+        "steps:\n  - id: a\n    approval: {reason: x, on_deny: stop}\n",
+    ],
+)
+def test_a_word_that_is_none_is_answered_with_those_there_are(tmp_path, text):
+    path = tmp_path / "flow.yaml"
+    path.write_text(text)
+
+    with pytest.raises(InvalidInput) as caught:
+        load_flow(path, kinds={"say": Kind(name="say", params=Word, run=_never)})
+
+    assert (caught.value.hint or "").startswith("one of fail, ")
+
+
 async def _never(_ctx: Context, _params: Word) -> str:
     raise AssertionError("a check runs nothing")
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -138,6 +138,15 @@ def form_of(work: Work) -> str:
     return found[0]
 
 
+_CHOICES = {
+    field.encode_name: get_args(field.type)
+    for struct in (Step, Approval)
+    for field in msgspec.structs.fields(struct)
+    if get_origin(field.type) is Literal
+}
+"""The values of those fields that have only some."""
+
+
 def parse_flow(document: Mapping[str, Any], *, kinds: Collection[str] | None = None) -> Flow:
     """A checked flow. With `kinds`, each kind that it names has to be one of them.
 
@@ -147,9 +156,12 @@ def parse_flow(document: Mapping[str, Any], *, kinds: Collection[str] | None = N
     try:
         flow = msgspec.convert(document, Flow)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$")
+        problem, _, rest = str(error).partition(" - at `$")
+        path = rest.rstrip("`").lstrip(".")
+        choices = _CHOICES.get(path.rpartition(".")[2])
         raise InvalidInput(
-            f"{path.rstrip('`').lstrip('.') or 'flow'}: {problem}", hint="see docs/how-to/flows.md"
+            f"{path or 'flow'}: {problem}",
+            hint=f"one of {', '.join(choices)}" if choices else "see docs/how-to/flows.md",
         ) from error
     if not flow.steps:
         raise InvalidInput("steps: the flow has no steps", hint="give at least one")
