@@ -10,7 +10,7 @@ import { relative } from "./format";
 import { place } from "./router";
 import { connection, loaded, lostAt, now, onEvent, reconnect, stop } from "./store/live";
 import { pendingApprovals, unread } from "./store/lists";
-import { board, taskSignal } from "./store/tasks";
+import { board, titleOf } from "./store/tasks";
 import { Board } from "./pages/board";
 import ApprovalsPage from "./pages/approvals";
 import AuditPage from "./pages/audit";
@@ -139,11 +139,12 @@ const announced = signal("");
 
 /** Says aloud what matters and only that: an end, a failure, a question. */
 function Announcer() {
-  useEffect(() => onEvent((event) => {
-    const title = (event.task_id && taskSignal(event.task_id)?.peek().title) || event.task_id || "";
-    if (event.type === "task.succeeded") announced.value = t("announce.succeeded", { title });
-    else if (event.type === "task.failed" || event.type === "task.timed_out") announced.value = t("announce.failed", { title });
-    else if (event.type === "approval.requested") announced.value = t("announce.approval", { title: String(event.data.tool ?? title) });
+  useEffect(() => onEvent(async ({ type, task_id, data }) => {
+    const asks = type === "approval.requested";
+    const failed = type === "task.failed" || type === "task.timed_out";
+    if (!(asks || failed || type === "task.succeeded") || data.detached === false) return;
+    const title = String((asks && data.tool) || (task_id ? await titleOf(task_id) : ""));
+    announced.value = asks ? t("announce.approval", { title }) : failed ? t("announce.failed", { title }) : t("announce.succeeded", { title });
   }), []);
   return <div class="visually-hidden" aria-live="polite" data-announcer>{announced.value}</div>;
 }

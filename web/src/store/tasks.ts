@@ -31,6 +31,12 @@ export function taskSignal(id: string): Signal<Task> | undefined {
   return known.get(id);
 }
 
+/** What a task is called. One that ended before it was first read is asked for; if that fails it goes by its id. */
+export async function titleOf(id: string): Promise<string> {
+  const task = known.get(id)?.peek() ?? (await get<Task>(`/v1/tasks/${id}`).catch(() => null));
+  return task?.title || id;
+}
+
 /** Every known task, by column, in the order of the board. */
 export const board = computed<Record<Column, Signal<Task>[]>>(() => {
   arrangement.value;
