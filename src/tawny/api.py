@@ -41,6 +41,7 @@ from tawny.errors import (
     Refused,
     TawnyError,
     TemporaryError,
+    first_of,
 )
 from tawny.paths import Root
 from tawny.sources.place import (
@@ -136,6 +137,7 @@ __all__ = [
     "due_by",
     "failure",
     "file_of",
+    "first_of",
     "from_datetime",
     "hookimpl",
     "iso",

@@ -15,7 +15,9 @@ TawnyError
 └── QueueFull             the owner's queue is full; nothing was written
 """
 
-from typing import Any
+from typing import Any, TypeVar, cast
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class TawnyError(Exception):
@@ -107,3 +109,16 @@ class Uncertain(PermanentError):
 class QueueFull(TawnyError):
     code = "queue_full"
     retryable = True
+
+
+def first_of(error: BaseException, kind: type[_E] | tuple[type[_E], ...]) -> _E | None:
+    """The first error of a kind in an error, which may be a group of groups; None where there is none.
+
+    For use in place of `except*`: what is raised inside of that is wrapped in a group anew before Python 3.11.4.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return next(
+            (found for inner in group.exceptions if (found := first_of(inner, kind)) is not None), None
+        )
+    return error if isinstance(error, kind) else None

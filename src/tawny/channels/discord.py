@@ -33,6 +33,7 @@ from tawny.api import (
     TemporaryError,
     attached,
     channel,
+    first_of,
     json_object,
     numeric_ids,
     request,
@@ -202,27 +203,29 @@ class DiscordChannel(OneWay):
                         await self._read(socket, accept)
                     finally:
                         beating.cancel()
-        except* TawnyError as group:
-            # The house could not keep it: that, and not the group around it, is what the house wants to hear.
-            raise _first(group) from None
-        except* ConnectionClosed as group:
-            self._closed(group)
-        except* (WebSocketException, OSError) as group:
-            # The address to resume at may be what is dead: the next time it is asked for again.
-            self._resume_url = ""
-            raise TemporaryError(f"Discord's socket broke: {group.exceptions[0]}") from None
+        except (ExceptionGroup, ConnectionClosed, WebSocketException, OSError) as error:
+            raise self._ended(error) from None
         raise TemporaryError("Discord asks to connect again")
 
-    def _closed(self, group: "BaseExceptionGroup[ConnectionClosed]") -> None:
-        error = _first(group)
-        code = error.rcvd.code if error.rcvd else 0
-        if code in _NEVER_AGAIN:
-            raise ChannelDown(
-                f"Discord: {_NEVER_AGAIN[code]}", hint="see the bot's page of the developer portal"
-            )
-        if code in (4007, 4009):
-            self._forget()
-        raise TemporaryError(f"Discord closed the socket ({code})")
+    def _ended(self, error: Exception) -> Exception:
+        """What the end of a connection means."""
+        if (ours := first_of(error, TawnyError)) is not None:
+            # The house could not keep it: that, and not the group around it, is what the house wants to hear.
+            return ours
+        if (closed := first_of(error, ConnectionClosed)) is not None:
+            code = closed.rcvd.code if closed.rcvd else 0
+            if code in _NEVER_AGAIN:
+                return ChannelDown(
+                    f"Discord: {_NEVER_AGAIN[code]}", hint="see the bot's page of the developer portal"
+                )
+            if code in (4007, 4009):
+                self._forget()
+            return TemporaryError(f"Discord closed the socket ({code})")
+        if (broken := first_of(error, (WebSocketException, OSError))) is not None:
+            # The address to resume at may be what is dead: the next time it is asked for again.
+            self._resume_url = ""
+            return TemporaryError(f"Discord's socket broke: {broken}")
+        return error
 
     def _forget(self) -> None:
         self._session, self._resume_url, self._seq = "", "", None
@@ -331,14 +334,6 @@ class DiscordChannel(OneWay):
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-def _first(group: "BaseExceptionGroup[Any]") -> Any:
-    """The first error in a group of groups."""
-    error: Any = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return error  # pyright: ignore[reportUnknownVariableType]
 
 
 def _receipt(answer: Any) -> Receipt:

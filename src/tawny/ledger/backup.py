@@ -3,16 +3,22 @@
 import io
 import shutil
 import sqlite3
-import tarfile
+import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tawny.config import Home
 from tawny.errors import Conflict, InvalidInput, PermanentError, StorageError
 from tawny.ledger.sqlite import translate
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    import tarfile
+else:  # 3.11.2 of Debian 12 has no filters yet
+    from backports import tarfile
 
 _PARTS = ("config.toml", "policy.yaml", "workspace", "artifacts")
 _MEGABYTE = 1024 * 1024

@@ -10,7 +10,7 @@ from typing import Any
 
 from tawny.clock import iso
 from tawny.domain.approvals import Approval, describe
-from tawny.errors import TawnyError
+from tawny.errors import TawnyError, first_of
 from tawny.gateway.feed import filter_of
 from tawny.gateway.mcp.caller import Caller, Json
 from tawny.gateway.principal import APPROVALS, READ
@@ -46,8 +46,8 @@ async def put(caller: Caller, approval: Approval) -> bool:
             await asyncio.wait(waits, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
-    except* TawnyError as errors:
-        raise errors.exceptions[0] from None
+    except ExceptionGroup as group:
+        raise first_of(group, TawnyError) or group from None
     if asking.cancelled():
         await caller.take_back(id)
         return not elsewhere.cancelled()

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from tawny.domain.tasks import TERMINAL, Status
-from tawny.errors import TawnyError
+from tawny.errors import TawnyError, first_of
 from tawny.gateway.feed import Device, Frame, filter_of
 from tawny.gateway.mcp.caller import Caller, Json
 from tawny.gateway.sessions import HOLD
@@ -45,8 +45,8 @@ async def until_rest(caller: Caller, task_id: str, *, hold: float | None = HOLD,
                 except TimeoutError:
                     document = await caller.perform("tasks.get", {"id": task_id})
                 watching.cancel()
-        except* TawnyError as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise first_of(group, TawnyError) or group from None
         finally:
             detach()
     return document
