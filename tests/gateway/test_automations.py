@@ -220,6 +220,10 @@ async def test_two_minutes_overdue_readiness_and_status_are_red(house: House) ->
 
 async def test_in_a_restart_storm_status_and_who_starts_work_are_told_that_it_waits(house: House) -> None:
     made = await add(house)
+    body = {"kind": "simulate", "params": {"steps": 1, "step_seconds": 0}}
+    failing = {**body, "params": {**body["params"], "fail_at": 1}, "retry": {"max": 0}}
+    ended = (await house.client.post("/v1/tasks", json=failing)).json()["task_id"]
+    await house.until(ended, "failed")
 
     def fourth_start(tx: Tx) -> None:
         three_crashes(tx)
@@ -227,11 +231,19 @@ async def test_in_a_restart_storm_status_and_who_starts_work_are_told_that_it_wa
 
     house.app.stability.is_held = True
     await house.app.ledger.write(fourth_start)
-    body = {"kind": "simulate", "params": {"steps": 1, "step_seconds": 0}}
-    for path, sent in (("/v1/tasks", body), (f"/v1/automations/{made['id']}/run", None)):
+    for path, sent in (
+        ("/v1/tasks", body),
+        (f"/v1/automations/{made['id']}/run", None),
+        (f"/v1/tasks/{ended}/retry", None),
+    ):
         answer = await house.client.post(path, json=sent)
-        assert answer.status_code == 202
-        assert answer.json()["notice"].startswith("It waits: the gateway has died")
+        assert answer.is_success, answer.text
+        assert answer.json()["notice"].startswith("It waits: the gateway has died"), path
+    again = answer.json()["task_id"]
+    for order, is_held in (("pause", False), ("resume", True), ("cancel", False)):
+        answer = await house.client.post(f"/v1/tasks/{again}/{order}")
+        assert answer.is_success, answer.text
+        assert ("notice" in answer.json()) is is_held, answer.text
     problems = (await house.client.get("/v1/status")).json()["problems"]
     assert any(problem["message"].startswith("background work waits:") for problem in problems)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tawny.clock import from_datetime
 from tawny.domain import zones
+from tawny.domain.weekyears import WeekYears
 from tawny.errors import InvalidInput
 
 EXAMPLE = "for example FREQ=WEEKLY;INTERVAL=2;BYDAY=MO"
@@ -25,7 +26,6 @@ _ONLY = {
     "BYMONTHDAY": _FREQUENCIES - {"WEEKLY"},
 }
 """The frequencies with which the RFC allows a part."""
-_OF_TWO_YEARS = {"1", "52", "53", "-1", "-52", "-53"}
 
 
 class Recurrence:
@@ -47,7 +47,7 @@ class Recurrence:
         return rule.after(wall, inc=True)
 
 
-def read(expression: str, start: datetime, timezone: str) -> Recurrence:
+def read(expression: str, start: datetime, timezone: str) -> Recurrence | WeekYears:
     """The rule of an expression; `start` is a wall time of `timezone`.
 
     Raises:
@@ -68,6 +68,10 @@ def read(expression: str, start: datetime, timezone: str) -> Recurrence:
         first -= timedelta(days=(start.weekday() - _DAYS.index(parts.get("WKST", "MO"))) % 7)
     try:
         read_rule: Any = dateutil_rrule.rrulestr
+        if "BYWEEKNO" in parts and parts["FREQ"] == "YEARLY":
+            by_day = {key: parts[key] for key in parts.keys() - {"BYWEEKNO", "INTERVAL", "BYSETPOS", "COUNT"}}
+            days = read_rule(_join(by_day), dtstart=start)
+            return WeekYears(parts, start, days=days, first_day=_DAYS.index(parts.get("WKST", "MO")))
         rule = read_rule(_join(parts), dtstart=first)
         if first != start and "COUNT" in parts:
             early = rule.replace(count=None).between(first, start, inc=True)
@@ -156,8 +160,4 @@ def _stray(parts: Mapping[str, str], frequency: str) -> str:
         return "a number before a day (BYDAY=1MO) needs FREQ=MONTHLY, or YEARLY without BYWEEKNO"
     if "BYSETPOS" in parts and not any(key.startswith("BY") and key != "BYSETPOS" for key in parts):
         return "BYSETPOS needs another BY… to choose from"
-    weeks = set(parts.get("BYWEEKNO", "").split(","))
-    if weeks & _OF_TWO_YEARS and (parts.get("INTERVAL", "1") != "1" or "BYSETPOS" in parts):
-        what = "to count in" if "BYSETPOS" in parts else "every so many years"
-        return f"{what}, a week that lies in two years could be of either"
     return ""

@@ -99,6 +99,11 @@ def run(tx: Tx, call: Call[Nothing, dict[str, Any]]) -> dict[str, Any]:
     return whole | starts.notice(tx, task) if is_young else whole
 
 
+def _steered(tx: Tx, call: Call[Any, Any], task: Task) -> dict[str, Any]:
+    """The task after an order, and what holds it back where it was to go on."""
+    return document(tx, task, zone=call.site.limits.zone) | starts.notice(tx, task)
+
+
 def page(tx: Tx, call: Call[Listing, Nothing]) -> dict[str, Any]:
     found = ledger.page(tx, **msgspec.structs.asdict(call.query))
     return {"items": [task_document(task) for task in found.items], "next_cursor": found.next_cursor}
@@ -120,7 +125,7 @@ def change(tx: Tx, call: Call[Nothing, Change]) -> dict[str, Any]:
 def reconcile(tx: Tx, call: Call[Nothing, Reconcile]) -> dict[str, Any]:
     ledger.get(tx, call.id)
     task = commands.reconcile(tx, call.id, call.body.answer, by=call.principal.actor, result=call.body.result)
-    return document(tx, task, zone=call.site.limits.zone)
+    return _steered(tx, call, task)
 
 
 def _steps(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
@@ -207,8 +212,7 @@ def _json(text: str) -> Any:
 def _command(name: str, command: Callable[..., Task], summary: str) -> Operation:
     def steer(tx: Tx, call: Call[Nothing, Nothing]) -> dict[str, Any]:
         ledger.get(tx, call.id)
-        task = command(tx, call.id, by=call.principal.actor)
-        return document(tx, task, zone=call.site.limits.zone)
+        return _steered(tx, call, command(tx, call.id, by=call.principal.actor))
 
     return Operation(
         name=f"tasks.{name}",
