@@ -147,6 +147,21 @@ def test_what_is_due_this_very_minute_has_its_time() -> None:
     assert phrases.parse("today at 10", now=NOW, timezone="Europe/Berlin").next == (NOW,)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tonight at 1am", "2026-11-20T01:00:00"),
+        ("今天夜里1点", "2026-11-20T01:00:00"),
+        ("tonight at midnight", "2026-11-21T00:00:00"),
+        ("tomorrow night at 1", "2026-11-22T01:00:00"),
+        ("tonight at 8", "2026-11-20T20:00:00"),
+    ],
+)
+def test_tonight_said_after_midnight_is_the_night_that_still_lasts(text: str, expected: str) -> None:
+    small_hours = from_datetime(datetime.fromisoformat("2026-11-20T00:20:00+01:00"))
+    assert phrases.parse(text, now=small_hours, timezone="Europe/Berlin").schedule == at(expected)
+
+
 def test_next_three_times_are_shown_to_confirm() -> None:
     phrase = phrases.parse("every weekday at 8", now=NOW, timezone="Europe/Berlin")
     assert phrase.document()["next"] == [
@@ -164,7 +179,7 @@ def test_next_three_times_are_shown_to_confirm() -> None:
         "every 0 minutes",
         "on february 30",
         "today at 9",
-        "每月",
+        "每月30分钟",
         "马上",
     ],
 )

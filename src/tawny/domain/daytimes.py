@@ -11,19 +11,22 @@ USUAL = {
     "forenoon": Time(9, 0),
     "noon": Time(12, 0),
     "afternoon": Time(15, 0),
+    "pm": Time(15, 0),
     "evening": Time(18, 0),
     "night": Time(21, 0),
     "late": Time(20, 0),
     "dead": Time(0, 0, 1),
 }
-"""When something is done that has a part of the day and no hour. `late` is 晚上, `dead` the hours around midnight."""
+"""When something is done that has a part of the day and no hour. `late` is 晚上, `pm` 下午, `dead` the hours
+around midnight."""
 
 _HOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "dawn": ((0, 6, 0),),
     "morning": ((1, 11, 0),),
-    "forenoon": ((6, 12, 0),),
+    "forenoon": ((6, 12, 0), (1, 5, 0)),
     "noon": ((11, 14, 0),),
     "afternoon": ((12, 19, 0),),
+    "pm": ((12, 23, 0),),
     "evening": ((16, 23, 0),),
     "night": ((18, 23, 0), (0, 4, 1)),
     "late": ((17, 23, 0), (0, 0, 1)),

@@ -81,19 +81,40 @@ _FORMS = (
     (r"\b(\d{4})/(\d\d?)/(\d\d?)\b", r"\1-\2-\3"),
     (r"\bat (\d\d?)h(\d\d)\b", r"at \1:\2"),
     (r"\bat (\d\d?)h\b", r"at \1:00"),
-    (r"\b(\d\d?)[ -]([0-5]\d)(?=am|pm)", r"\1:\2"),
+    (r"\b(\d\d?) ([0-5]\d)(?=am|pm)", r"\1:\2"),
+    (r"\b(\d\d?)-(1[3-9]|[2-5]\d)(?=am|pm)", r"\1:\2"),  # 8-30am; 9-11am is from nine to eleven
+    (r"\b(\d\d?)([0-5]\d)(?=am|pm)", r"\1:\2"),
+    (r"\bat ([01]\d|2[0-3])([0-5]\d)$", r"at \1:\2"),
+    (r"\b12 (noon|midnight)\b", r"\1"),
     (r"\ba couple (?:of )?(?=[smhdw])", "2 "),
     (r"\b1/2 (?:an )?hour\b", "half an hour"),
+    (r"\b(minutes?|hours?|days?|weeks?|months?)'? time\b", r"\1"),
+    (r"\b(in|at) (?:about|around|approximately|roughly) ", r"\1 "),
+    (rf"\b(?:about|around) (?={TIME}$)", "at "),
+    (r"\b(?:tmrw|tmr|tmw)\b", "tomorrow"),
+    (r"(?<=\d|m) sharp\b", ""),
     (r"\beveryday\b", "every day"),
     (r"\beach\b", "every"),
     (r"\bonce (?:a|an|every|per) ", "every "),
     (r"\bevery single\b", "every"),
     (r"\b(?:thru|through|till)\b", "to"),
+    (rf"\bevery (?:second|2nd) (?={DAY} (?:of|in) )", "2nd "),
     (
         r"\bevery (?:second|2nd) (?=day|week|month|year|hour|minute|mon|tue|wed|thu|fri|sat|sun)",
         "every other ",
     ),
+    (r"\bevery (?:third|3rd) (?=(?:day|week|month|year|hour|minute)\b)", "every 3 "),
     (r"\bevery (\d+)(?:st|nd|rd|th) (day|week|month|year|hour|minute)s?$", r"every \1 \2s"),
+    (r"\bnightly\b", "every night"),
+    (r"\bevery quarter(?=$| at )", "quarterly"),
+    (r"^(?:at the top of every hour|every hour,? on the hour)$", "every hour"),
+    (rf"\b((?:next|this) week),? (?:on )?({DAY})\b", r"\2 \1"),
+    (r"\bm-f\b", "mon-fri"),
+    (rf"\b({DAY}) (?={DAY}\b)", r"\1, "),
+    (r"\bchristmas eve\b", "december 24"),
+    (r"\bchristmas(?: day)?\b", "december 25"),
+    (r"\bnew year'?s eve\b", "december 31"),
+    (r"\bnew year'?s day\b", "january 1"),
     (r"\bfortnightly\b", "every 2 weeks"),
     (r"\bin a fortnight\b", "in 2 weeks"),
     (r"\btonite\b", "tonight"),
@@ -102,7 +123,7 @@ _FORMS = (
 
 def plain(text: str) -> str:
     words = re.sub(r"\s+", " ", text.strip().lower()).rstrip(".!?")
-    words = re.sub(r"^please ", "", words)
+    words = re.sub(r"^(?:please )?(?:remind me |wake me(?: up)? )?", "", words)
     words = re.sub(rf"\b(at (?:{'|'.join(_ONES[1:13])}))[ -](?=(?:{_MINUTES}){_SIDE})", r"\1:", words)
     words = _digits(_nths(words))
     for pattern, form in _FORMS:
@@ -161,8 +182,11 @@ def _past_and_to(words: str) -> str:
     return _PAST.sub(clock, words)
 
 
-SAYS_TIME = re.compile(r"[:.]|am|pm|noon|midday|midnight|in the|night")
-"""What makes a number a time of day; a bare one after or before a day could be anything: the 15th, a year."""
+SAYS_TIME = re.compile(r":|am|pm|noon|midday|midnight|in the|night")
+"""What makes a number a time of day; a bare one after or before a day could be anything: the 15th, a year.
+
+So could one with a dot: 5.12 is a day of May, of December, or twelve minutes past five.
+"""
 _DAY_WORDS = (
     rf"(?:every |on |today|tomorrow|tonight|the day after|this |next |daily|weekly|monthly|yearly|{WEEKLY}\b"
     rf"|{MONTH} \d|\d{{1,2}} {MONTH}|\d{{1,2}}(?:st|nd|rd|th) |\d{{4}}-)"
@@ -170,15 +194,27 @@ _DAY_WORDS = (
 
 
 def time_last(words: str) -> str:
-    """`at 9am every day` as `every day at 9am`."""
+    """`at 9am every day` and `every day 9am` as `every day at 9am`."""
     match = re.fullmatch(rf"(?P<at>at )?(?P<times>{TIMES}),? (?P<rest>{_DAY_WORDS}.*)", words)
-    if match is None or " at " in match["rest"]:
+    if match is None:
+        return _with_at(words)
+    if " at " in match["rest"]:
         return words
     is_one_day = re.match(r"today|tomorrow|tonight|this (?:morning|afternoon|evening)", match["rest"])
     if not (match["at"] or is_one_day or SAYS_TIME.search(match["times"])):
         return words
     rest, word, until = match["rest"].partition(" until ")
     return f"{rest} at {match['times']}{word}{until}"
+
+
+def _with_at(words: str) -> str:
+    """`every weekday 8am` as `every weekday at 8am`, where the last words are a time of day and nothing else."""
+    match = re.fullmatch(rf"(?P<head>{_DAY_WORDS}.*?),? (?P<times>{TIMES})(?P<until> until .+)?", words)
+    if match is None or " at " in words or not SAYS_TIME.search(match["times"]):
+        return words
+    if re.search(r"(?:^| )(?:at|to|from|between|and|or|until|after|before|past|in)$|[-&,/]$", match["head"]):
+        return words
+    return f"{match['head']} at {match['times']}{match['until'] or ''}"
 
 
 # --- times of day

@@ -9,6 +9,7 @@ import msgspec
 from tawny.errors import InvalidInput
 
 _LAST_YEAR = 9000
+_NIGHT_ENDS = 5
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -55,6 +56,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         if self.until is not None:
             document |= {"until": self.until.isoformat(), "timezone": timezone}
         return document
+
+
+def in_this_night(at: datetime, time: Time, wall: datetime) -> datetime:
+    """`tonight at 1`, said in the small hours, is of the night that still lasts."""
+    early = at - timedelta(days=1)
+    return (
+        early if time.days and wall.hour < _NIGHT_ENDS and wall < early <= wall + timedelta(hours=5) else at
+    )
 
 
 def on_day(day: datetime, time: Time, *, roll: bool) -> datetime:

@@ -38,6 +38,7 @@ from tawny.domain.english import (
 from tawny.domain.moments import (
     Reading,
     Time,
+    in_this_night,
     is_in_every_month,
     next_date,
     on_day,
@@ -69,8 +70,11 @@ def _split_until(words: str, wall: datetime) -> tuple[str, datetime | None]:
     if found is None:
         raise InvalidInput(f"until {tail!r} is not understood", hint="for example 'until April 15'")
     if not found.rest:
-        # the day named still counts
-        return head, found.day.replace(hour=23, minute=59, second=59, microsecond=0)
+        # the day named still counts; "until friday", said on a friday, is the next one
+        is_today = found.day.date() == wall.date() and found.again == timedelta(days=7)
+        return head, (found.day + found.again if is_today else found.day).replace(
+            hour=23, minute=59, second=59, microsecond=0
+        )
     time = read_clock(found.rest.removeprefix("at "), found.part)
     if time is None:
         raise InvalidInput(f"until {tail!r} is not understood", hint="for example 'until April 15 at noon'")
@@ -248,7 +252,8 @@ def _is_repeated(match: re.Match[str]) -> bool:
 
 _BY_MONTH = re.compile(
     rf"(?P<lead>every month |monthly )?(?:on )?(?:the )?(?P<every>every )?(?P<nths>{NTH}(?:{AND}(?:the )?{NTH})*)"
-    rf"(?: (?P<what>days?|weekdays?|workdays?|business days?|{DAY}))?(?P<of> (?:of |in )?(?:every|the|a) month)?"
+    rf"(?: (?P<what>days?|weekdays?|work(?:ing )?days?|business days?|{DAY}))?"
+    r"(?P<of> (?:of |in )?(?:every|the|a) month)?"
     rf"(?:,? at (?P<times>{TIMES}))?"
 )
 _WHOLE = re.compile(
@@ -275,7 +280,7 @@ def _by_month(words: str, _: datetime) -> Reading | None:
     if what == "day":
         days = ["L" if number == -1 else str(number) for number in numbers if is_in_every_month(number)]
         return recurring(times, f"{','.join(days)} * *") if len(days) == len(numbers) else None
-    if what in ("weekday", "workday", "business day"):
+    if what in ("weekday", "workday", "working day", "business day"):
         fields = {"1": "1W * *", "-1": "LW * *"}.get(",".join(map(str, numbers)))
     else:
         fields = (field := nth_weekdays(numbers, what)) and f"* * {field}"
@@ -329,11 +334,9 @@ def _dated(words: str, wall: datetime) -> Reading | None:
         time = daytimes.USUAL[found.part] if found.part else DEFAULT
     else:
         # a bare number after a day could be anything: the 15th, a year
-        says_so = found.rest.startswith("at ") or re.search(
-            r"[:.]|am|pm|noon|midday|midnight|in the|night", found.rest
-        )
+        says_so = found.rest.startswith("at ") or SAYS_TIME.search(found.rest)
         time = read_clock(found.rest.removeprefix("at "), found.part) if says_so else None
     if time is None:
         return None
-    at = on_day(found.day, time, roll=False)
+    at = in_this_night(on_day(found.day, time, roll=False), time, wall)
     return Reading(at=at + found.again if at <= wall else at)
