@@ -34,7 +34,7 @@ READING = [
     "gateway status",
     "version",
 ]
-SAYS_NO_DOCUMENT = {"demo", "onboard", "chat", "flow", "logs", "backup", "selftest", "worker"}
+SAYS_NO_DOCUMENT = {"demo", "onboard", "chat", "flow", "logs", "backup", "selftest", "worker", "import"}
 """Commands that do work, or print lines; their own tests look at what they say."""
 
 

@@ -41,12 +41,33 @@ def test_a_skill_is_read_with_its_permissions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["no front matter", "---\nname: x\n---\nbody", "---\nname: Bad Name\ndescription: x\n---\n", "---\n[:\n---\nx\n",
+    ["no front matter", "---\nname: x\n---\nbody", "---\nname: [Bad]\ndescription: x\n---\n", "---\n[:\n---\nx\n",
      "---\ndescription: x\npermissions: {root: yes}\n---\nx\n"],
 )  # fmt: skip
 def test_what_is_no_skill_is_refused_with_the_reason(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidInput):
         read_skill(make(tmp_path / "odd", text))
+
+
+def test_a_title_for_a_name_leaves_the_folders_name(tmp_path: Path) -> None:
+    text = "---\nname: Brew Tea + More\ndescription: Makes tea.\n---\nBoil.\n"
+    assert read_skill(make(tmp_path / "brew-tea", text)).name == "brew-tea"
+    with pytest.raises(InvalidInput, match="name 'Brew Tea"):
+        read_skill(make(tmp_path / "brew tea", text))
+
+
+def test_permissions_in_the_words_of_another_assistant_grant_nothing(tmp_path: Path) -> None:
+    text = """---
+name: brew-tea
+description: "Makes tea."
+permissions: [network, shell]
+metadata: {"openclaw": {"emoji": "🫖", "requires": {"bins": ["kettle"]},
+  "install": [{"id": "brew", "kind": "brew", "formula": "kettle"},],}}
+---
+Boil.
+"""
+    skill = read_skill(make(tmp_path / "brew-tea", text))
+    assert (skill.permissions.exec, skill.permissions.network) == ((), ())
 
 
 def test_a_changed_byte_in_an_installed_skill_refuses_it(library: Library, tmp_path: Path) -> None:
@@ -109,7 +130,7 @@ def test_names_as_they_are_found_in_the_wild_are_taken(tmp_path: Path, name: str
     assert read_skill(make(tmp_path / "odd", PLAIN.replace("brew-tea", name))).name == name
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a..b", "a b", "-x", "x" * 65])
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a..b", "../a b", "-x", "x" * 65])
 def test_names_that_are_no_folder_are_not(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInput):
         read_skill(make(tmp_path / "odd", PLAIN.replace("brew-tea", f"'{name}'")))

@@ -57,6 +57,11 @@ def read_json(name: str) -> Any:
 def _read(name: str) -> str:
     try:
         return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+    except IsADirectoryError as error:
+        raise InvalidInput(
+            f"{name} is a folder",
+            hint="name a file, such as its cron/jobs.json; 'tawny import' takes the rest",
+        ) from error
     except OSError as error:
         raise InvalidInput(
             f"{name}: {error.strerror or error}", hint="name a file that can be read"

@@ -31,6 +31,7 @@ COMMANDS = {
     "memory": "what is remembered",
     "skills": "what the assistant has learnt to do",
     "channels": "where messages come and go",
+    "import": "take along what an OpenClaw assistant was told, remembers and has learnt",
     "status": "how things stand",
     "doctor": "what is wrong here, and its mend",
     "config": "get, set, check",

@@ -14,6 +14,7 @@ from tawny.errors import InvalidInput
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\n(.*)\Z", re.DOTALL)
 # The standard's names, and what is found in the wild beside them: it must do for a folder and a word in a command.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:\.[A-Za-z0-9_-]{1,20}){0,4}")
+_TITLE = re.compile(r"[^\W_][\w ,.:+&()'!–-]{0,79}")
 _MAX_FILES, _MAX_BYTES = 256, 8 * 1024 * 1024
 _DESCRIPTION = 1024
 """Characters of a description that are read: as many as the standard allows."""
@@ -73,6 +74,9 @@ def read_skill(folder: Path) -> Skill:
         )
     front = _front(folder.name, match.group(1))
     name = str(front.get("name") or folder.name)
+    if " " in name and _TITLE.fullmatch(name) and _NAME.fullmatch(folder.name):
+        # Some write a title there ("Agent Browser"); the folder's name is what they are called by.
+        name = folder.name
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             f"{folder.name}/SKILL.md: name {name!r}", hint="letters, digits, - and _, 64 at most"
@@ -80,8 +84,11 @@ def read_skill(folder: Path) -> Skill:
     description = str(front.get("description") or "").strip()
     if not description:
         raise InvalidInput(f"{folder.name}/SKILL.md has no description", hint="one line: what for, and when")
+    asked: Any = front.get("permissions") or {}
+    if isinstance(asked, list):
+        asked = {}  # other assistants' words ([network, shell]): no grant of ours is meant by them
     try:
-        permissions = msgspec.convert(front.get("permissions") or {}, Permissions)
+        permissions = msgspec.convert(asked, Permissions)
     except msgspec.ValidationError as error:
         raise InvalidInput(
             f"{folder.name}/SKILL.md: permissions: {error}", hint="network: [host:port], exec: [name]"
