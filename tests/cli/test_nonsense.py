@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from importlib import import_module
@@ -161,3 +162,64 @@ def test_what_was_meant_is_named(typed: str, meant: str, tmp_path: Path, capsys:
         raise SystemExit(main(["--home", str(tmp_path), *typed.split()]))
     assert ended.value.code == 2
     assert f"did you mean {meant!r}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("flow check nowhere.yaml", "nowhere.yaml: No such file or directory (name a YAML or JSON file"),
+        ("backup show nowhere", "nowhere is no backup: No such file or directory (give a file that"),
+        ("backup restore nowhere", "nowhere is no backup: No such file or directory (give a file that"),
+        ("skills install nowhere", "no readable SKILL.md (No such file or directory) (name the folder"),
+        (
+            "gateway revoke nobody",
+            "there is no device or token 'nobody' ('tawny gateway devices' lists them)",
+        ),
+        ("version --no-such", "unrecognized arguments: --no-such"),
+    ],
+)
+def test_what_is_not_there_is_said_with_the_mend(
+    words: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["--home", str(tmp_path / "home"), *words.split()])
+    except SystemExit as ended:
+        code = ended.code
+    assert code in (1, 2)
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Errno" not in said
+
+
+@pytest.mark.parametrize("words", ["help", "help tasks list", "tasks list --help"])
+def test_help_is_a_word_too(words: str, capsys: pytest.CaptureFixture[str]):
+    try:
+        code = main(words.split())
+    except SystemExit as ended:
+        code = ended.code
+    assert code in (0, None)
+    assert capsys.readouterr().out.startswith("usage: tawny")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["sessions list", "sessions budgets", "skills list", "gateway devices", "approvals grants", "audit list"],
+)
+def test_nothing_is_said_in_words(words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["--home", str(tmp_path / "home"), *words.split()]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(("No", "Nothing"))
+    assert said.endswith(".\n")
+
+
+def test_times_for_people_have_no_fraction(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for words in (["preview", "--every", "1h"], ["add", "--every", "1h", "--remind", "x"]):
+        assert main(["--home", str(tmp_path / "home"), "automations", *words]) == 0
+        shown = re.findall(r"\d\d:\d\d:\d\d(\S*)", capsys.readouterr().out)
+        assert len(shown) == 5
+        assert all(rest[0] in "Z+-" for rest in shown), shown

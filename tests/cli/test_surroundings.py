@@ -117,6 +117,27 @@ def test_home_that_cannot_be_written_is_told_in_one_line(words: str, read_only: 
     assert "writ" in line or "Read-only" in line
 
 
+def test_memory_is_searched_where_nothing_can_be_written(read_only: list[str], tmp_path: Path):
+    (tmp_path / "home" / "workspace" / "MEMORY.md").write_text("- The boiler is serviced every May.\n")
+    done = ran(tmp_path, *read_only, "memory", "search", "boiler")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "every May" in done.stdout
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_memory_is_searched_where_there_is_no_room(indexed: bool, tmp_path: Path):
+    home = tmp_path / "home"
+    assert main(["--home", str(home), "memory", "save", "The boiler is serviced every May"]) == 0
+    if indexed:
+        assert main(["--home", str(home), "memory", "search", "boiler"]) == 0
+        assert main(["--home", str(home), "memory", "save", "The boiler is loud"]) == 0
+    line = f"ulimit -f 0; {' '.join(TAWNY)} --home {home} memory search boiler | cat"
+    done = ran(tmp_path, "bash", "-c", f"set -o pipefail; {line}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "every May" in done.stdout
+    assert ("is loud" in done.stdout) == indexed
+
+
 def test_database_that_cannot_be_opened_is_not_called_damaged(read_only: list[str], tmp_path: Path):
     done = ran(tmp_path, *read_only, "doctor")
     assert done.returncode == 1

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 )
                 for grant in found
             ]
-            text = table(["grant", "operation", "uses left", "until", "for exactly"], rows)
+            text = table(["grant", "operation", "uses left", "until", "for exactly"], rows, none="No grants.")
             emit({"items": [grant.document() for grant in found], "next_cursor": None}, args, text=text)
         case "revoke":
             grant = ledger.write(home, lambda tx: grants.revoke(tx, args.grant, by="owner"))

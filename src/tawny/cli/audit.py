@@ -79,6 +79,7 @@ def _list(args: argparse.Namespace, home: Home) -> int:
             )
             for row in rows
         ],
+        none="Nothing is recorded.",
     )
     emit({"items": [row.document() for row in rows], "next_cursor": cursor}, args, text=text)
     return 0

@@ -10,7 +10,7 @@ from tawny.cli import ledger
 from tawny.cli.arguments import rows
 from tawny.cli.imports import default_place, known_kinds, read_json, take_in, zone_of
 from tawny.cli.main import add_common
-from tawny.cli.output import emit, local_time, table
+from tawny.cli.output import emit, local_time, table, to_the_second
 from tawny.cli.spoken import confirmed, understood
 from tawny.clock import SystemClock
 from tawny.config import Home
@@ -190,7 +190,7 @@ def _show_document(automation: Automation, args: argparse.Namespace, home: Home,
     if automation.last_run is not None:
         lines.append(f"last run  {local_time(automation.last_run, zone=automation.spec.timezone)}")
     for number, time in enumerate(document["next_runs"]):
-        lines.append(f"{'next' if number == 0 else '':<9} {time.replace('T', ' ')}")
+        lines.append(f"{'next' if number == 0 else '':<9} {to_the_second(time).replace('T', ' ')}")
     if "ping_url" in document:
         lines.append(f"ping      POST {document['ping_url']}")
     emit(document, args, text="\n".join(lines))
@@ -337,7 +337,7 @@ def _preview(args: argparse.Namespace, home: Home) -> int:
     if isinstance(schedule, str):
         schedule, _ = understood(schedule, home, timezone=args.tz or zone_of(home))
     answer = orders.preview(schedule, now=now, timezone=args.tz or zone_of(home), start=args.start, n=args.n)
-    emit(answer, args, text="\n".join(answer["local"]))
+    emit(answer, args, text="\n".join(map(to_the_second, answer["local"])))
     return 0
 
 

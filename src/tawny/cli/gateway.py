@@ -192,7 +192,7 @@ def _devices(args: argparse.Namespace, home: Home) -> int:
         )
         for entry in found
     ]
-    text = table(["id", "kind", "name", "scopes", "last seen", ""], rows)
+    text = table(["id", "kind", "name", "scopes", "last seen", ""], rows, none="No devices yet.")
     emit({"items": [entry.document() for entry in found], "next_cursor": None}, args, text=text)
     return 0
 
@@ -211,7 +211,8 @@ def _token(args: argparse.Namespace, home: Home) -> int:
     )
     entry, secret = made
     emit({"id": entry.credential_id, "token": secret, "scopes": sorted(scopes)}, args, text=secret)
-    complain(f"{entry.credential_id} has {', '.join(sorted(scopes))}", "it is not shown again")
+    if not args.json:
+        complain(f"{entry.credential_id} has {', '.join(sorted(scopes))}", "it is not shown again")
     return 0
 
 

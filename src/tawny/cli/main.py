@@ -66,12 +66,13 @@ def _main(argv: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever letters this terminal knows
     argv = [_as_text(given) for given in argv]
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
     if (odd := next((given for given in argv if _is_no_text(given)), None)) is not None:
         complain(f"{odd!r} holds bytes that are no text", "give it in UTF-8")
         return 2
     word = _word(argv)
-    wants_more = {"--json", "-h", "--help"} & set(argv)
-    if "--version" in argv[:1] or (word == "version" and not wants_more):
+    if "--version" in argv[:1] or argv == ["version"]:
         print(f"tawny {__version__}")
         return 0
     if word is None or word not in COMMANDS:
@@ -197,7 +198,7 @@ def _overview(word: str | None, argv: list[str]) -> int:
     if word is None and argv and argv[-1] == "--home":
         complain("--home names no folder", "write it like --home DIR COMMAND")
         return 2
-    if word is None and (not argv or argv[0] in ("-h", "--help", "help")):
+    if word is None and (not argv or argv[0] in ("-h", "--help")):
         print(text)
         return 0 if argv else 2
     meant = close(word or argv[0], [*COMMANDS, *ALIASES])

@@ -1,6 +1,7 @@
 """What commands print: one JSON document with `--json`, else plain text for people."""
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,6 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tawny.clock import Instant, to_datetime
+
+_FRACTION = re.compile(r"\.\d+(?=[Z+-]|$)")
 
 
 def emit(document: Any, args: argparse.Namespace, *, text: str | None = None) -> None:
@@ -23,9 +26,11 @@ def line(document: Any) -> None:
     print(msgspec.json.encode(document).decode(), flush=True)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns that line up, as wide as their widest cell."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, none: str = "") -> str:
+    """Columns that line up, as wide as their widest cell; `none` where there is no row."""
     cells = [[_cell(value) for value in row] for row in rows]
+    if none and not cells:
+        return none
     widths = [max([len(header), *(len(row[n]) for row in cells)]) for n, header in enumerate(headers)]
     lines = [[header.upper() for header in headers], *cells]
     return "\n".join(
@@ -40,6 +45,11 @@ def local_time(instant: Instant | None, *, zone: str = "") -> str:
         return ""
     moment = to_datetime(instant)
     return moment.astimezone(ZoneInfo(zone) if zone else None).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def to_the_second(time: str) -> str:
+    """A time of a document as a person reads it, with its zone and without a fraction."""
+    return _FRACTION.sub("", time)
 
 
 def seconds(micros: int | None) -> str:

@@ -76,7 +76,11 @@ def _list(args: argparse.Namespace, home: Home) -> int:
         for one in page.items
     ]
     document = {"items": [one.document() for one in page.items], "next_cursor": page.next_cursor}
-    emit(document, args, text=table(["session", "messages", "last", "channel", "title"], rows))
+    emit(
+        document,
+        args,
+        text=table(["session", "messages", "last", "channel", "title"], rows, none="No conversations yet."),
+    )
     return 0
 
 
@@ -145,7 +149,7 @@ def _budgets(args: argparse.Namespace, home: Home) -> int:
     emit(
         {"items": [one.document() for one in accounts]},
         args,
-        text=table(["scope", "tokens", "US dollars", "model calls"], rows),
+        text=table(["scope", "tokens", "US dollars", "model calls"], rows, none="Nothing is counted yet."),
     )
     return 0
 

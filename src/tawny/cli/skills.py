@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     emit(
         {"items": [_document(one, grants) for one in shelved_all]},
         args,
-        text=table(["skill", "status", "what"], rows),
+        text=table(["skill", "status", "what"], rows, none="No skills yet."),
     )
     return 1 if any(one.status == "refused" for one in shelved_all) else 0
 

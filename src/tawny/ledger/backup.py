@@ -20,6 +20,7 @@ if TYPE_CHECKING or sys.version_info >= (3, 12):
 else:  # 3.11.2 of Debian 12 has no filters yet
     from backports import tarfile
 
+_MEND = "give a file that 'tawny backup' wrote"
 _PARTS = ("config.toml", "policy.yaml", "workspace", "artifacts")
 _MEGABYTE = 1024 * 1024
 _WHOLE, _PAGES = 8 * _MEGABYTE, 32 * _MEGABYTE
@@ -152,12 +153,10 @@ def _unpack(source: Path, folder: Path) -> list[str]:
             archive.extractall(folder, filter=fit)
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InvalidInput(
-            f"{source} is no backup: {error}", hint="give a file that 'tawny backup' wrote"
+            f"{source} is no backup: {getattr(error, 'strerror', None) or error}", hint=_MEND
         ) from error
     if not (folder / "state.db").exists():
-        raise InvalidInput(
-            f"{source} is no backup: it has no state.db", hint="give a file that 'tawny backup' wrote"
-        )
+        raise InvalidInput(f"{source} is no backup: it has no state.db", hint=_MEND)
     return left_out
 
 
@@ -179,6 +178,7 @@ def describe(source: Path) -> dict[str, int]:
                     for name in ("tasks", "events", "audit")
                 }
     except (OSError, tarfile.TarError, KeyError) as error:
-        raise InvalidInput(f"{source} is no backup: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"{source} is no backup: {why}", hint=_MEND) from error
     except sqlite3.Error as error:
         raise PermanentError(f"{source}: its database cannot be read: {error}") from error

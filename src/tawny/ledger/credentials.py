@@ -106,7 +106,9 @@ def revoke(tx: Tx, credential_id: str, *, actor: str) -> None:
         NotFound: there is none of that id.
     """
     if tx.value("SELECT 1 FROM credentials WHERE credential_id = :id", id=credential_id) is None:
-        raise NotFound(f"there is no device or token {credential_id}")
+        raise NotFound(
+            f"there is no device or token {credential_id!r}", hint="'tawny gateway devices' lists them"
+        )
     changed = tx.execute(
         "UPDATE credentials SET revoked_at = :now WHERE credential_id = :id AND revoked_at IS NULL",
         now=tx.now,
@@ -126,7 +128,9 @@ def get(tx: Tx, credential_id: str) -> Credential:
     """
     row = tx.one(f"SELECT {_COLUMNS} FROM credentials WHERE credential_id = :id", id=credential_id)
     if row is None:
-        raise NotFound(f"there is no device or token {credential_id}")
+        raise NotFound(
+            f"there is no device or token {credential_id!r}", hint="'tawny gateway devices' lists them"
+        )
     return _credential(row)
 
 

@@ -92,8 +92,7 @@ class Notes:
         words = query.replace("\0", " ").split()
         if not words:
             return []
-        with self._lock, closing(self._open()) as index:
-            self._refresh(index)
+        with self._lock, closing(self._current()) as index:
             found = _match(index, words, " AND ", limit)
             if len(found) < limit and len(words) > 1:
                 known = {(one.file, one.line) for one in found}
@@ -103,14 +102,32 @@ class Notes:
 
     def all(self, *, limit: int = 100) -> list[Found]:
         """The notes as they stand: MEMORY.md, then day by day, the last day first. Headings are left out."""
-        with self._lock, closing(self._open()) as index:
-            self._refresh(index)
+        with self._lock, closing(self._current()) as index:
             rows = index.execute(
                 "SELECT path, line, text FROM notes WHERE text NOT LIKE '#%'"
                 " ORDER BY path <> 'MEMORY.md', path DESC, line LIMIT ?",
                 (limit,),
             )
             return [Found(file=path, line=int(line), text=text, score=0.0) for path, line, text in rows]
+
+    def _current(self) -> sqlite3.Connection:
+        """The index, true to the notes; where it cannot be written (no room, no leave), one in memory for this once."""
+        try:
+            index = self._open()
+        except (sqlite3.Error, OSError):
+            return self._in_memory()
+        try:
+            self._refresh(index)
+        except sqlite3.Error:
+            index.close()
+            return self._in_memory()
+        return index
+
+    def _in_memory(self) -> sqlite3.Connection:
+        index = sqlite3.connect(":memory:")
+        index.executescript(_SCHEMA)
+        self._refresh(index)
+        return index
 
     def _open(self) -> sqlite3.Connection:
         self._index.parent.mkdir(parents=True, exist_ok=True)

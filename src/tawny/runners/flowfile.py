@@ -44,8 +44,12 @@ def load_flow(path: Path, *, kinds: Kinds | None = None) -> dict[str, Any]:
             raise InvalidInput(f"{path}: larger than a flow may be ({_MAX_BYTES} bytes)")
         text = path.read_text(encoding="utf-8")
         document = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: {error}") from error
+    except OSError as error:
+        raise InvalidInput(
+            f"{path}: {error.strerror or error}", hint="name a YAML or JSON file that can be read"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is no UTF-8: {error.reason}", hint="save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InvalidInput(f"{path}:{line}: {error.problem}", hint="mend the YAML there") from error

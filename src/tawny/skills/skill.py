@@ -66,7 +66,10 @@ def read_skill(folder: Path) -> Skill:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{folder.name}: no readable SKILL.md ({error})") from error
+        why = (error.strerror if isinstance(error, OSError) else "it is no UTF-8") or error
+        raise InvalidInput(
+            f"{folder}: no readable SKILL.md ({why})", hint="name the folder that holds it"
+        ) from error
     match = _FRONT.match(text)
     if match is None:
         raise InvalidInput(
