@@ -13,7 +13,7 @@ from types import ModuleType
 from tawny import __version__
 from tawny.cli.arguments import Parser, close
 from tawny.cli.complaint import complain
-from tawny.errors import ConfigError, InvalidInput, TawnyError
+from tawny.errors import ConfigError, InvalidInput, TawnyError, first_of
 
 COMMANDS = {
     "demo": "the main job on bundled data in a temporary home; no key needed",
@@ -115,7 +115,7 @@ def _run(module: ModuleType, args: argparse.Namespace) -> int:
         complain(error.message, error.hint)
         return 1
     except ExceptionGroup as group:
-        known = _first(group)
+        known = first_of(group, TawnyError)
         if known is None:
             raise
         complain(known.message, known.hint)
@@ -143,17 +143,6 @@ def _mend(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a folder belongs there: move the file away"
     return ""
-
-
-def _first(group: ExceptionGroup[Exception]) -> TawnyError | None:
-    """The first error of ours in what brought a group of tasks down."""
-    for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            if (inner := _first(error)) is not None:  # pyright: ignore[reportUnknownArgumentType]
-                return inner
-        elif isinstance(error, TawnyError):
-            return error
-    return None
 
 
 def _as_text(given: str) -> str:
