@@ -281,7 +281,7 @@ async def test_two_authorization_headers_are_refused(door: Door) -> None:
         with pytest.raises(InvalidStatus) as refused:
             async with connect(url, additional_headers=twice):
                 pass
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == 400
 
 
 async def test_restart_in_the_middle_costs_nothing(door: Door) -> None:

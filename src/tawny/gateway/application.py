@@ -7,10 +7,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.routing import Router as _Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tawny.errors import NotFound
 from tawny.gateway.auth import COOKIE
 from tawny.gateway.endpoint import Endpoint, bearer_of, client_address, cookie_of, principal_of
 from tawny.gateway.errors import forbidden
-from tawny.gateway.guard import Guard, Hosts
+from tawny.gateway.guard import Guard, Hosts, refuse
 from tawny.gateway.operation import Operation
 from tawny.gateway.principal import Principal
 from tawny.gateway.site import Site
@@ -120,8 +121,9 @@ class Router:
 
 
 async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    nothing = f"there is nothing at {scope['path']}"
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 1008})
+        await refuse(NotFound(nothing), send, prefix="websocket.http.response")
         return
-    raise HTTPException(404, f"there is nothing at {scope['path']}")
+    raise HTTPException(404, nothing)

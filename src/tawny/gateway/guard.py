@@ -131,13 +131,18 @@ class Guard:
             await refuse(internal(), dressed)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dressed(message: Message) -> None:
+            if message["type"] == "websocket.http.response.start":
+                message["headers"] = self._dress(message.get("headers", []))
+            await send(message)
+
         try:
             self._check("GET", Headers(scope=scope), socket=True)
         except TawnyError as error:
             await receive()
-            await refuse(error, send, prefix="websocket.http.response")
+            await refuse(error, dressed, prefix="websocket.http.response")
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, dressed)
 
     def _check(self, method: str, headers: Headers, *, socket: bool = False) -> None:
         hosts = headers.getlist("host")

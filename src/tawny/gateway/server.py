@@ -1,8 +1,12 @@
-"""The HTTP server: uvicorn's protocol on a socket of our own, with limits for headers, their pace, and connections."""
+"""The HTTP server: uvicorn's protocol on a socket of our own, with limits for headers, their pace, and connections.
+
+A connection that is owed nothing and brings nothing is closed, whatever it began with: there are only so many.
+"""
 
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -13,11 +17,21 @@ from starlette.types import ASGIApp
 
 from tawny.errors import PermanentError
 from tawny.gateway.errors import HttpError, document_of
-from tawny.gateway.uvicorn import Config, HttpToolsProtocol, ServerState
+from tawny.gateway.uvicorn import (
+    Config,
+    HttpParserUpgrade,
+    HttpRequestParser,
+    HttpToolsProtocol,
+    ServerState,
+)
 from tawny.log import Log
 
 _HEADER_BYTES = 64 * 1024
 _HEADER_SECONDS = 10.0
+_FIELD_BYTES = 4  # of a field's line: a colon, a space, and the line's end
+_REST_SECONDS = 30.0
+"""How long what is left of a body may take once its request is answered."""
+_KEEP_ALIVE_SECONDS = 30
 _CONNECTIONS = 1000
 _DRAIN_SECONDS = 5.0
 _SOCKET_BYTES = 1024 * 1024
@@ -30,10 +44,26 @@ logging.getLogger("uvicorn").addHandler(
 )  # its words go nowhere but to who asks for them
 
 
+class _Declined(Exception):
+    """A request offered a protocol that we do not speak: HTTP/2, by curl or Java. It is to be read without the offer.
+
+    The parser would take neither its body nor what follows. `offset` is where its head ended.
+    """
+
+    def __init__(self, head: bytes, offset: int) -> None:
+        super().__init__(offset)
+        self.head = head
+        self.offset = offset
+
+
 class Protocol(HttpToolsProtocol):
     """One connection. A request's head has ten seconds and 64 KB; what is malformed gets the contract's error."""
 
+    parser: HttpRequestParser
     _size = 0
+    _in_head = False
+    _reading = False
+    _error: HttpError | None = None
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -47,9 +77,29 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        while True:
+            try:
+                super().data_received(data)
+                break
+            except _Declined as declined:
+                data = declined.head + data[declined.offset :]
+        self._expect_more()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        upgrade = sys.exception()
+        assert isinstance(upgrade, HttpParserUpgrade)
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets its own
+        raise _Declined(b"\r\n".join([*lines, b"", b""]), upgrade.args[0])
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._size = 0
+        self._in_head = self._reading = True
         self._expect_head()
 
     def on_url(self, url: bytes) -> None:
@@ -57,7 +107,9 @@ class Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + _FIELD_BYTES)
+        if not self._in_head:
+            return  # a trailer, which is no header: the request may have been let in already for what its head said
         # The parser also takes `,chunked`, which a proxy in front may read as something else than chunked.
         if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
             raise ValueError("no encoding of ours")
@@ -65,23 +117,81 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
+        self._in_head = False
+        self._check_target()
+        if self.parser.should_upgrade():
+            if not self._should_upgrade():
+                self._check_declined()
+                return
+            self._check_upgrade()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._reading = False
+        self._stop_timer()
+        if not self.parser.should_upgrade() or self._should_upgrade():
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._reading and self._timer is None and not self._busy():
+            self._timer = self.loop.call_later(_REST_SECONDS, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         del msg
         if self._size > _HEADER_BYTES:
             self._refuse(HttpError(431, "head_too_large", "the request's head is over 64 KB"))
         else:
-            self._refuse(HttpError(400, "malformed", "this is no HTTP request"))
+            self._refuse(self._error or HttpError(400, "malformed", "this is no HTTP request"))
+
+    def _check_target(self) -> None:
+        """A target that names a host speaks for the request, whatever Host says; the two have to agree."""
+        scheme, found, rest = self.url.partition(b"://")
+        if not found or b"/" in scheme:
+            return
+        named = rest.partition(b"/")[0].lower()
+        if any(name == b"host" and value.lower() != named for name, value in self.headers):
+            self._stop(HttpError(421, "wrong_host", "the request's target and its Host name different hosts"))
+
+    def _check_upgrade(self) -> None:
+        """Opening a WebSocket is a GET without a body: another would never be answered, only held."""
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        encoded = any(name == b"transfer-encoding" for name, _ in self.headers)
+        bare = not encoded and all(length.strip(b"0") == b"" for length in lengths)
+        if self.parser.get_method() != b"GET" or self.parser.get_http_version() != "1.1" or not bare:
+            self._stop(
+                HttpError(400, "no_websocket", "a WebSocket is opened by a GET of HTTP/1.1 without a body")
+            )
+
+    def _check_declined(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("no proxy")
+
+    def _stop(self, error: HttpError) -> None:
+        self._error = error
+        raise ValueError(error.code)  # the parser stops and send_400_response is called
 
     def _count(self, more: int) -> None:
         self._size += more
         if self._size > _HEADER_BYTES:
-            raise ValueError("head too large")  # the parser stops and send_400_response is called
+            raise ValueError("head too large")  # the same
+
+    def _busy(self) -> bool:
+        """Whether a request waits for its answer."""
+        cycle = cast("Any", self.cycle)  # None before the first request
+        return cycle is not None and not cycle.response_complete
 
     def _expect_head(self) -> None:
         self._stop_timer()
         self._timer = self.loop.call_later(_HEADER_SECONDS, self._too_slow)
+
+    def _expect_more(self) -> None:
+        """Bytes that began no request must not hold the connection for longer than silence would."""
+        idle = self._timer is None and self.timeout_keep_alive_task is None and not self._busy()
+        if idle and self.transport.get_protocol() is self and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -94,10 +204,21 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, error: HttpError) -> None:
         if self.transport.is_closing():
             return
-        body = msgspec.json.encode(document_of(error))
-        head = f"HTTP/1.1 {error.status} Refused\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.write(refusal(error))
         self.transport.close()
+
+
+def refusal(error: HttpError) -> bytes:
+    """The answer to what never becomes a request, as it goes over the wire; the connection ends after it."""
+    body = msgspec.json.encode(document_of(error))
+    fields = {
+        "content-type": "application/json",
+        "connection": "close",
+        "content-length": f"{len(body)}",
+        **error.headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {error.status} Refused\r\n{lines}\r\n".encode() + body
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -146,7 +267,7 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncGenerator[None]
         server_header=False,
         date_header=False,
         interface="asgi3",
-        timeout_keep_alive=30,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     config.load()
     state = ServerState()

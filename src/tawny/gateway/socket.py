@@ -20,6 +20,7 @@ from tawny.gateway.auth import COOKIE
 from tawny.gateway.endpoint import bearer_of, client_address, cookie_of, decode
 from tawny.gateway.errors import HttpError, document_of, forbidden, internal, unauthenticated
 from tawny.gateway.feed import STALL, Device, Filter, as_socket, filter_of
+from tawny.gateway.guard import refuse
 from tawny.gateway.operation import Call, Nothing, Operation, Seq, checked, perform, permit
 from tawny.gateway.principal import READ, Principal
 from tawny.gateway.site import Site
@@ -93,8 +94,8 @@ class SocketEndpoint:
             bearer, cookie = bearer_of(scope), cookie_of(scope, COOKIE)
             if bearer is not None or cookie is not None:
                 known = self._site.keyring.identify(bearer=bearer, cookie=cookie, address=address)
-        except HttpError:
-            await send({"type": "websocket.close", "code": 1008})
+        except TawnyError as error:
+            await refuse(error, send, prefix="websocket.http.response")
             return
         await send({"type": "websocket.accept"})
         connection = Connection(

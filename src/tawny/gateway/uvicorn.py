@@ -23,6 +23,7 @@ def _without_command_line() -> None:
 
 _without_command_line()
 
+from httptools import HttpParserUpgrade, HttpRequestParser  # noqa: E402
 from uvicorn.config import Config  # noqa: E402
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: E402
 from uvicorn.server import Server, ServerState  # noqa: E402
@@ -30,4 +31,10 @@ from uvicorn.server import Server, ServerState  # noqa: E402
 # Whoever imports the package after us finds its server where it always is.
 sys.modules["uvicorn"].__dict__["Server"] = Server
 
-__all__ = ["Config", "HttpToolsProtocol", "ServerState"]
+__all__ = [
+    "Config",
+    "HttpParserUpgrade",
+    "HttpRequestParser",
+    "HttpToolsProtocol",
+    "ServerState",
+]
