@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,18 @@ import pytest
 
 from fake_http import DROP, HANG, FakeHttp, Request, Response
 from homeserver import Homeserver, Person, Place, counted, in_a_folder, line_to, shown, voice
-from tawny.api import Attachment, Inbound, Outgoing
+from tawny.api import (
+    AmbiguousSend,
+    Attachment,
+    ChannelDown,
+    Inbound,
+    Outgoing,
+    PermanentError,
+    TemporaryError,
+)
 from tawny.channels.matrix import MatrixSettings
 from tawny.channels.matrix.rooms import MatrixChannel
+from tawny.clock import MINUTE
 from tawny.delivery.compose import compose
 from tawny.delivery.roster import Route
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
@@ -200,6 +210,73 @@ async def test_a_transaction_sent_three_times_is_one_message(
     receipts = [await channel.send(Outgoing(key=f"dlv_{place.alone[1:8]}", text="once")) for _ in range(3)]
     assert len(set(receipts_ids(receipts))) == 1
     assert [event["content"]["body"] for event in await people[1].messages(place.alone)] == ["once"]
+
+
+def elsewhere(house: Any) -> Any:
+    return type(house)(house.home / "elsewhere")
+
+
+async def asked_after(channel: MatrixChannel, key: str, *, ago: int = 0) -> Any:
+    tried_at = channel._host.clock.now() - ago * MINUTE
+    return await channel.reconcile(Outgoing(key=key, text="once", tried_at=tried_at))
+
+
+async def test_what_was_sent_is_found_in_the_room_though_the_server_forgot_its_transaction(
+    people: tuple[Person, Person, Person], channel: MatrixChannel, place: Place, homeserver: Homeserver,
+    line: FakeHttp, house: Any
+):  # fmt: skip
+    key = f"dlv_{place.alone[1:8]}"
+    sent = await channel.send(Outgoing(key=key, text="once"))
+    for number in range(3):
+        await people[0].say(place.alone, "chatter", transaction=f"{key}.{number}")
+    whole = line.handler
+    line.handler = lambda request: whole(
+        replace(request, target=request.target.replace("limit=100", "limit=1"))
+    )
+    # To another device the server shows no transactions.
+    settings = MatrixSettings(name="matrix", homeserver=line.url, token="x", to=place.alone)
+    other = MatrixChannel(settings, elsewhere(house), token=homeserver.login("tawny").token)
+    try:
+        assert (await asked_after(other, key)).ids == sent.ids
+        assert await asked_after(other, "dlv_never") is None
+    finally:
+        await other.close()
+
+
+async def test_what_was_taken_back_may_have_been_it(
+    people: tuple[Person, Person, Person], channel: MatrixChannel, place: Place
+):
+    sent = await channel.send(Outgoing(key="dlv_back", text="once"))
+    await people[0].call("PUT", f"/rooms/{place.alone}/redact/{sent.ids[0]}/r{next(counted)}", json={})
+    with pytest.raises(AmbiguousSend, match="cannot be read"):
+        await asked_after(channel, "dlv_never")
+    # By now a server may have forgotten the transaction, so it is not sent again.
+    with pytest.raises(PermanentError, match="nobody can tell"):
+        await asked_after(channel, "dlv_never", ago=16)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Response(503, b"<html>"), TemporaryError),
+        (Response(429, {}, {"retry-after": "7"}), TemporaryError),
+        (Response(200, b"[]"), TemporaryError),
+        (Response(200, {}), TemporaryError),
+        (DROP, TemporaryError),
+        (Response(403, {"errcode": "M_FORBIDDEN", "error": "no"}), AmbiguousSend),
+        (Response(400, {"errcode": "M_MISSING_PARAM", "error": "from"}), AmbiguousSend),
+        (Response(401, {"errcode": "M_UNKNOWN_TOKEN", "error": "who?"}), ChannelDown),
+    ],
+)
+async def test_a_room_that_is_not_shown_says_nothing_about_what_was_sent(
+    channel: MatrixChannel, line: FakeHttp, answer: Any, error: type[Exception]
+):
+    await channel.account.open()
+    line.applies = lambda request: request.path.endswith("/messages")
+    # A lost answer is asked for a second time by the library itself.
+    line.behave(answer, answer)
+    with pytest.raises(error):
+        await asked_after(channel, "dlv_never")
 
 
 def receipts_ids(receipts: list[Any]) -> list[str]:

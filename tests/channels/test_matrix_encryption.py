@@ -195,6 +195,39 @@ async def test_the_same_key_after_a_restart_is_one_message(
     assert [seen.text for seen in shown_to(ann, place.alone, by=tawny.id)] == ["once"]
 
 
+def without_transactions(handler: Handler) -> Handler:
+    """A homeserver that has forgotten which device sent what under which transaction."""
+
+    async def forget(request: Request) -> Response:
+        answer = handler(request)
+        answer = answer if isinstance(answer, Response) else await answer
+        page = json.loads(answer.body)
+        for event in page.get("chunk", ()):
+            event.get("unsigned", {}).pop("transaction_id", None)
+        return Response(answer.status, page)
+
+    return forget
+
+
+async def test_what_was_sealed_and_sent_is_found_in_the_room_after_a_restart(
+    line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person, house: Any
+):
+    sent = await channel.send(Outgoing(key="dlv_1", text="once"))
+    await channel.send(Outgoing(key="dlv_2", text="twice"))
+    await channel.close()
+    # No transactions are shown, as by a server that forgot them.
+    asks = {"text": "", "tried_at": house.clock.now()}
+    forward, line.handler = line.handler, without_transactions(line.handler)
+    again = made(line, ann, place, tawny, house)
+    try:
+        found = await again.reconcile(Outgoing(key="dlv_1", **asks))
+        assert (found.ids if found else ()) == sent.ids
+        assert await again.reconcile(Outgoing(key="dlv_never", **asks)) is None
+    finally:
+        line.handler = forward
+        await again.close()
+
+
 async def test_without_its_key_delivered_a_message_does_not_go_out(
     line: FakeHttp, ann: SealedPerson, channel: MatrixChannel, place: Place, tawny: Person
 ):

@@ -36,6 +36,10 @@ T = TypeVar("T")
 Settle = Callable[[Tx], None]
 
 
+class _Repeatable(TemporaryError):
+    """Nobody knows whether it arrived, and the other side drops a repeat."""
+
+
 class Manners(msgspec.Struct, frozen=True, kw_only=True):
     """When the person wants to hear things; `breaks` is the severity that gets through. `digest` in µs, 0 is none."""
 
@@ -209,13 +213,16 @@ class Dispatcher:
         receipt = line.receipt
         pieces = compose(line.message, route, repeat=bool(receipt.detail.get("repeat")))
         for index, piece in enumerate(pieces[_done(receipt) :], start=_done(receipt)):
-            tried_at = self._clock.now()
+            tried_at = deliveries.in_doubt_since(receipt) or self._clock.now()
             try:
-                part = await _send(route.channel, piece)
+                part = await _found(route.channel, piece, receipt) or await _send(route.channel, piece)
             except AmbiguousSend as doubt:
                 part = await self._ask(route.channel, piece, tried_at)
                 if part is None:
-                    return self._doubtful(line, route, receipt, str(doubt) or "the answer never came")
+                    why = str(doubt) or "the answer never came"
+                    return self._doubtful(line, route, receipt, why, tried_at=tried_at)
+                if isinstance(part, _Repeatable):
+                    return self._again(line, route, part, in_doubt=_doubting(receipt, tried_at))
                 if isinstance(part, TemporaryError):
                     return self._again(line, route, part)
             except TemporaryError as error:
@@ -237,9 +244,9 @@ class Dispatcher:
     async def _ask(
         self, channel: Channel, piece: Outgoing, tried_at: Instant
     ) -> Receipt | TemporaryError | None:
-        """What an ambiguous send came to: a receipt, certainly not sent (a reason to try again), or nobody knows."""
+        """What an ambiguous send came to: a receipt, a reason to try again, or nobody knows."""
         if channel.idempotent:
-            return TemporaryError("no answer; the key makes a repeat harmless")
+            return _Repeatable("no answer; the key makes a repeat harmless")
         try:
             async with asyncio.timeout(_HANGS_AFTER):
                 receipt = await channel.reconcile(msgspec.structs.replace(piece, tried_at=tried_at))
@@ -264,7 +271,10 @@ class Dispatcher:
 
         return settle
 
-    def _again(self, line: Line, route: Route, error: TemporaryError) -> Settle:
+    def _again(
+        self, line: Line, route: Route, error: TemporaryError, *, in_doubt: Receipt | None = None
+    ) -> Settle:
+        """Try again later; `in_doubt` is the receipt of one that may have arrived already."""
         name = route.channel.name
         self._troubled.add(name)
         asked = error.retry_after is not None
@@ -272,6 +282,8 @@ class Dispatcher:
         at = self._clock.now() + int(delay * SECOND)
 
         def settle(tx: Tx) -> None:
+            if in_doubt is not None:
+                deliveries.arrived_in_part(tx, line.delivery_id, in_doubt)
             deliveries.retry(tx, line, error.message, at=at, counts=not asked)
             channels.troubled(tx, name, error.message)
             if line.attempts == _TELL_OUTAGE_AT and not asked:
@@ -280,17 +292,12 @@ class Dispatcher:
 
         return settle
 
-    def _doubtful(self, line: Line, route: Route, receipt: Receipt, why: str) -> Settle:
+    def _doubtful(self, line: Line, route: Route, receipt: Receipt, why: str, *, tried_at: Instant) -> Settle:
         if not line.at_least_once:
             return self._unknown(line, route, receipt, why)
-        marked = Receipt(receipt.ids, {**receipt.detail, "repeat": True})
-        again = self._again(line, route, TemporaryError(f"{why}; sent again as asked"))
-
-        def settle(tx: Tx) -> None:
-            deliveries.arrived_in_part(tx, line.delivery_id, marked)
-            again(tx)
-
-        return settle
+        doubting = _doubting(receipt, tried_at)
+        marked = Receipt(doubting.ids, {**doubting.detail, "repeat": True})
+        return self._again(line, route, TemporaryError(f"{why}; sent again as asked"), in_doubt=marked)
 
     def _unknown(self, line: Line, route: Route, receipt: Receipt, why: str) -> Settle:
         name = route.channel.name
@@ -381,7 +388,8 @@ class Dispatcher:
         if done >= len(pieces):
             return self._arrived(line, route, receipt)
         # It was claimed, or its piece before this one noted, before this piece can have gone out.
-        part = await self._ask(route.channel, pieces[done], line.updated_at)
+        tried_at = deliveries.in_doubt_since(receipt) or line.updated_at
+        part = await self._ask(route.channel, pieces[done], tried_at)
         if isinstance(part, Receipt):
             receipt = _add(receipt, part, done=done + 1)
             if done + 1 == len(pieces):
@@ -393,9 +401,17 @@ class Dispatcher:
                 deliveries.retry(tx, line, "interrupted between pieces", at=tx.now)
 
             return go_on
+        if isinstance(part, _Repeatable):
+            doubting = _doubting(receipt, tried_at)
+
+            def repeat(tx: Tx) -> None:
+                deliveries.arrived_in_part(tx, line.delivery_id, doubting)
+                deliveries.retry(tx, line, "interrupted; the key makes a repeat harmless", at=tx.now)
+
+            return repeat
         if part is not None:
             return lambda tx: deliveries.retry(tx, line, "interrupted before it was sent", at=tx.now)
-        return self._doubtful(line, route, receipt, "the process ended while sending")
+        return self._doubtful(line, route, receipt, "the process ended while sending", tried_at=tried_at)
 
 
 def _outage(channel: str) -> str:
@@ -414,6 +430,28 @@ async def _send(channel: Channel, piece: Outgoing) -> Receipt:
         raise AmbiguousSend(f"no answer within {_HANGS_AFTER:.0f} s") from error
 
 
+async def _found(channel: Channel, piece: Outgoing, receipt: Receipt) -> Receipt | None:
+    """The receipt of an earlier try that arrived after all, where the channel can tell; else its key drops a repeat.
+
+    A key is remembered for a while, and an outage may be longer.
+    """
+    since = deliveries.in_doubt_since(receipt)
+    if not since or not channel.idempotent:
+        return None
+    try:
+        async with asyncio.timeout(_HANGS_AFTER):
+            return await channel.reconcile(msgspec.structs.replace(piece, tried_at=since))
+    except TimeoutError as error:
+        raise TemporaryError(f"no answer within {_HANGS_AFTER:.0f} s whether it is there") from error
+    except AmbiguousSend:
+        return None
+
+
+def _doubting(receipt: Receipt, tried_at: Instant) -> Receipt:
+    """The receipt, with a note that the piece after those in it may have arrived, first tried at `tried_at`."""
+    return Receipt(receipt.ids, {**receipt.detail, outbox.IN_DOUBT: tried_at})
+
+
 def _keep(delivery_id: str, receipt: Receipt) -> Settle:
     return lambda tx: deliveries.arrived_in_part(tx, delivery_id, receipt)
 
@@ -424,4 +462,5 @@ def _done(receipt: Receipt) -> int:
 
 
 def _add(receipt: Receipt, part: Receipt, *, done: int) -> Receipt:
-    return Receipt(receipt.ids + part.ids, {**receipt.detail, **part.detail, "pieces": done})
+    known = {name: value for name, value in receipt.detail.items() if name != outbox.IN_DOUBT}
+    return Receipt(receipt.ids + part.ids, {**known, **part.detail, "pieces": done})

@@ -4,6 +4,9 @@ pending ─claim→ sending ─→ delivered        a receipt is there
    ▲               ├─────→ unknown          nobody can know; never repeated unasked
    └── retry ──────┼─────→ failed           it never will; one rung down the ladder
                    └─────→ expired          too old to be told
+
+One that is tried again although it may have arrived (the other side drops a repeat, or it was asked for) never ends
+as failed or expired, which would say that it is not there: it ends as unknown.
 """
 
 import itertools
@@ -20,6 +23,11 @@ from tawny.ledger.database import Tx
 from tawny.ledger.outbox import Line, from_row
 
 _encode = msgspec.json.Encoder().encode
+
+
+def in_doubt_since(receipt: Receipt) -> Instant:
+    """When a piece was first tried of which nobody knows what came; 0 where there is none."""
+    return int(receipt.detail.get(outbox.IN_DOUBT, 0))
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -193,6 +201,8 @@ def unknown(tx: Tx, line: Line, error: str, *, receipt: Receipt | None = None, s
 
 def failed(tx: Tx, line: Line, error: str, *, fallback: str | None) -> None:
     """It never will arrive there; `fallback` is the next rung of the ladder."""
+    if _ends_unknown(tx, line, error):
+        return
     for each in _together(tx, line):
         _mark(tx, each.delivery_id, status="failed", error=error, next_at=None)
         if fallback is not None and each.bundle is None:
@@ -202,6 +212,8 @@ def failed(tx: Tx, line: Line, error: str, *, fallback: str | None) -> None:
 
 def expire(tx: Tx, line: Line) -> None:
     """Too old to be told; a result still goes to the inbox, where it bothers nobody."""
+    if _ends_unknown(tx, line, f"{line.error or 'no answer'}; too old to be sent again"):
+        return
     for each in _together(tx, line):
         _mark(tx, each.delivery_id, status="expired", next_at=None)
         fallback = notify.INBOX if each.transition in notify.ENDINGS and each.target != notify.INBOX else None
@@ -212,6 +224,8 @@ def expire(tx: Tx, line: Line) -> None:
 
 def suppress(tx: Tx, line: Line, reason: str) -> None:
     """Keep the line for the record and send nothing."""
+    if _ends_unknown(tx, line, reason):
+        return
     _mark(tx, line.delivery_id, status="suppressed", error=reason, next_at=None)
     if line.task_id:
         outbox.refresh(tx, line.task_id)
@@ -245,6 +259,15 @@ def stranded(tx: Tx, sender: str) -> list[Line]:
         sender=sender,
     )
     return [from_row(row) for row in rows]
+
+
+def _ends_unknown(tx: Tx, line: Line, why: str) -> bool:
+    """Settle a line that may have arrived as unknown; whether it is one."""
+    stored = outbox.get(tx, line.delivery_id)
+    if not in_doubt_since(stored.receipt):
+        return False
+    unknown(tx, line, why, receipt=stored.receipt, sent_to=stored.sent_to or "")
+    return True
 
 
 def _together(tx: Tx, line: Line) -> list[Line]:

@@ -28,6 +28,12 @@ _message = msgspec.json.Decoder(Outgoing).decode
 _receipt = msgspec.json.Decoder(Receipt).decode
 
 
+IN_DOUBT = "in_doubt"
+"""In the detail of a receipt: since when the next piece may have arrived (an instant)."""
+KEPT_IN = f"CASE WHEN receipt LIKE '%\"{IN_DOUBT}\"%' THEN 'unknown' ELSE 'suppressed' END"
+"""SQL: what becomes of a pending line that is not sent any more."""
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One message owed. Times are instants; `receipt` of an unfinished line holds the chunks that arrived."""
 
@@ -298,7 +304,7 @@ def hush(tx: Tx, task_id: str, policy: Notify) -> int:
     ]
     for delivery_id in unwanted:
         tx.execute(
-            "UPDATE outbox SET status = 'suppressed', error = :why, next_at = NULL, updated_at = :now"
+            f"UPDATE outbox SET status = {KEPT_IN}, error = :why, next_at = NULL, updated_at = :now"
             " WHERE delivery_id = :id",
             why=f"the task was set to {policy}",
             id=delivery_id,

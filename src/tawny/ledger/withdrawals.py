@@ -1,6 +1,6 @@
 """A task has ended: nobody needs to answer its questions any more."""
 
-from tawny.ledger import events
+from tawny.ledger import events, outbox
 from tawny.ledger.database import Tx
 
 
@@ -25,7 +25,7 @@ def withdraw(tx: Tx, task_id: str) -> None:
 def hold_back(tx: Tx, approval_id: str) -> None:
     """The question is settled: what has not gone out about it stays in."""
     tx.execute(
-        "UPDATE outbox SET status = 'suppressed', error = 'the question is settled', next_at = NULL,"
+        f"UPDATE outbox SET status = {outbox.KEPT_IN}, error = 'the question is settled', next_at = NULL,"
         " updated_at = :now WHERE transition IN (:asked, :first, :second) AND status = 'pending' AND bundle IS NULL",
         asked=f"approval:{approval_id}",
         first=f"approval_reminder_1:{approval_id}",

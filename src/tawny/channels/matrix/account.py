@@ -6,14 +6,17 @@ transaction, so the server drops it, although the same words are encrypted anew.
 
 import asyncio
 import importlib
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from tawny.api import (
     AmbiguousSend,
     ChannelDown,
+    Instant,
     PermanentError,
     TawnyError,
     TemporaryError,
@@ -27,6 +30,8 @@ _log = logging.getLogger("tawny.matrix")
 logging.getLogger("nio").setLevel(logging.CRITICAL + 1)
 
 _SYNC_SECONDS = 30
+_MOST_PAGES = 20
+_BAD_TOKEN = ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN")
 _FILTER: dict[str, Any] = {
     "presence": {"types": []},
     "account_data": {"types": []},
@@ -129,7 +134,7 @@ class Account:
 
     def _refusal(self, answer: Any) -> Exception:
         code, status = str(answer.status_code or ""), int(answer.transport_response.status)
-        if code in ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"):
+        if code in _BAD_TOKEN:
             return ChannelDown("the homeserver refuses the access token", hint="log in again")
         if 200 <= status < 300:
             return AmbiguousSend("the homeserver's answer is no Matrix")
@@ -138,12 +143,15 @@ class Account:
             asked = answer.retry_after_ms / 1000
         return failure(status, f"the homeserver answered {status}: {answer.message}", retry_after=asked)
 
-    async def _plain(self, client: Any, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    async def _plain(
+        self, client: Any, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> tuple[int, Any]:
         """A request the library has no words for; status and answer."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else self._nio.Api.to_json(body)
 
         async def call() -> tuple[int, Any]:
-            response = await client.send(method, path, self._nio.Api.to_json(body), headers)
+            response = await client.send(method, path, data, headers)
             return response.status, await client.parse_body(response)
 
         return await self._ask(call)
@@ -161,6 +169,59 @@ class Account:
             )
         )
         return str(answer.event_id)
+
+    async def own(self, room: str, since: Instant) -> AsyncIterator[dict[str, Any]]:
+        """What this account has said in a room since then, newest first, in clear.
+
+        Raises:
+            AmbiguousSend: there is something it cannot read, or more than it would go through.
+        """
+        await self.open()
+        client = self._client
+        wanted = {"senders": [self.me], "types": ["m.room.message", "m.room.encrypted"]}
+        query = {"dir": "b", "limit": "100", "filter": json.dumps(wanted)}
+        for _ in range(_MOST_PAGES):
+            path = f"/_matrix/client/v3/rooms/{quote(room, safe='')}/messages?{urlencode(query)}"
+            page = await self._look(client, path)
+            for event in page["chunk"]:
+                if int(event["origin_server_ts"]) * 1000 < since:
+                    return
+                opened = self._opened(room, event)
+                if opened is None:
+                    raise AmbiguousSend("a message of this account's own cannot be read")
+                yield opened
+            if not page.get("end"):
+                return
+            query["from"] = page["end"]
+        raise AmbiguousSend("too much was said since")
+
+    async def _look(self, client: Any, path: str) -> Any:
+        """A page the homeserver shows us. Not to get it says nothing about what stands there."""
+        try:
+            status, page = await self._plain(client, "GET", path)
+        except AmbiguousSend as error:
+            raise TemporaryError(str(error)) from error
+        if status == 200:
+            return page
+        if page.get("errcode") in _BAD_TOKEN:
+            raise ChannelDown("the homeserver refuses the access token", hint="log in again")
+        error = failure(status, f"the homeserver answered {status} to what was said")
+        raise AmbiguousSend(error.message) if isinstance(error, PermanentError) else error
+
+    def _opened(self, room: str, event: dict[str, Any]) -> dict[str, Any] | None:
+        if not event["content"]:
+            # Somebody took it back, and what it said with it.
+            return None
+        if event["type"] != "m.room.encrypted":
+            return event
+        sealed = self._nio.Event.parse_encrypted_event(event)
+        if not isinstance(sealed, self._nio.MegolmEvent):
+            return None
+        sealed.room_id = room
+        try:
+            return {**event, "content": self._client.decrypt_event(sealed).source["content"]}
+        except self._nio.EncryptionError:
+            return None
 
     async def is_encrypted(self, room: str) -> bool:
         """Whether a room is encrypted; once it was, it is for ever, whatever the server says later."""

@@ -1,4 +1,4 @@
-"""The channel: what is said in rooms. A transaction id makes every send exactly-once."""
+"""The channel: what is said in rooms. A transaction id keeps a second copy out; later, a mark in the message does."""
 
 import asyncio
 import html
@@ -8,6 +8,7 @@ import mimetypes
 from typing import Any
 
 from tawny.api import (
+    SECOND,
     Accept,
     AmbiguousSend,
     ChannelHost,
@@ -29,6 +30,12 @@ _LARGEST_FILE = 100_000_000
 _HEAVIEST = 42_000
 """Bytes of a message's content before it is sealed: what a plain text as long as the limit may come to."""
 _LONGEST_ASIDE = 500
+_MARK = "org.tawny.key"
+"""In the content of what we send: by it an unanswered send is found again, whatever the server remembers."""
+_SKEW = 3600 * SECOND
+"""How far the homeserver's clock may be from ours."""
+_REMEMBERED = 900 * SECOND
+"""How long every homeserver surely knows a transaction; some keep it for half an hour, others for good."""
 
 
 class MatrixChannel(OneWay):
@@ -68,6 +75,7 @@ class MatrixChannel(OneWay):
         return await self._put(room, message.key, content)
 
     async def _put(self, room: str, transaction: str, content: dict[str, Any]) -> Receipt:
+        content[_MARK] = transaction
         event_id = await self.account.put(room, transaction, content)
         return Receipt(ids=(event_id,), detail={"room": room})
 
@@ -99,7 +107,25 @@ class MatrixChannel(OneWay):
         return receipt
 
     async def reconcile(self, message: Outgoing, /) -> Receipt | None:
-        return await self.send(message)
+        """Look for the mark among what this account has said in the room.
+
+        Where that cannot tell, the transaction still keeps a second copy out, for as long as servers remember it.
+        """
+        room = message.to or self.home_address
+        try:
+            async for event in self.account.own(room, message.tried_at - _SKEW):
+                if message.key in (
+                    event["content"].get(_MARK),
+                    event.get("unsigned", {}).get("transaction_id"),
+                ):
+                    return Receipt(ids=(str(event["event_id"]),), detail={"room": room, "reconciled": True})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise TemporaryError(f"what was said in the room is no Matrix: {type(error).__name__}") from None
+        except AmbiguousSend as error:
+            if self._host.clock.now() - message.tried_at < _REMEMBERED:
+                raise
+            raise PermanentError(f"nobody can tell whether it is there: {error}") from error
+        return None
 
     # --- in
 
