@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import servers
+from homeserver import Homeserver, in_a_folder
 from tawny import app
 from tawny.app import App, open_app
 from tawny.clock import SystemClock
@@ -30,6 +31,13 @@ def postgres() -> Iterator[str]:
     """A PostgreSQL server of our own: the URL of its maintenance database."""
     with servers.postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def homeserver() -> Iterator[Homeserver]:
+    """A Matrix server of our own; its start costs several seconds of a processor, so there is one for all."""
+    with in_a_folder() as made:
+        yield made
 
 
 LIMITS = Limits(concurrency=8, max_running_per_owner=8, busy_load=0)

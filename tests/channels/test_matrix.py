@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from fake_http import DROP, HANG, FakeHttp, Request, Response
-from homeserver import Homeserver, Person, Place, counted, in_a_folder, line_to, shown, voice
+from homeserver import Homeserver, Person, Place, counted, line_to, shown, voice
 from tawny.api import (
     AmbiguousSend,
     Attachment,
@@ -29,16 +29,18 @@ from tawny.delivery.compose import compose
 from tawny.delivery.roster import Route
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
-
-@pytest.fixture(scope="module")
-def homeserver() -> Iterator[Homeserver]:
-    with in_a_folder() as made:
-        yield made
+# The server's start counts into the first test's time, and on a busy machine that is a minute.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def people(homeserver: Homeserver) -> tuple[Person, Person, Person]:
-    return homeserver.register("tawny"), homeserver.register("ann"), homeserver.register("eve")
+    number = next(counted)
+    return (
+        homeserver.register(f"tawny{number}"),
+        homeserver.register(f"ann{number}"),
+        homeserver.register(f"eve{number}"),
+    )
 
 
 @pytest.fixture
@@ -58,9 +60,9 @@ async def place(people: tuple[Person, Person, Person]) -> Place:
 async def channel(
     line: FakeHttp, homeserver: Homeserver, people: tuple[Person, Person, Person], place: Place, house: Any
 ) -> AsyncIterator[MatrixChannel]:
-    _, ann, _ = people
+    account, ann, _ = people
     # A device of its own, as its keys lie in this test's folder.
-    tawny = homeserver.login("tawny")
+    tawny = homeserver.login(account.name)
     settings = MatrixSettings(
         name="matrix", homeserver=line.url, token="x", to=place.alone, allow=(ann.id,), groups=(place.group,)
     )
@@ -235,7 +237,7 @@ async def test_what_was_sent_is_found_in_the_room_though_the_server_forgot_its_t
     )
     # To another device the server shows no transactions.
     settings = MatrixSettings(name="matrix", homeserver=line.url, token="x", to=place.alone)
-    other = MatrixChannel(settings, elsewhere(house), token=homeserver.login("tawny").token)
+    other = MatrixChannel(settings, elsewhere(house), token=homeserver.login(people[0].name).token)
     try:
         assert (await asked_after(other, key)).ids == sent.ids
         assert await asked_after(other, "dlv_never") is None

@@ -14,7 +14,7 @@ import nio
 import pytest
 
 from fake_http import DROP, FakeHttp, Handler, Request, Response
-from homeserver import Homeserver, Person, Place, counted, in_a_folder, line_to, shown, voice
+from homeserver import Homeserver, Person, Place, counted, line_to, shown, voice
 from owing import SENDER, owe, status
 from sealed_person import SealedPerson, sealed
 from tawny.api import Attachment, ChannelDown, Inbound, Outgoing, TemporaryError
@@ -24,22 +24,19 @@ from tawny.delivery.compose import compose
 from tawny.delivery.roster import Route
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
-
-@pytest.fixture(scope="module")
-def homeserver() -> Iterator[Homeserver]:
-    with in_a_folder() as made:
-        yield made
+# The server's start counts into the first test's time, and on a busy machine that is a minute.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def ann(homeserver: Homeserver) -> Iterator[SealedPerson]:
-    with sealed(homeserver.register("ann")) as made:
+    with sealed(homeserver.register(f"ann{next(counted)}")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def eve(homeserver: Homeserver) -> Iterator[SealedPerson]:
-    with sealed(homeserver.register("eve")) as made:
+    with sealed(homeserver.register(f"eve{next(counted)}")) as made:
         yield made
 
 
@@ -364,7 +361,7 @@ async def test_the_account_vouches_for_its_device_once(
     await again.close()
     assert (await keys())["master_keys"] == known["master_keys"]
     assert (house.folder / "signing.json").stat().st_mode & 0o777 == 0o600
-    other = homeserver.login(tawny.id.partition(":")[0][1:])
+    other = homeserver.login(tawny.name)
     house.folder = house.folder / "other"
     elsewhere = made(line, ann, place, other, house)
     await elsewhere.account.open()

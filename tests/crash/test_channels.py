@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from channel_worlds import COMMITS, WORLDS, World, matrix
-from homeserver import Homeserver, in_a_folder
 from owing import SENDER, owe, status
 from tawny import plugins
 
-pytestmark = pytest.mark.crash
+# A homeserver's start counts into the first test's time.
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 
 class Sender:
@@ -53,12 +53,6 @@ def sender() -> Iterator[Sender]:
             yield Sender(program)
         finally:
             program.kill()
-
-
-@pytest.fixture(scope="module")
-def homeserver() -> Iterator[Homeserver]:
-    with in_a_folder() as made:
-        yield made
 
 
 @pytest.fixture
