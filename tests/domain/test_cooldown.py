@@ -43,8 +43,10 @@ def test_a_clean_day_forgives() -> None:
     assert fail(rest, 2 * DAY).strikes == 1
 
 
-@pytest.mark.parametrize(("asked", "length"), [(5.0, MINUTE), (600.0, 10 * MINUTE)])
-def test_the_server_may_ask_for_more_rest_never_for_less(asked: float, length: int) -> None:
+@pytest.mark.parametrize(
+    ("asked", "length"), [(5.0, MINUTE), (600.0, 10 * MINUTE), (9e11, DAY), (float("inf"), DAY)]
+)
+def test_the_server_may_ask_for_more_rest_up_to_a_day_never_for_less(asked: float, length: int) -> None:
     assert fail(None, 0, retry_after=asked).until == length
 
 

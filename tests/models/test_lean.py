@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic_ai.direct import model_request_stream
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart
+from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolCallPart
 
 from tawny.agent.toolbox import Toolbox
 from tawny.models.classify import classify
@@ -16,15 +16,25 @@ from tawny.models.providers import build
 from tawny.models.spec import ModelSpec
 from tawny.tools.finish import finish
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+HEAD = "HTTP/1.1 {status}\r\ncontent-type: {media_type}\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class Server:
-    """Answers every request with the same frames; `ends` whether the body does."""
+    """Answers every request with the same frames, or the same `body`; `ends` whether it does."""
 
-    def __init__(self, frames: list[str], *, ends: bool = True) -> None:
+    def __init__(
+        self,
+        frames: list[str],
+        *,
+        ends: bool = True,
+        body: str = "",
+        media_type: str = "text/event-stream",
+        status: str = "200 OK",
+    ) -> None:
         self.frames = frames
         self.ends = ends
+        self.parts = [body] if body else [f"data: {frame}\n\n" for frame in frames]
+        self.head = HEAD.format(status=status, media_type=media_type).encode()
         self.bodies: list[dict[str, Any]] = []
         self.connections = 0
         self.port = 0
@@ -50,8 +60,8 @@ class Server:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
                 size = int(head.partition("content-length:")[2].split("\r\n")[0])
                 self.bodies.append(json.loads(await reader.readexactly(size)))
-                parts = [f"data: {frame}\n\n".encode() for frame in self.frames]
-                writer.write(HEAD + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts))
+                parts = [part.encode() for part in self.parts]
+                writer.write(self.head + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts))
                 if self.ends:
                     writer.write(b"0\r\n\r\n")
                 await writer.drain()
@@ -135,6 +145,121 @@ async def test_an_error_in_the_stream_is_a_failure_of_the_model(frame: str, kind
             failure = classify(error, "any")
     assert failure is not None
     assert kind is None or failure.kind == kind
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"error": {"message": "the GPU has melted", "code": 500}},
+        {"error": "the GPU has melted"},
+        {"object": "error", "message": "the GPU has melted", "code": 40303},
+    ],
+)
+@pytest.mark.parametrize("media_type", ["text/event-stream", "application/json"])
+async def test_the_servers_own_word_is_passed_on(frame: dict[str, Any], media_type: str) -> None:
+    body = json.dumps(frame) if media_type == "application/json" else ""
+    async with Server([json.dumps(frame)], body=body, media_type=media_type).running() as server:
+        with pytest.raises(Exception, match=r".") as failed:
+            await answers(server)
+    failure = classify(failed.value, "any")
+    assert failure is not None
+    assert "(the GPU has melted)" in failure.message
+
+
+def piece(index: int | None, call_id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
+    given = {"index": index, "id": call_id, "type": "function"}
+    return {
+        **{key: value for key, value in given.items() if value is not None},
+        "function": {
+            **({} if name is None else {"name": name}),
+            **({} if arguments is None else {"arguments": arguments}),
+        },
+    }
+
+
+def calls_chunk(*pieces: dict[str, Any]) -> str:
+    choice = {"index": 0, "delta": {"tool_calls": list(pieces)}, "finish_reason": None}
+    return json.dumps(
+        {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    )
+
+
+TWO = [("a", "look", '{"at": 1}'), ("b", "look", '{"at": 2}')]
+CALLS = {
+    "as declared": [
+        calls_chunk(piece(0, "a", "look", "")),
+        calls_chunk(piece(0, None, None, '{"at": 1}')),
+        calls_chunk(piece(1, "b", "look", '{"at":')),
+        calls_chunk(piece(1, None, None, " 2}")),
+    ],
+    "by turns": [
+        calls_chunk(piece(0, "a", "look", ""), piece(1, "b", "look", "")),
+        calls_chunk(piece(1, None, None, '{"at": 2}')),
+        calls_chunk(piece(0, None, None, '{"at": 1}')),
+    ],
+    "all of one number": [
+        calls_chunk(piece(0, "a", "look", '{"at": 1}')),
+        calls_chunk(piece(0, "b", "look", '{"at":')),
+        calls_chunk(piece(0, None, None, " 2}")),
+    ],
+    "with the name again and again": [
+        calls_chunk(piece(0, "a", "look", '{"at":')),
+        calls_chunk(piece(0, "a", "look", " 1}")),
+        calls_chunk(piece(1, "b", "look", '{"at":')),
+        calls_chunk(piece(1, None, "look", " 2}")),
+    ],
+    "with the name in pieces": [
+        calls_chunk(piece(0, "a", "lo", "")),
+        calls_chunk(piece(0, None, "ok", '{"at": 1}')),
+        calls_chunk(piece(1, "b", "look", '{"at": 2}')),
+    ],
+    "without a number": [
+        calls_chunk(piece(None, "a", "look", '{"at": 1}'), piece(None, "b", "look", '{"at": 2}'))
+    ],
+}
+
+
+@pytest.mark.parametrize("frames", CALLS.values(), ids=CALLS)
+async def test_calls_are_told_apart_however_they_are_numbered(frames: list[str]) -> None:
+    async with Server([*frames, "[DONE]"]).running() as server:
+        (answer,) = await answers(server)
+    made = [
+        (one.tool_call_id, one.tool_name, one.args) for one in answer.parts if isinstance(one, ToolCallPart)
+    ]
+    assert made == TWO
+
+
+async def test_a_server_that_does_not_stream_is_understood() -> None:
+    function = {"name": "look", "arguments": '{"at": 1}'}
+    calls = [{"id": name, "type": "function", "function": function} for name in "ab"]
+    message = {"role": "assistant", "content": "I look.", "tool_calls": calls}
+    whole = {"id": "1", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    body = json.dumps({**whole, "object": "chat.completion", "created": 1, "model": "m", "usage": usage})
+    async with Server([], body=body, media_type="application/json; charset=utf-8").running() as server:
+        (answer,) = await answers(server)
+    assert words(answer) == "I look."
+    assert [one.tool_call_id for one in answer.parts if isinstance(one, ToolCallPart)] == ["a", "b"]
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "media_type", "word"),
+    [
+        ("200 OK", "text/html; charset=utf-8", "a web page, “Sign in”"),
+        ("204 No Content", "text/plain", "HTTP 204"),
+        ("307 Temporary Redirect\r\nlocation: /elsewhere", "text/plain", "a redirect (HTTP 307)"),
+    ],
+)
+async def test_what_is_no_stream_speaks_against_the_address(status: str, media_type: str, word: str) -> None:
+    page = "<!doctype html><title>Sign\n in</title>"
+    async with Server([], body=page, media_type=media_type, status=status).running() as server:
+        with pytest.raises(Exception, match=r".") as failed:
+            await answers(server)
+    failure = classify(failed.value, "any")
+    assert failure is not None
+    assert f"(not a stream but {word})" in failure.message
+    assert "base_url" in failure.hint
 
 
 async def test_a_body_that_does_not_end_after_its_last_word_holds_nobody_up() -> None:

@@ -24,6 +24,11 @@ from tawny.models.failures import failure
 _EMPTY_ANSWERS = 2
 _SENSELESS_ROUNDS = 3
 _SAY_SOMETHING = "(Your answer was empty. Answer in words, or call a tool.)"
+_CUT_OFF = {
+    "length": "\n\n(The answer stops here: it has reached the length this model's answers may have.)",
+    "content_filter": "\n\n(The answer stops here: the provider's content filter cut it off.)",
+}
+"""For the person: half an answer must not look like a whole one."""
 
 
 async def converse(
@@ -53,10 +58,13 @@ async def converse(
         said = _text(answer)
         if said.strip():
             messages.append(answer)
-            return said, messages[len(history) :]
+            return said + _CUT_OFF.get(answer.finish_reason or "", ""), messages[len(history) :]
         if answer.finish_reason == "content_filter":
+            words = str((answer.provider_details or {}).get("refusal") or "")
             raise failure(
-                "rejected", run.router.current.label, detail="its content filter kept the answer back"
+                "rejected",
+                run.router.current.label,
+                detail=words or "its content filter kept the answer back",
             )
         empty += 1
         if empty > _EMPTY_ANSWERS:

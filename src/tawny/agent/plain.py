@@ -18,6 +18,7 @@ from tawny.engine.kinds import Context
 from tawny.errors import TemporaryError
 from tawny.models.failures import ModelFailure, ModelsUnavailable
 from tawny.models.router import Router
+from tawny.models.speech import sound
 
 _BYTES_A_TOKEN = 4
 
@@ -40,7 +41,7 @@ async def ask(
         async with router.stream(messages, ModelRequestParameters()) as stream:
             async for _ in stream:
                 pass
-            return stream.get()
+            return sound(stream.get())
 
     try:
         answer, spec = await router.attempt(call, retrying=lambda: None)

@@ -16,6 +16,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.models import ModelRequestParameters
 
+from tawny.agent import transcript
 from tawny.agent.budgets import BudgetGate
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Json, Usage
@@ -25,6 +26,7 @@ from tawny.models import prices
 from tawny.models.failures import ModelFailure
 from tawny.models.router import Router
 from tawny.models.spec import ModelSpec
+from tawny.models.speech import Speech, sound
 from tawny.tools.call import Calls
 
 Tell = Callable[[str, str], None]
@@ -113,7 +115,7 @@ class Run:
                 raise
             usage = spent(answer, spec)
             self.ctx.spend(usage)
-            self._gate.after(number, usage)
+            self._gate.after(number, self._counted(usage, answer))
             answered.append(answer)
             return {
                 "model": spec.label,
@@ -125,18 +127,32 @@ class Run:
             return answered[0]
         return ModelMessagesTypeAdapter.validate_python([record["answer"]])[0]  # pyright: ignore[reportReturnType]
 
+    def _counted(self, usage: Usage, answer: ModelResponse) -> Usage:
+        """What counts against the budgets: of a server that does not count, about what it must have been."""
+        if usage.input_tokens or usage.output_tokens:
+            return usage
+        return msgspec.structs.replace(
+            usage,
+            input_tokens=self.context_tokens,
+            output_tokens=transcript.size(answer) // transcript.CHARS_PER_TOKEN,
+        )
+
     async def _listen(
         self, messages: Sequence[ModelMessage], parameters: ModelRequestParameters
     ) -> ModelResponse:
         """The model's answer, passed on while it is made."""
+        speech = Speech(self._tell)
         async with self.router.stream(messages, parameters) as events:
             async for event in events:
                 if isinstance(event, PartStartEvent):
+                    speech.end()
+                    speech = Speech(self._tell)
                     if isinstance(event.part, TextPart) and event.part.content:
-                        self._tell(event.part.content, "text")
+                        speech.hear(event.part.content)
                 elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-                    self._tell(event.delta.content_delta, "text")
-            return events.get()
+                    speech.hear(event.delta.content_delta)
+            speech.end()
+            return sound(events.get())
 
     # --- tool calls
 

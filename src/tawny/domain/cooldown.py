@@ -2,10 +2,12 @@
 
 import msgspec
 
-from tawny.clock import DAY, HOUR, MINUTE, Instant
+from tawny.clock import DAY, HOUR, MINUTE, SECOND, Instant
 
 LADDER = (MINUTE, 5 * MINUTE, 25 * MINUTE, 60 * MINUTE)
 BILLING_FIRST, BILLING_LONGEST = 5 * HOUR, 24 * HOUR
+LONGEST_ASKED = DAY
+"""No server is let off for longer, whatever it asks for: a date far off is a slip, and would silence it for good."""
 FORGIVEN_AFTER = DAY
 
 RESTING = frozenset({"auth", "rate_limit", "billing", "timeout", "overloaded", "connection", "format"})
@@ -37,10 +39,10 @@ def after_failure(
 ) -> Rest:
     """The account's new state after a failure. A clean day before it forgives what was.
 
-    `retry_after` (seconds, from the server) lengthens the rest, and never shortens it. The same failure within the rest
-    is the same strike: of requests that were under way together, each fails.
+    `retry_after` (seconds, from the server) lengthens the rest to a day at most, and never shortens it. The same
+    failure within the rest is the same strike: of requests that were under way together, each fails.
     """
-    asked = 0 if retry_after is None else int(retry_after * 1_000_000)
+    asked = 0 if retry_after is None else int(min(retry_after, LONGEST_ASKED / SECOND) * SECOND)
     if (
         before is not None
         and before.reason == reason

@@ -1,11 +1,13 @@
 """Which of our kinds of failure an exception of the model library means."""
 
 import json
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 from pydantic_ai import exceptions as library
 
-from tawny.models.failures import ModelFailure, failure
+from tawny.models.complaints import NoStream, complaint
+from tawny.models.failures import ModelFailure, failure, mend
 from tawny.models.providers import AnswerTooLong
 
 # The first class that matches decides; more specific ones stand first.
@@ -53,8 +55,8 @@ def classify(error: Exception, model: str) -> ModelFailure | None:
     if isinstance(error, ModelFailure):
         return error
     chain = _chain(error)
-    if any(isinstance(link, AnswerTooLong) for link in chain):
-        return failure("format", model, detail="an answer of more than 8 MB was cut off")
+    if (stray := _in_place_of_an_answer(chain, model)) is not None:
+        return stray
     for link in chain:
         for known, kind in _KINDS:
             if isinstance(link, known):
@@ -85,6 +87,18 @@ def classify(error: Exception, model: str) -> ModelFailure | None:
     return None
 
 
+def _in_place_of_an_answer(chain: Sequence[BaseException], model: str) -> ModelFailure | None:
+    """The failure where something came that no model server sends: too much, a web page, a redirect."""
+    for link in chain:
+        status = getattr(link, "status_code", None)
+        if isinstance(link, AnswerTooLong):
+            return failure("format", model, detail="an answer of more than 8 MB was cut off")
+        if isinstance(link, NoStream) or (isinstance(status, int) and 300 <= status < 400):
+            stray = str(link) if isinstance(link, NoStream) else f"a redirect (HTTP {status})"
+            return failure("format", model, detail=f"not a stream but {stray}", hint=mend("no_stream"))
+    return None
+
+
 def _by_status(error: library.ModelHTTPError, model: str) -> ModelFailure:
     if _is_overflow(error):
         kind = "context_overflow"
@@ -101,11 +115,8 @@ def _is_overflow(error: BaseException) -> bool:
 
 
 def _detail(error: BaseException) -> str:
-    body = getattr(error, "body", None)
-    if isinstance(body, dict):
-        message = body.get("message")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if isinstance(message, str):
-            return message
+    if word := complaint(getattr(error, "body", None)):
+        return word
     status = getattr(error, "status_code", None)
     return f"HTTP {status}" if status else ""
 

@@ -68,7 +68,8 @@ _MENDS = {
     "auth": "put a valid key into [model] api_key",
     "billing": "top up the account, or add a fallback under [[model.fallbacks]]",
     "connection": "check that the model server runs and that [model] base_url is right",
-    "not_found": "check [model] name",
+    "not_found": "check [model] name, and that base_url is right (it often ends in /v1)",
+    "no_stream": "check that [model] base_url is right (it often ends in /v1)",
 }
 
 
@@ -97,12 +98,14 @@ def explain(error: Exception) -> str:
     return text
 
 
-def failure(kind: str, model: str, *, detail: str = "", retry_after: float | None = None) -> ModelFailure:
-    """A failure with its sentence; `detail` is the server's own word, shortened."""
+def failure(
+    kind: str, model: str, *, detail: str = "", retry_after: float | None = None, hint: str = ""
+) -> ModelFailure:
+    """A failure with its sentence; `detail` is the server's own word, shortened; `hint` a mend of its own."""
     message = sentence(kind, model)
     if detail:
         message += f" ({' '.join(detail.split())[:200]})"
-    return ModelFailure(kind, message, hint=mend(kind), retry_after=retry_after)
+    return ModelFailure(kind, message, hint=hint or mend(kind), retry_after=retry_after)
 
 
 def document(error: ModelFailure) -> dict[str, Any]:
