@@ -31,6 +31,8 @@ class TawnyError(Exception):
 
     code = "error"
     retryable = False
+    own_words = False
+    """Whether the message holds nothing that was read outside: who reads it has read nothing of a stranger's."""
 
     def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
         super().__init__(message)

@@ -9,7 +9,7 @@ import pytest
 from tawny.domain.rules import Rules, load
 from tawny.domain.tasks import Effect, Json, Origin, Status, Submission, Task
 from tawny.engine.kinds import Kind
-from tawny.errors import TawnyError
+from tawny.errors import Refused, TawnyError
 from tawny.ledger import approvals
 from tawny.ledger.submission import submit
 from tawny.tools.call import Door
@@ -62,6 +62,10 @@ class World:
                 await self.meanwhile()
             if params.text == "fail":
                 raise TawnyError("the other side fell over")
+            if params.text == "refuse":
+                refused = Refused("a.org is not in [network] allow")
+                refused.own_words = True
+                raise refused
             if params.text == "crash":
                 raise RuntimeError("a bug")
             return self.page if more.get("reads_untrusted") or more.get("origin") else {"text": self.answer}

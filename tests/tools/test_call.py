@@ -141,8 +141,30 @@ async def test_whom_the_owner_named_is_reached_without_a_second_yes(runs):
 
 
 async def test_a_result_that_can_carry_no_instruction_does_not_count(runs, world):
-    world.page = {"temperature": 12.5, "unit": "C"}
+    world.page = [12.5, True, "2026-11-27"]
     assert len(await runs.run(("web_fetch", {"url": "https://a.org"}), ("exec", {}))) == 2
+
+
+async def test_a_list_of_words_lets_a_run_turn_to_names_and_run_nothing(runs, world):
+    world.page = ["general", "wipe"]
+    look = ("web_fetch", {"url": "https://a.org"})
+    assert len(await runs.run(look, ("mail_send", {"to": "general", "text": "hello"}))) == 2
+    assert await runs.run(look, ("exec", {})) == ["asked"]
+    (approval,) = await runs.pending()
+    assert "words of somebody else (general, wipe)" in approval.reason
+    assert {"what": "web_fetch a.org", "trust": "owner"} in approval.document()["read"]
+
+
+@pytest.mark.parametrize("text", ["fail", "crash"])
+async def test_a_failure_that_may_quote_a_stranger_is_read(runs, world, text):
+    """An error's text reaches the model like a page's."""
+    look = ("web_fetch", {"url": "https://a.org", "text": text})
+    assert await runs.run(look, ("exec", {})) == ["asked"]
+    (approval,) = await runs.pending()
+    assert "a failure of web_fetch a.org" in approval.reason
+    assert len(await runs.run(("notes", {"text": text}), ("exec", {}))) == 2, "its own tools quote nobody"
+    own = ("web_fetch", {"url": "https://a.org", "text": "refuse"})
+    assert len(await runs.run(own, ("exec", {}))) == 2, "nor does what was refused before anybody answered"
 
 
 async def test_a_contacts_mail_leaves_the_run_free_and_a_strangers_does_not(runs):

@@ -17,6 +17,15 @@ _PLACEHOLDER = re.compile(r"\\\{[^{}]*\\\}|\\<[^<>]*\\>|<[^<>]*>")
 # An apostrophe inside a word opens no quotation.
 _TEMPLATE = re.compile(r"(?<![^\W_])[\"'“‘`](?P<text>[^\"“”`]{3,200}?)[\"'”’`](?![^\W\d_])")
 
+_WORD = re.compile(r"#?[^\W_](?:[\w.:+-]{0,30}[^\W_])?")
+_PART = re.compile(r"[^\W\d_]+")
+_HUMP = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])")
+# Scripts that put no blank between words: a whole sentence would look like one word.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+    "\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
 
 def address(text: str) -> str:
     """A mail address or handle in the form it is compared in: `Bob <Bob@X.org>` becomes `bob@x.org`."""
@@ -38,6 +47,19 @@ def links_in(text: str) -> list[str]:
     )
     links += [(match.start(), match.group()) for match in _HOST.finditer(rest)]
     return [link.rstrip(_TRAILING) for _, link in sorted(links)]
+
+
+def is_plain_word(text: str) -> bool:
+    """Whether it is one word, perhaps of two parts: no address, path, option or account, no sentence in disguise."""
+    if _WORD.fullmatch(text) is None or links_in(text):
+        return False
+    parts = [part for run in _PART.findall(text) for part in _HUMP.split(run)]
+    return (
+        0 < len(parts) <= 2
+        and all(len(part) <= 20 for part in parts)
+        and sum(letter.isdigit() for letter in text) <= 4
+        and len(_UNSPACED.findall(text)) <= 4
+    )
 
 
 def host_and_path(link: str) -> tuple[str, str]:

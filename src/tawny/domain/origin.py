@@ -12,7 +12,7 @@ from typing import cast
 
 import msgspec
 
-from tawny.domain.mentions import Mentions, emails_in, links_in
+from tawny.domain.mentions import Mentions, emails_in, is_plain_word, links_in
 from tawny.domain.tasks import Json, Origin, Task
 
 OWNER, CONTACT, UNTRUSTED = "owner", "contact", "untrusted"
@@ -22,22 +22,33 @@ _MOST_READ = 50
 _MOST_TEXT = 20_000
 _MOST_VOUCHED = 500
 _MOST_WORDS = 40
-_INERT = re.compile(r"[\w.#:+\-]{0,40}")
+_MOST_DIGITS = 15
+_FIGURE = re.compile(r"[+#-]?\d{1,9}(?:[.:T+-]\d{1,6}){0,7}Z?")
+_IPV4 = re.compile(r"\d+(?:\.\d+){3}(?::\d+)?")
+_CARRIED = {"read": _MOST_READ, "private": _MOST_READ, "vouched": _MOST_VOUCHED, "glimpsed": _MOST_READ}
+"""What follows the content wherever it goes, and the most that is kept of each."""
 
 
 def read_from(
-    what: str, *, trust: str = UNTRUSTED, private: bool = False, vouched: Iterable[str] = ()
+    what: str,
+    *,
+    trust: str = UNTRUSTED,
+    private: bool = False,
+    vouched: Iterable[str] = (),
+    glimpsed: Iterable[str] = (),
 ) -> Origin:
     """The origin of something read: `what` says it for a person, such as `web page https://example.org`.
 
     `private` marks identity papers, account data and the like. `vouched` are links and addresses that somebody
-    trusted named in it; a run may read those very links later on.
+    trusted named in it; a run may read those very links later on. `glimpsed` are single words of strangers.
     """
     detail: dict[str, Json] = {"read": [{"what": what[:300], "trust": trust}]}
     if private:
         detail["private"] = [what[:300]]
     if kept := list(vouched):
         detail["vouched"] = kept[:_MOST_VOUCHED]
+    if words := list(glimpsed):
+        detail["glimpsed"] = words[:_MOST_READ]
     return Origin(by=trust, via="read", trusted=trust != UNTRUSTED, detail=detail)
 
 
@@ -49,9 +60,8 @@ def from_contact(what: str, text: str, *, private: bool = False) -> Origin:
 def merge(origin: Origin, read: Origin) -> Origin:
     """What a run's origin becomes once it has read something: it can only lose trust. Merging twice changes nothing."""
     detail = dict(origin.detail)
-    _extend(detail, read.detail, "read", _MOST_READ)
-    _extend(detail, read.detail, "private", _MOST_READ)
-    _extend(detail, read.detail, "vouched", _MOST_VOUCHED)
+    for key, most in _CARRIED.items():
+        _extend(detail, read.detail, key, most)
     if read.by == OWNER and read.trusted:
         _extend(detail, read.detail, "words", _MOST_READ)
     return msgspec.structs.replace(origin, trusted=origin.trusted and read.trusted, detail=detail)
@@ -72,9 +82,7 @@ def inherit(
 
     Distrust is inherited. So are the owner's words: what the run itself writes never becomes one of them.
     """
-    kept: dict[str, Json] = {
-        key: origin.detail[key] for key in ("vouched", "read", "private", "scopes") if key in origin.detail
-    }
+    kept: dict[str, Json] = {key: origin.detail[key] for key in (*_CARRIED, "scopes") if key in origin.detail}
     kept["words"] = words_of(origin, params)
     return msgspec.structs.replace(origin, by=by or origin.by, via=via or origin.via, detail=kept)
 
@@ -82,10 +90,12 @@ def inherit(
 def is_from_outside(task: Task) -> bool:
     """Whether what a task shows is no longer the owner's: it has read such things, or its failure tells of outside.
 
-    A command that failed is not distrusted itself, as the owner's own retry of it would ask him; who reads it is.
+    A command or flow that failed is not distrusted itself, as the owner's own retry of it would ask him; who reads
+    it is.
     """
+    shown = task.result or {}
     return trust_of(task.origin) == UNTRUSTED or (
-        task.error is not None and bool((task.result or {}).get("reached"))
+        task.error is not None and bool(shown.get("reached") or shown.get("outside"))
     )
 
 
@@ -137,7 +147,7 @@ def remembered(kept: Json) -> Origin | None:
 def to_remember(kept: Json, origin: Origin, *, what: str) -> dict[str, Json]:
     """What a session keeps once content of this origin stands in its history."""
     detail: dict[str, Json] = dict(cast(dict[str, Json], kept)) if isinstance(kept, dict) else {}
-    for key, most in (("read", _MOST_READ), ("private", _MOST_READ), ("vouched", _MOST_VOUCHED)):
+    for key, most in _CARRIED.items():
         _extend(detail, origin.detail, key, most)
     if trust_of(origin) == UNTRUSTED and trust_of(Origin(detail=detail)) != UNTRUSTED:
         _extend(detail, {"read": [{"what": what, "trust": UNTRUSTED}]}, "read", _MOST_READ)
@@ -151,9 +161,7 @@ def of_automation(made: Origin, written: Iterable[str], *, via: str, **detail: J
     was made counts as his.
     """
     is_owners = made.by == OWNER and made.trusted
-    kept: dict[str, Json] = {
-        key: made.detail[key] for key in ("read", "private", "vouched", "scopes") if key in made.detail
-    }
+    kept: dict[str, Json] = {key: made.detail[key] for key in (*_CARRIED, "scopes") if key in made.detail}
     kept["words"] = list(written) if is_owners else made.detail.get("words", [])
     return Origin(
         by="automation" if is_owners else made.by if made.by != OWNER else "stranger",
@@ -171,7 +179,7 @@ def changed_by(model: Origin, made: Origin, written: Iterable[str]) -> Origin:
     """
     before = of_automation(made, written, via=made.via)
     detail = dict(model.detail)
-    for key in ("read", "private", "vouched", "scopes", "words"):
+    for key in (*_CARRIED, "scopes", "words"):
         _extend(detail, before.detail, key, _MOST_READ if key == "read" else _MOST_VOUCHED)
     is_owners = made.by == OWNER and made.trusted
     return Origin(
@@ -221,6 +229,12 @@ def words_of(origin: Origin, params: Mapping[str, Json]) -> list[str]:
     return []
 
 
+def glimpsed(origin: Origin) -> list[Json]:
+    """The single words of strangers that a run has read."""
+    found = origin.detail.get("glimpsed")
+    return cast(list[Json], found) if isinstance(found, list) else []
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy knows about a run: how far its content is trusted, and what trusted people named."""
 
@@ -229,6 +243,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     vouched: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    glimpsed: tuple[str, ...] = ()
+    """Single words of strangers: too little to make the run untrusted, enough to be asked about what they may steer."""
 
     @property
     def is_untrusted(self) -> bool:
@@ -253,26 +269,56 @@ def standing(origin: Origin, params: Mapping[str, Json]) -> Standing:
         vouched=tuple(str(text) for text in cast(list[Json], origin.detail.get("vouched") or [])),
         read=tuple(str(entry.get("what", "")) for entry in readings(origin) if entry.get("trust") != OWNER),
         private=tuple(str(text) for text in cast(list[Json], origin.detail.get("private") or [])),
+        glimpsed=tuple(str(text) for text in glimpsed(origin)),
     )
 
 
-def is_inert(value: Json) -> bool:
-    """Whether a result is too small to carry an instruction: numbers, flags, and at most 40 single words."""
-    words = 0
+def is_inert(value: Json, *, asked: Json = None) -> bool:
+    """Whether a result is too small to carry an instruction: numbers, flags, and at most 40 different single words.
+
+    What stands in `asked` (the arguments of the call) and comes back as the name of a field is nothing new.
+    """
+    return _words(value, asked=asked) is not None
+
+
+def of_strangers(what: str, value: Json, *, asked: Json = None) -> Origin | None:
+    """The origin of a result that strangers wrote: untrusted; of an inert one only its words; `None` for figures."""
+    words = _words(value, asked=asked)
+    if words is None:
+        return read_from(what)
+    return read_from(what, trust=OWNER, glimpsed=words) if words else None
+
+
+def _words(value: Json, *, asked: Json = None) -> list[str] | None:
+    """The single words in a result, in their order; `None` where there is anything else or there are too many."""
+    known = set(_texts(asked))
+    words: dict[str, None] = {}
     stack: list[Json] = [value]
     while stack:
         current = stack.pop()
+        texts: list[str] = []
         if isinstance(current, str):
-            words += 1
-            if words > _MOST_WORDS or _INERT.fullmatch(current) is None:
-                return False
+            texts = [current]
         elif isinstance(current, list):
-            stack.extend(cast(list[Json], current))
+            stack.extend(reversed(cast(list[Json], current)))
         elif isinstance(current, dict):
-            stack.extend(cast(dict[str, Json], current).values())
-        elif not (current is None or isinstance(current, bool | int | float)):
-            return False
-    return True
+            fields = cast(dict[str, Json], current)
+            texts = [name for name in fields if name not in known]
+            stack.extend(reversed(fields.values()))
+        elif isinstance(current, int | None):
+            if abs(current or 0) >= 10**_MOST_DIGITS:
+                return None
+        elif not isinstance(current, float):
+            return None
+        for text in texts:
+            if _FIGURE.fullmatch(text) and not _IPV4.fullmatch(text):
+                continue
+            if text and not is_plain_word(text):
+                return None
+            words[text] = None
+        if len(words) > _MOST_WORDS:
+            return None
+    return [word for word in words if word]
 
 
 def _texts(value: Json) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tawny.domain.mentions import address, emails_in, host_and_path, links_in
+from tawny.domain.mentions import address, emails_in, host_and_path, is_plain_word, links_in
 from tawny.domain.money import Money
 from tawny.domain.origin import Standing
 from tawny.domain.permissions import REACH_OUT, READ, SENSITIVE, Permission, Sort, permission
@@ -180,9 +180,12 @@ def _values(call: Call, level: int, standing: Standing, contacts: Collection[str
 
 def _held_by_origin(call: Call, row: Permission, standing: Standing) -> str:
     """Why what the run has read makes this call a question; empty where it does not."""
-    if not standing.is_untrusted:
+    if standing.is_untrusted:
+        seen = f"this run has read untrusted content ({_some(standing.read) or 'what set it going'})"
+    elif standing.glimpsed:
+        seen = f"this run has read words of somebody else ({_some(standing.glimpsed)})"
+    else:
         return ""
-    seen = f"this run has read untrusted content ({_some(standing.read) or 'what set it going'})"
     flat = {
         Sort.RUN: "wants to run something",
         Sort.STAND: "wants to change what steers later work",
@@ -214,7 +217,13 @@ def _stray(call: Call, sort: Sort, standing: Standing) -> tuple[list[str], str]:
 def _unnamed(call: Call, standing: Standing) -> list[str]:
     """Where the call reaches that the owner did not name; what its words point to counts too."""
     mentions = standing.mentions
-    stray = [target for target in (*call.recipients, *call.targets) if not mentions.names(target)]
+    stray = [
+        target
+        for target in (*call.recipients, *call.targets)
+        # Who has read nothing but words may turn to members and rooms of the owner's own places: a plain word leads
+        # nowhere else.
+        if not mentions.names(target) and (standing.is_untrusted or not is_plain_word(target))
+    ]
     if not call.recipients and not call.targets:
         stray.append("an unnamed place")
     for text in (*call.text, *call.subjects):

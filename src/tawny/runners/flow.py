@@ -1,7 +1,7 @@
 """The kind `flow`: runs a flow's steps as child tasks; every wait is a row, every finished step a record."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,13 +12,22 @@ from tawny.domain.approvals import Question
 from tawny.domain.expressions import compile
 from tawny.domain.flows import NAMES, WHOLE, Flow, Map, Step, Work, bind, form_of, parse_flow
 from tawny.domain.holes import has_holes
-from tawny.domain.origin import UNTRUSTED, is_from_outside, is_inert, read_from
+from tawny.domain.origin import OWNER, UNTRUSTED, glimpsed, is_from_outside, of_strangers, read_from
+from tawny.domain.retry import classify
 from tawny.domain.tasks import Json, Notify, Origin, Runtime, Status, Submission, Task
 from tawny.domain.templates import fill, placeholders
 from tawny.engine.flows import check_order
 from tawny.engine.kinds import Context, Kind, Kinds, Result
 from tawny.engine.outcomes import Interrupted
-from tawny.errors import Changed, InvalidInput, NotFound, PermanentError, Refused
+from tawny.errors import (
+    Changed,
+    InvalidInput,
+    NotFound,
+    PermanentError,
+    Refused,
+    TawnyError,
+    TemporaryError,
+)
 from tawny.ledger.steps import UNDONE
 from tawny.runners.flowfile import read_flow
 
@@ -104,6 +113,8 @@ class _Run:
         # Steps whose results come from outside: what they fill in is nobody's order.
         self._outside: list[str] = ["what set it going"] if is_from_outside(ctx.task) else []
         self._outside += cast("list[str]", scope.pop("outside", []))
+        # Single words of strangers among the results.
+        self._glimpsed = cast("list[str]", scope.pop("glimpsed", []))
         # The item of a map is the flow's own word where its list is.
         self._item_is_own = bool(scope.pop("item_is_own", False))
 
@@ -113,12 +124,17 @@ class _Run:
         except (Interrupted, Changed):
             # What is recorded stands: it is for a person to say what has become of the flow.
             raise
-        except Exception:
+        except Exception as error:
             await self._compensate()
-            raise
+            told = _told(error, self._outside)
+            if told is error:
+                raise
+            raise told from error
         # Only now: whoever reads the result has read that; a step of the flow's own text is its owner's order still.
         for name in self._outside:
             self._ctx.add_origin(read_from(f"the result of {name}"))
+        if self._glimpsed:
+            self._ctx.add_origin(read_from("words of somebody else", trust=OWNER, glimpsed=self._glimpsed))
         if self._flow.result is not None:
             last = fill(self._flow.result, self._scope, names=NAMES)
         if isinstance(last, dict):
@@ -224,6 +240,7 @@ class _Run:
                 "scope": {
                     "steps": dict(self._scope["steps"]),
                     **({"outside": [*self._outside]} if self._outside else {}),
+                    **({"glimpsed": [*self._glimpsed]} if self._glimpsed else {}),
                     **({"item_is_own": True} if is_own else {}),
                     **(values or {}),
                 },
@@ -248,7 +265,11 @@ class _Run:
         own = _own_words(work)
         detail: dict[str, Json] = {"words": [text for text in own if not placeholders(text)]}
         holes = [hole for text in own for hole in placeholders(text)]
-        if self._outside and any(_is_from_before(hole, item_is_own=item_is_own) for hole in holes):
+        if not any(_is_from_before(hole, item_is_own=item_is_own) for hole in holes):
+            return Origin(detail=detail)
+        if self._glimpsed:
+            detail["glimpsed"] = [*self._glimpsed]
+        if self._outside:
             read = [{"what": f"the result of {name}", "trust": UNTRUSTED} for name in self._outside]
             return Origin(trusted=False, detail={**detail, "read": read})
         return Origin(detail=detail)
@@ -261,8 +282,23 @@ class _Run:
 
     def _note(self, step: Step, task: Task) -> None:
         said = task.result if task.error is None else [task.result, task.error.message]
-        if is_from_outside(task) and not is_inert(said) and step.id not in self._outside:
+        if is_from_outside(task):
+            self._heard(step, said)
+        else:
+            self._glimpse(str(word) for word in glimpsed(task.origin))
+
+    def _heard(self, step: Step, said: Json) -> None:
+        """Keep that a stranger's words are among the results from now on."""
+        read = of_strangers(step.id, said)
+        if read is None:
+            return
+        if read.trusted:
+            self._glimpse(str(word) for word in glimpsed(read))
+        elif step.id not in self._outside:
             self._outside.append(step.id)
+
+    def _glimpse(self, words: Iterable[str]) -> None:
+        self._glimpsed += [word for word in words if word not in self._glimpsed]
 
     async def _parallel(self, step: Step) -> Json:
         branches = step.parallel or []
@@ -345,8 +381,7 @@ class _Run:
         )
         if data is None:
             raise PermanentError(f"{step.id}: no event from {step.wait_event.source!r} within {timeout}")
-        if not is_inert(data):
-            self._outside.append(step.id)
+        self._heard(step, data)
         return data
 
     async def _approval(self, step: Step) -> Json:
@@ -414,6 +449,18 @@ def _as_steps(work: Work) -> list[Step]:
         return [work]
     fields = {name: getattr(work, name) for name in Work.__struct_fields__}
     return [Step(id=WHOLE, **fields)]
+
+
+def _told(error: Exception, outside: list[str]) -> Exception:
+    """The flow's own failure; whoever reads it has read what was heard outside, where something was."""
+    if not outside:
+        return error
+    if not isinstance(error, TawnyError):
+        failure = classify(error)
+        kind = TemporaryError if failure.kind == "temporary" else PermanentError
+        error = kind(failure.message)
+    error.result = {**(error.result or {}), "outside": [*outside]}
+    return error
 
 
 def _result(task: Task) -> Json:

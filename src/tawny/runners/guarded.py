@@ -1,16 +1,16 @@
 """Kinds that touch the world outside ask leave first, like a tool: no way round for models and events."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tawny.domain.commands import Verdict, bound, decide
 from tawny.domain.mentions import host_and_path
-from tawny.domain.origin import is_inert, is_owners, read_from
-from tawny.domain.tasks import Origin
+from tawny.domain.origin import is_owners, of_strangers
+from tawny.domain.tasks import Json, Origin
 from tawny.engine.kinds import Context, Kind, Result
-from tawny.errors import InvalidInput, PermanentError, Refused
+from tawny.errors import InvalidInput, Refused, TawnyError
 from tawny.sandbox.held import HELD
 from tawny.tools.call import Door
 from tawny.tools.exec import AllowList, Exec
@@ -47,9 +47,9 @@ def _behind(kind: Kind, door: Door, allowed: AllowList, describe: _Describe) -> 
                 HELD.set(edited.bound if edited is not None else ())
         try:
             result = await kind.run(ctx, params)
-        except PermanentError as error:
-            if kind.name in _READ_IN_FAILURE and error.result is not None:
-                _note(ctx, kind, params, error.result)
+        except TawnyError as error:
+            if kind.name in _READ_IN_FAILURE and not error.own_words:
+                _note(ctx, kind, params, [error.result, error.message])
             raise
         _note(ctx, kind, params, result)
         return result
@@ -57,10 +57,10 @@ def _behind(kind: Kind, door: Door, allowed: AllowList, describe: _Describe) -> 
     return msgspec.structs.replace(kind, run=run)
 
 
-def _note(ctx: Context, kind: Kind, params: Any, result: Result) -> None:
+def _note(ctx: Context, kind: Kind, params: Any, result: Json) -> None:
     what = _READ.get(kind.name, _nothing)(params, result)
-    if what and not is_inert(result):
-        ctx.add_origin(read_from(what))
+    if what and (read := of_strangers(what, result)) is not None:
+        ctx.add_origin(read)
 
 
 def _command(params: Any, origin: Origin, allowed: AllowList) -> Operation:
@@ -100,16 +100,16 @@ def _simulate(params: Any, _origin: Origin, _allowed: AllowList) -> Operation | 
     return Operation(name="http.send", operation="update", level=REACH_OUT, targets=(params.effect_url,))
 
 
-def _nothing(_params: Any, _result: Result) -> str:
+def _nothing(_params: Any, _result: Json) -> str:
     return ""
 
 
-def _command_read(_params: Any, result: Result) -> str:
-    reached: Any = result.get("reached") if isinstance(result, dict) else None
+def _command_read(_params: Any, result: Json) -> str:
+    reached: Any = cast(dict[str, Any], result).get("reached") if isinstance(result, dict) else None
     return f"a command that reached {', '.join(map(str, reached))}" if reached else ""
 
 
-_READ: dict[str, Callable[[Any, Result], str]] = {
+_READ: dict[str, Callable[[Any, Json], str]] = {
     "http": lambda params, _result: f"what {host_and_path(params.url)[0]} answered",
     "command": _command_read,
 }

@@ -66,7 +66,9 @@ async def _run(ctx: Context, params: Params, egress: "Egress") -> Result:
         got = await egress.fetch(method, params.url, headers=headers, body=body)
         if got.status in _AGAIN:
             asked = seconds_asked(got.headers.get("retry-after"))
-            raise TemporaryError(f"{where} answered {got.status}", retry_after=asked)
+            busy = TemporaryError(f"{where} answered {got.status}", retry_after=asked)
+            busy.own_words = True
+            raise busy
         if len(got.body) > _SHOWN:
             await ctx.artifact(file_of(ctx, "body"), got.body, media_type=got.headers.get("content-type", ""))
         text = got.text[:_SHOWN]

@@ -25,7 +25,7 @@ from tawny.domain.network import (
     local_addresses,
     parse_url,
 )
-from tawny.errors import PermanentError, Refused, TemporaryError
+from tawny.errors import PermanentError, Refused, TawnyError, TemporaryError
 
 MAX_REDIRECTS = 5
 MAX_BODY = 10 * 1024 * 1024
@@ -228,14 +228,17 @@ class Egress:
             raise Refused(
                 "the headers host, connection and those that frame the body are set by Tawny itself"
             )
-        target = parse_url(url)
+        answered, place = False, "the address"
         try:
+            target = parse_url(url)
+            place = target.authority
             async with asyncio.timeout(timeout), self._transport() as transport:
                 for hop in range(MAX_REDIRECTS + 1):
                     filled = {name: self._fill(value, target.url) for name, value in sent.items()}
                     response = await transport.handle_async_request(
                         _request(method, target, filled, body, timeout)
                     )
+                    answered = True
                     try:
                         step = _redirect(response, target, method, body) if follow else None
                         if step is None:
@@ -251,18 +254,33 @@ class Egress:
                         sent = {name: value for name, value in sent.items() if name in _HARMLESS}
                     if body is None:
                         sent.pop("content-type", None)
-                    target = following
-        except TimeoutError as error:
-            raise TemporaryError(f"{target.authority} did not answer within {timeout:g} s") from error
-        except httpx.TimeoutException as error:
-            raise TemporaryError(f"{target.authority} did not answer in time") from error
-        except httpx.ProtocolError as error:
-            raise TemporaryError(f"{target.authority} broke off: {error}") from error
-        except httpx.TransportError as error:
-            raise TemporaryError(f"{target.authority} cannot be reached: {error}") from error
-        except httpx.HTTPError as error:
-            raise PermanentError(f"{target.authority}: {error}") from error
+                    target, place = following, following.authority
+        except TawnyError as error:
+            # Once somebody has answered the words may be theirs: where they lead to, say.
+            error.own_words = not answered
+            raise
+        except (TimeoutError, httpx.HTTPError) as error:
+            raise _in_words(error, place, timeout, answered=answered) from error
         raise PermanentError(f"{url} redirects more than {MAX_REDIRECTS} times")
+
+
+def _in_words(
+    error: TimeoutError | httpx.HTTPError, place: str, timeout: float, *, answered: bool
+) -> TawnyError:
+    match error:
+        case TimeoutError():
+            told = TemporaryError(f"{place} did not answer within {timeout:g} s")
+        case httpx.TimeoutException():
+            told = TemporaryError(f"{place} did not answer in time")
+        case httpx.ProtocolError():
+            # It quotes what came.
+            return TemporaryError(f"{place} broke off: {error}")
+        case httpx.TransportError():
+            told = TemporaryError(f"{place} cannot be reached: {error}")
+        case _:
+            return PermanentError(f"{place}: {error}")
+    told.own_words = not answered
+    return told
 
 
 def _request(

@@ -92,7 +92,11 @@ class SearchSite:
             sent = msgspec.json.encode(body)
             headers["content-type"] = "application/json"
         answer = await self._fetch("GET" if body is None else "POST", url, headers, sent)
-        self._check(answer)
+        try:
+            self._check(answer)
+        except TawnyError as error:
+            error.own_words = True
+            raise
         return answer.text
 
     def _key_for(self, url: str) -> dict[str, str]:

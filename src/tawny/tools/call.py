@@ -15,7 +15,7 @@ from tawny.clock import stopwatch
 from tawny.domain import scope
 from tawny.domain.approvals import Answer, Question, fingerprint
 from tawny.domain.loops import Loop, LoopGuard
-from tawny.domain.origin import OWNER, is_inert, is_owners, read_from, standing
+from tawny.domain.origin import OWNER, is_owners, of_strangers, read_from, standing
 from tawny.domain.policy import Call, Decision, Verdict, decide
 from tawny.domain.rules import Rules
 from tawny.domain.tasks import Effect, Json, Origin, Usage
@@ -26,7 +26,7 @@ from tawny.ledger.database import Ledger, Tx
 from tawny.log import redact
 from tawny.sandbox.held import HELD
 from tawny.tools.answers import asker, held_to, hold_to, said_no
-from tawny.tools.outcomes import failure, opened, tell_owner, warned, where
+from tawny.tools.outcomes import failure, is_heard, opened, tell_owner, warned, where
 from tawny.tools.registry import Operation, Tool, Tools
 from tawny.tools.results import as_text, clean, longest, shorten, size
 
@@ -283,7 +283,8 @@ class Calls:
         key = f"call:{call_id}"
         try:
             if context.is_recorded(key):
-                result = opened(await context.step(key, _never, input=await self._final(call_id, arguments)))
+                kept = await context.step(key, _never, input=await self._final(call_id, arguments))
+                result = self._opened(tool, params, kept)
             else:
                 result = await self._decided(tool, params, arguments, call_id=call_id)
         except Refused as refusal:
@@ -377,10 +378,11 @@ class Calls:
                 raise  # nobody can know whether it happened: the step stays open until a person has said
             except TawnyError as error:
                 note(error.code, seconds=elapsed())
-                return failure(error, door.redact)
+                return failure(error, door.redact, heard=tool.reads_untrusted and not error.own_words)
             except Exception as error:  # noqa: BLE001 - a tool is a stranger's code; its failure is a result
                 note("error", seconds=elapsed())
-                return failure(PermanentError(f"{tool.name}: {type(error).__name__}: {error}"), door.redact)
+                bug = PermanentError(f"{tool.name}: {type(error).__name__}: {error}")
+                return failure(bug, door.redact, heard=tool.reads_untrusted)
             found = clean(found, door.redact)
             self._note_origin(tool, params, found)
             context.spend(Usage(tool_calls=1))
@@ -390,6 +392,12 @@ class Calls:
         kept_effect = Effect.PURE if denied else effect
         # The row of the call and the record of its step are one commit: there is no moment with one of them.
         record = await context.step(key, act, input=arguments, effect=kept_effect, name=tool.name, also=write)
+        return self._opened(tool, params, record)
+
+    def _opened(self, tool: Tool, params: Any, record: Json) -> Json:
+        """The value of a recorded call; its failure is raised, and read like a value where it may quote a stranger."""
+        if is_heard(record):
+            self._context.add_origin(read_from(f"a failure of {_about(tool, params)}"))
         return opened(record)
 
     async def _fit(self, found: Json, key: str) -> Json:
@@ -429,12 +437,17 @@ class Calls:
             read = tool.origin(params, result)
             if read is not None:
                 self._context.add_origin(read)
-        elif tool.reads_untrusted and not is_inert(result):
-            targets = tool.operation(params).targets
-            what = f"{tool.name} {where(targets[0])}" if targets else tool.name
-            self._context.add_origin(read_from(what))
+        elif tool.reads_untrusted:
+            read = of_strangers(_about(tool, params), result, asked=msgspec.to_builtins(params))
+            if read is not None:
+                self._context.add_origin(read)
         if tool.reads_private:
             self._context.add_origin(read_from(f"private data by {tool.name}", trust=OWNER, private=True))
+
+
+def _about(tool: Tool, params: Any) -> str:
+    targets = tool.operation(params).targets
+    return f"{tool.name} {where(targets[0])}" if targets else tool.name
 
 
 def _checked(tool: Tool, arguments: Arguments, *, edited: bool = False) -> Any:

@@ -61,10 +61,12 @@ class Engine:
         """
         kind = self._kind
         if kind is None:
-            raise PermanentError(
+            missing = PermanentError(
                 "no search provider is configured",
                 hint=f'set [search] provider = "…" (one of {self._known}), or url to a SearXNG of your own',
             )
+            missing.own_words = True
+            raise missing
         site = SearchSite(kind.name, self.url, self._fetch, key_header=kind.key_header, key=self._key(kind))
         return [
             msgspec.structs.replace(

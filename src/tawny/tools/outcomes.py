@@ -16,16 +16,25 @@ from tawny.tools.registry import Operation
 from tawny.tools.results import as_text
 
 
-def failure(error: TawnyError, redact: Callable[[str], str] = redact) -> Json:
-    """A failure as a record: what failed once must not run again by itself when the run starts over."""
+def failure(error: TawnyError, redact: Callable[[str], str] = redact, *, heard: bool = False) -> Json:
+    """A failure as a record: what failed once must not run again by itself when the run starts over.
+
+    `heard` marks one whose words may be a stranger's.
+    """
     return {
         "failed": {
+            **({"heard": True} if heard else {}),
             "refused": isinstance(error, Refused),
             "code": error.code,
             "message": redact(error.message),
             "hint": redact(error.hint),
         }
     }
+
+
+def is_heard(kept: Json) -> bool:
+    """Whether it is the record of a failure whose words may be a stranger's."""
+    return bool(kept.get("failed", {}).get("heard"))
 
 
 def opened(kept: Json) -> Json:
