@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from tawny.clock import SECOND, Instant, iso
 from tawny.domain.lookup import left
-from tawny.domain.origin import is_from_outside, read_from
+from tawny.domain.origin import OWNER, glimpsed, is_from_outside, read_from
 from tawny.domain.shorten import shorten
 from tawny.domain.tasks import Json, Origin, Task
 
@@ -14,7 +14,8 @@ _RESULT_CHARS = 4000
 def brief_task(task: Task, now: Instant) -> dict[str, Any]:
     """Title, id, status, how far, how long still; for ended ones the result's text.
 
-    `untrusted` marks words that came of work which has read untrusted content.
+    `untrusted` marks words that came of work which has read untrusted content, `words_of_strangers` that of such as
+    has read no more than these.
     """
     document: dict[str, Any] = {
         "task_id": task.task_id,
@@ -43,8 +44,11 @@ def brief_task(task: Task, now: Instant) -> dict[str, Any]:
         document["error_message"] = task.error.message
     if task.status.is_terminal and task.result:
         document["result"] = shorten(str(task.result.get("text") or task.result), _RESULT_CHARS)
-    if ("result" in document or "error_message" in document) and is_from_outside(task):
-        document["untrusted"] = True
+    if "result" in document or "error_message" in document:
+        if is_from_outside(task):
+            document["untrusted"] = True
+        elif words := glimpsed(task.origin):
+            document["words_of_strangers"] = words
     return document
 
 
@@ -53,4 +57,13 @@ def reading(_: object, answer: Json) -> Origin | None:
     found = cast(dict[str, Any], answer) if isinstance(answer, dict) else {}
     tasks: list[dict[str, Any]] = [found, *found.get("items", ()), *found.get("ended", ())]
     titles = [str(task["title"]) for task in tasks if task.get("untrusted")]
-    return read_from(f"the result of {', '.join(titles)}") if titles else None
+    if titles:
+        return read_from(f"the result of {', '.join(titles)}")
+    words = {task["title"]: task["words_of_strangers"] for task in tasks if "words_of_strangers" in task}
+    if not words:
+        return None
+    return read_from(
+        f"the result of {', '.join(words)}",
+        trust=OWNER,
+        glimpsed=[word for some in words.values() for word in some],
+    )
