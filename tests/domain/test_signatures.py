@@ -69,6 +69,49 @@ def test_standard_webhooks_published_example_passes() -> None:
     assert verify("standard", headers=headers, body=body, secret=secret, now=now)
 
 
+@pytest.mark.parametrize(
+    "secret", ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]
+)
+@pytest.mark.parametrize("brand", ["webhook", "svix"])
+def test_svixs_headers_and_a_secret_without_its_prefix_are_read_as_its_own_library_reads_them(
+    brand: str, secret: str
+) -> None:
+    headers = {
+        f"{brand}-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        f"{brand}-timestamp": "1614265330",
+        f"{brand}-signature": "v1a,AAAA v1,Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc= "
+        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+    now = from_datetime(datetime.fromtimestamp(1614265330, UTC))
+    assert guess(headers) == "standard"
+    signed = verify("standard", headers=headers, body=b'{"test": 2432232314}', secret=secret, now=now)
+    assert signed.event_id == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    with pytest.raises(Unsigned):
+        verify("standard", headers=headers, body=b'{"test": 2432232315}', secret=secret, now=now)
+
+
+def test_a_secret_in_plain_text_signs_with_its_bytes() -> None:
+    mark = hmac.digest(b"s3cret", f"m.{STAMP}.".encode() + BODY, "sha256")
+    headers = {
+        "webhook-id": "m",
+        "webhook-timestamp": STAMP,
+        "webhook-signature": "v1," + base64.b64encode(mark).decode(),
+    }
+    assert verify("standard", headers=headers, body=BODY, secret="s3cret", now=NOW).event_id == "m"
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_%%%", ""])
+def test_an_empty_secret_signs_nothing(secret: str) -> None:
+    mark = hmac.digest(secret.encode(), f"m.{STAMP}.".encode() + BODY, "sha256")
+    headers = {
+        "webhook-id": "m",
+        "webhook-timestamp": STAMP,
+        "webhook-signature": "v1," + base64.b64encode(mark).decode(),
+    }
+    with pytest.raises(Unsigned):
+        verify("standard", headers=headers, body=BODY, secret=secret, now=NOW)
+
+
 @pytest.mark.parametrize("scheme", CASES)
 def test_anything_changed_is_refused(scheme: str) -> None:
     make, secret, _ = CASES[scheme]

@@ -49,6 +49,31 @@ async def test_signed_hook_is_taken_once_without_a_token(house: House) -> None:
     assert event["data"]["order"] == 7
 
 
+async def test_a_body_that_names_a_hook_is_of_the_hook_it_came_in_by(house: House) -> None:
+    """GitHub's ping has a key `hook` of its own; and who has one hook's secret speaks for no other hook."""
+    await add_hook(house)
+    other = {
+        "name": "Payroll",
+        "type": "event",
+        "on": {"source": "webhook", "name": "payroll", "secret": "file:hook-secret"},
+        "action": {"type": "simulate", "parameters": {"steps": 1, "step_seconds": 0}},
+    }
+    assert (await house.client.post("/v1/automations", json=other)).status_code == 201
+    now = house.app.clock.now() // 1_000_000
+    async with house.door.browser() as vendor:
+        for number, hook in enumerate(["payroll", {"type": "Repository", "id": 1}]):
+            body = json.dumps({"zen": "Keep it logically awesome.", "hook": hook}).encode()
+            answer = await vendor.post(
+                "/hooks/orders", content=body, headers=signed(body, f"msg_{number}", now)
+            )
+            assert answer.status_code == 202, answer.text
+    events = (await house.client.get("/v1/events?source=webhook")).json()["items"]
+    assert [event["data"]["hook"] for event in events] == ["orders", "orders"]
+    await house.events("automation.ran", count=2)
+    started = (await house.client.get("/v1/tasks?kind=simulate")).json()["items"]
+    assert [task["title"] for task in started] == ["Orders", "Orders"]
+
+
 @pytest.mark.parametrize("fault", ["none", "body", "old", "garbage", "short"])
 async def test_unsigned_hooks_leave_nothing(house: House, fault: str) -> None:
     await add_hook(house)

@@ -407,7 +407,8 @@ async def test_mqtt_messages_are_events_and_lasting_ones_wait_for_us(home: Home,
         async with open_app(home, config) as app:
             await add(app, document("mqtt", url=url, topic="home/+/door", filter="open == true"))
             await ready(app, "mqtt")
-            await publish("home/front/door", json.dumps({"open": True}))
+            own = {"topic": "elsewhere", "url": "https://example.org", "retained": "always"}
+            await publish("home/front/door", json.dumps({"open": True, **own}))
             await publish("home/back/door", json.dumps({"open": False}))
             await publish("garden/door", json.dumps({"open": True}))
             found = await until(
@@ -416,6 +417,8 @@ async def test_mqtt_messages_are_events_and_lasting_ones_wait_for_us(home: Home,
             assert [(e.data["topic"], bool(e.tasks)) for e in found] == [
                 ("home/front/door", True), ("home/back/door", False),
             ]  # fmt: skip
+            assert found[0].data["retained"] is False
+            assert found[0].data["url"] == url
         await publish("home/front/door", json.dumps({"open": True, "late": 1}))
         async with open_app(home, config) as app:
             found = await until(app, lambda tx: len(e := events(tx, "mqtt")) == 3 and e)

@@ -51,27 +51,35 @@ def guess(headers: Mapping[str, str]) -> str:
         return "github"
     if "stripe-signature" in headers:
         return "stripe"
-    return "standard" if "webhook-signature" in headers else "token"
+    return "standard" if headers.keys() & {"webhook-signature", "svix-signature"} else "token"
 
 
 def _standard(headers: Mapping[str, str], body: bytes, secret: str, now: Instant) -> Signed:
-    """https://www.standardwebhooks.com: `v1,BASE64(HMAC-SHA256(id.timestamp.body))`, several apart by blanks."""
-    event_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    """https://www.standardwebhooks.com: `v1,BASE64(HMAC-SHA256(id.timestamp.body))`, several apart by blanks.
+
+    Svix, where the scheme comes from, and those who send through it write `svix-…` for `webhook-…`.
+    """
+    brand = "svix" if "svix-signature" in headers else "webhook"
+    event_id, stamp = headers.get(f"{brand}-id", ""), headers.get(f"{brand}-timestamp", "")
     if not event_id or not stamp:
-        raise Unsigned("webhook-id or webhook-timestamp is missing")
-    time = _fresh(stamp, now)
-    expected = hmac.new(_key(secret), f"{event_id}.{stamp}.".encode() + body, hashlib.sha256).digest()
-    for part in headers.get("webhook-signature", "").split():
+        raise Unsigned(f"{brand}-id or {brand}-timestamp is missing")
+    time, keys = _fresh(stamp, now), _keys(secret)
+    expected = [hmac.digest(key, f"{event_id}.{stamp}.".encode() + body, "sha256") for key in keys]
+    for part in headers.get(f"{brand}-signature", "").split():
         version, _, given = part.partition(",")
-        if version == "v1" and hmac.compare_digest(_base64(given), expected):
+        if version == "v1" and any(hmac.compare_digest(_base64(given), right) for right in expected):
             return Signed(event_id, time)
     raise Unsigned("no signature fits")
 
 
-def _key(secret: str) -> bytes:
-    if not secret.startswith("whsec_"):
-        return secret.encode()
-    return _base64(secret.removeprefix("whsec_")) or secret.encode()
+def _keys(secret: str) -> list[bytes]:
+    """The bytes that a secret stands for: Base64 after `whsec_`; without it Base64, too, or the text itself."""
+    if secret.startswith("whsec_"):
+        decoded = _base64(secret.removeprefix("whsec_"))
+        if not decoded:
+            raise Unsigned("the hook's secret is no Base64 after whsec_")
+        return [decoded]
+    return [key for key in (_base64(secret), secret.encode()) if key]
 
 
 def _base64(text: str) -> bytes:

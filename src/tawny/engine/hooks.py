@@ -56,7 +56,8 @@ def receive(tx: Tx, name: str, *, headers: Mapping[str, str], body: bytes, secre
         tx,
         "webhook",
         f"{name}:{event_id}",
-        {"hook": name, **data, "headers": {key: headers[key] for key in _KEPT_HEADERS if key in headers}},
+        # the body's own `hook` (GitHub's ping has one) gives way: by this name the automation is found
+        {**data, "hook": name, "headers": {key: headers[key] for key in _KEPT_HEADERS if key in headers}},
         time=signed.time,
     )
     return {"accepted": True, "duplicate": not fresh}

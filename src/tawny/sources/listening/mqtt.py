@@ -74,11 +74,12 @@ async def _take(on: On, desk: Desk, message: Any) -> None:
     digest = hashlib.sha256(topic.encode() + b"\0" + payload).hexdigest()[:24]
     count = desk.cursor.get("count")
     number = (count if isinstance(count, int) else 0) + 1
+    # what a payload calls `url` or `topic` gives way: by these the automation is found
     data: dict[str, Json] = {
+        **_body(payload),
         "url": on.url,
         "topic": topic,
         "retained": bool(message.retain),
-        **_body(payload),
     }
     once = f"{topic}:retained:{digest}" if message.retain else f"{topic}:{number}:{digest}"
     await desk.take([Event(event_id=f"{on.url}:{once}", data=data)], {**desk.cursor, "count": number})
