@@ -23,7 +23,7 @@ from tawny.config import Config, Home, Network, Source, Sources
 from tawny.domain.automations import On
 from tawny.domain.tasks import Json
 from tawny.engine import automations as orders
-from tawny.errors import StorageError
+from tawny.errors import StorageError, TemporaryError
 from tawny.ledger import automations, inbox, outbox
 from tawny.sources.listening.host import Desk, Event
 from tawny.sources.listening.imap import Connection, is_verified
@@ -247,6 +247,35 @@ async def test_a_new_uidvalidity_is_a_first_look_again(mail_home: Home, tmp_path
         async with open_app(mail_home, config) as app:
             await until(app, lambda tx: inbox.source_state(tx, key).cursor.get("validity") != 1)
             assert await app.ledger.read(lambda tx: events(tx, "email")) == []
+
+
+class Renumbered(Connection):
+    """Its folder has another UIDVALIDITY each time somebody asks, as under a server that does not tell (Cyrus)."""
+
+    asked = 0
+
+    def _numbers(self) -> tuple[int, int]:
+        self.asked += 1
+        validity, following = super()._numbers()
+        return validity + self.asked, following
+
+
+@pytest.mark.timeout(60)
+async def test_a_folder_made_anew_is_noticed_when_idle_is_renewed(mail_home: Home) -> None:
+    """What comes to the new one would never be heard: the server goes on telling of the old one."""
+    with mail_server() as server:
+        source = Source(name="home", url=server.url, password="env:MAIL_PASSWORD")
+        config = Config(sources=Sources(mail=(source,)))
+        async with open_app(mail_home, config) as app, asyncio.timeout(50):
+            shelf = open_shelf(mail_home, config)
+            state = await app.ledger.read(lambda tx: inbox.source_state(tx, "email:key"))
+            desk = Noting(app.ledger, app.clock, "email", "email:key", state)
+            place = shelf.place("mail", "home")
+            line = Renumbered(On(source="email"), desk, shelf, place, settle=0.2, renew=0.1)
+            with pytest.raises(TemporaryError, match="was made anew"):
+                await line.run()
+            await shelf.close()
+            assert line.asked == 2
 
 
 @pytest.mark.timeout(60)

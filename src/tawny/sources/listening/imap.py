@@ -1,7 +1,8 @@
 """One lasting IMAP connection that waits in IDLE, and tells each new message once.
 
 The connection lives in a thread of its own; messages are read apart in the child process. What lies in the mailbox
-at the first look is no news. A changed UIDVALIDITY means that all numbers are new: that is a first look again.
+at the first look is no news. A changed UIDVALIDITY means that all numbers are new: that is a first look again. A server
+need not say so to who has the old folder open (Cyrus does not): it is asked each time IDLE is renewed.
 """
 
 import asyncio
@@ -37,7 +38,14 @@ class Connection:
     """One connection, its thread, and what goes between."""
 
     def __init__(
-        self, on: On, desk: Desk, shelf: Shelf, place: Place, *, settle: float = _SETTLE_SECONDS
+        self,
+        on: On,
+        desk: Desk,
+        shelf: Shelf,
+        place: Place,
+        *,
+        settle: float = _SETTLE_SECONDS,
+        renew: float = _IDLE_SECONDS,
     ) -> None:
         self._on = on
         self._desk = desk
@@ -45,6 +53,7 @@ class Connection:
         self._place = place
         self._stop = threading.Event()
         self._settle = settle
+        self._renew = renew
         self._box: Any = None
 
     async def run(self) -> None:
@@ -116,8 +125,7 @@ class Connection:
             raise TemporaryError(f"{self._place.label}: the connection broke: {error}") from error
 
     def _follow(self, report: Callable[[int, int, list[Raw]], None]) -> None:
-        status = self._box.folder.status(self._on.mailbox, ("UIDVALIDITY", "UIDNEXT"))
-        validity, following = int(status["UIDVALIDITY"]), int(status["UIDNEXT"])
+        validity, following = self._numbers()
         cursor = self._desk.cursor
         last = cursor.get("uid") if cursor.get("validity") == validity else None
         if not isinstance(last, int):
@@ -130,7 +138,14 @@ class Connection:
                 report(validity, last, fresh)
                 patience = self._settle
             self._wait(patience)
-            patience = _IDLE_SECONDS
+            if patience == self._renew and self._numbers()[0] != validity:
+                raise TemporaryError(f"{self._place.label}: {self._on.mailbox} was made anew")
+            patience = self._renew
+
+    def _numbers(self) -> tuple[int, int]:
+        """UIDVALIDITY of the folder that has the name now, and the number its next message gets."""
+        status = self._box.folder.status(self._on.mailbox, ("UIDVALIDITY", "UIDNEXT"))
+        return int(status["UIDVALIDITY"]), int(status["UIDNEXT"])
 
     def _wait(self, seconds: float) -> None:
         """Wait in IDLE until the server says something.
