@@ -194,3 +194,63 @@ async def test_a_callers_own_tools_are_left_to_the_caller(speaker: openai.AsyncO
     ]
     made = await speaker.chat.completions.create(model="tawny", messages=history, tools=[tool])
     assert made.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 2),
+        ("response_format", {"type": "json_object"}),
+        ("response_format", {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}),
+        ("tool_choice", "required"),
+        ("tool_choice", {"type": "function", "function": {"name": "get_weather"}}),
+        ("function_call", {"name": "get_weather"}),
+        ("logprobs", True),
+        ("modalities", ["text", "audio"]),
+    ],
+)
+async def test_an_answer_of_another_form_is_refused_by_name(house: House, name: str, value: Any) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}], name: value}
+    refused = await house.client.post("/v1/chat/completions", json=body)
+    assert refused.status_code == 422
+    error = refused.json()["error"]
+    assert error["message"].startswith(f"{name}: ")
+    assert error["hint"]
+
+
+async def test_what_changes_nothing_is_named_in_the_answer(house: House) -> None:
+    body = {
+        "messages": [{"role": "user", "content": "hello"}],
+        "temperature": 0.5,
+        "max_tokens": 5,
+        "stop": None,
+        "n": 1,
+        "response_format": {"type": "text"},
+        "tool_choice": "auto",
+        "tools": [],
+    }
+    whole = (await house.client.post("/v1/chat/completions", json=body)).json()
+    assert whole["tawny"]["ignored"] == ["temperature", "max_tokens", "tools"]
+    streamed = (await house.client.post("/v1/chat/completions", json=body | {"stream": True})).text
+    chunks = [msgspec.json.decode(line[6:]) for line in streamed.split("\n") if line.startswith("data: {")]
+    assert [chunk["tawny"] for chunk in chunks if "tawny" in chunk] == [
+        {"ignored": ["temperature", "max_tokens", "tools"]}
+    ]
+    plain = await house.client.post("/v1/chat/completions", json={"messages": body["messages"]})
+    assert "ignored" not in plain.json()["tawny"]
+
+
+async def test_the_assistant_is_told_of_what_it_cannot_see(house: House) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    words = {"type": "text", "text": "what is on it?"}
+
+    async def ask(*parts: dict[str, Any]) -> Any:
+        body = {"messages": [{"role": "user", "content": list(parts)}], "user": "pictures"}
+        return await house.client.post("/v1/chat/completions", json=body)
+
+    assert (await ask(words, picture)).status_code == 200
+    said = (await house.client.get("/v1/sessions/pictures/messages")).json()["items"][0]["text"]
+    assert said == "what is on it?\n\n[came along, and cannot be seen here: image_url]"
+    refused = await ask(picture)
+    assert refused.status_code == 422
+    assert "images" in refused.json()["error"]["hint"]

@@ -39,13 +39,25 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class Completion(msgspec.Struct, frozen=True):
-    """A request as OpenAI's clients send it; fields that are not named here are accepted and change nothing."""
+    """A request as OpenAI's clients send it; fields not named here change nothing, and the answer lists them.
+
+    Those from `n` on are here to be refused where they ask for an answer of another form, which a client would miss.
+    """
 
     messages: list[ChatMessage]
     model: str = MODEL
     user: str | None = None
     stream: bool | None = False
     stream_options: dict[str, Any] | None = None
+    n: int | None = None
+    response_format: dict[str, Any] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    function_call: str | dict[str, Any] | None = None
+    logprobs: bool | None = None
+    modalities: list[str] | None = None
+
+
+_HEEDED = frozenset(Completion.__struct_fields__)
 
 
 class Choice(msgspec.Struct):
@@ -113,6 +125,7 @@ class CompletionEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = await json_body(scope, receive)
         wish: Completion = checked(raw, Completion, what="body")
+        _refuse_other_forms(wish)
         call: Call[Nothing, Nothing] = Call(
             site=self._site,
             principal=principal_of(scope),
@@ -125,7 +138,7 @@ class CompletionEndpoint:
         check_key(call.key)
         now = self._site.clock.now()
         own = _of_key(call.key) if call.key else new_id("api", now)
-        reply = _Reply(new_id("chatcmpl", now), wish.model, now // 1_000_000)
+        reply = _Reply(new_id("chatcmpl", now), wish.model, now // 1_000_000, ignored=_ignored(raw))
         turn = _Turn(call, wish.user or own, _said(wish), reply, wish)
         if wish.stream:
             await self._stream(turn, receive, send)
@@ -162,7 +175,7 @@ class CompletionEndpoint:
         try:
             started = await speak(turn.call, turn.session, turn.text, wait=False)
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await _chunk(send, turn.reply.chunk({"role": "assistant", "content": ""}))
+            await _chunk(send, turn.reply.first())
             sent, final = "", started
             if started["run_id"] is not None:
                 sent, final = await self._pieces(turn, started["run_id"], pieces, receive, send)
@@ -225,8 +238,9 @@ def _missing(sent: str, whole: str) -> str:
 class _Reply:
     """The shapes of one answer."""
 
-    def __init__(self, id: str, model: str, created: int) -> None:
-        self._head = {"id": id, "created": created, "model": model}
+    def __init__(self, id: str, model: str, created: int, *, ignored: list[str]) -> None:
+        self._head: dict[str, Any] = {"id": id, "created": created, "model": model}
+        self._ignored = {"ignored": ignored} if ignored else {}
 
     def whole(self, said: dict[str, Any], usage: dict[str, int]) -> dict[str, Any]:
         message = {"role": "assistant", "content": said["text"], "refusal": None}
@@ -237,15 +251,55 @@ class _Reply:
             "object": "chat.completion",
             "choices": [choice],
             "usage": usage,
-            "tawny": facts,
+            "tawny": {**facts, **self._ignored},
         }
 
-    def chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> bytes:
+    def first(self) -> bytes:
+        """The first chunk, which also says what of the request was not heeded."""
+        more = {"tawny": self._ignored} if self._ignored else {}
+        return self.chunk({"role": "assistant", "content": ""}, more=more)
+
+    def chunk(
+        self, delta: dict[str, Any], *, finish: str | None = None, more: dict[str, Any] | None = None
+    ) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return _encode({**self._head, "object": "chat.completion.chunk", "choices": [choice]})
+        whole = {**self._head, "object": "chat.completion.chunk", "choices": [choice], **(more or {})}
+        return _encode(whole)
 
     def usage(self, usage: dict[str, int]) -> bytes:
         return _encode({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+
+
+def _refuse_other_forms(wish: Completion) -> None:
+    """An answer here is one answer in words.
+
+    Raises:
+        InvalidInput: names the field that asks for another form, and what to do.
+    """
+    if wish.n is not None and wish.n != 1:
+        raise InvalidInput(f"n: {wish.n} answers are asked for, and there is one", hint="leave n out")
+    form = (wish.response_format or {}).get("type", "text")
+    if form != "text":
+        raise InvalidInput(
+            f"response_format: {form!r} is not given, only words",
+            hint="leave it out, or ask for JSON in words",
+        )
+    for name in ("tool_choice", "function_call"):
+        choice = getattr(wish, name)
+        if choice not in (None, "auto", "none"):
+            raise InvalidInput(
+                f"{name}: the tools a request brings along are not called; ours run here",
+                hint="leave it out or say 'auto'; a tool of your own is added as an MCP server",
+            )
+    if wish.logprobs:
+        raise InvalidInput("logprobs: there are none", hint="leave it out")
+    if others := [one for one in wish.modalities or () if one != "text"]:
+        raise InvalidInput(f"modalities: {', '.join(others)} is not given, only text", hint="leave it out")
+
+
+def _ignored(raw: Any) -> list[str]:
+    """The fields of a request that change nothing."""
+    return [name for name, value in raw.items() if value is not None and name not in _HEEDED]
 
 
 def _of_key(key: str) -> str:
@@ -261,7 +315,9 @@ def _said(wish: Completion) -> str:
         raise InvalidInput("messages: the last one must be the user's")
     last = _text(wish.messages[-1])
     if not last.strip():
-        raise InvalidInput("messages: the last one holds no text")
+        raise InvalidInput("messages: the last one holds no text", hint="images and files are not taken here")
+    if left := _other_parts(wish.messages[-1]):
+        last += f"\n\n[came along, and cannot be seen here: {', '.join(left)}]"
     before = [entry for entry in wish.messages[:-1] if _text(entry).strip()]
     if wish.user or not before:
         return last
@@ -275,6 +331,12 @@ def _text(message: ChatMessage) -> str:
     return "\n".join(
         str(part.get("text", "")) for part in message.content or [] if part.get("type") == "text"
     )
+
+
+def _other_parts(message: ChatMessage) -> list[str]:
+    """The kinds of parts that are no text: images, audio, files. The assistant is told that it does not see them."""
+    parts = message.content if isinstance(message.content, list) else []
+    return [str(part.get("type", "?"))[:40] for part in parts if part.get("type") != "text"]
 
 
 async def _chunk(send: Send, document: bytes) -> None:
