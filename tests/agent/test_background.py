@@ -1,6 +1,7 @@
 """Long work behind a chat that stays free: hand-over, progress, results, helpers, budgets."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 
 from agent.conftest import Chat, OpenChat
 from tawny.budgets import Budgets, BudgetScope
-from tawny.clock import MINUTE
+from tawny.clock import MINUTE, SECOND
 from tawny.config import Background, Home
 from tawny.config import Chat as ChatConfig
 from tawny.domain.budgets import Use
@@ -16,7 +17,7 @@ from tawny.domain.messages import Attachment, Inbound
 from tawny.domain.tasks import Notify, Status, Task
 from tawny.engine import automations as orders
 from tawny.engine import commands, firing
-from tawny.ledger import automations, budgets, events, outbox, sessions, steps, tasks
+from tawny.ledger import automations, budgets, events, inputs, outbox, sessions, steps, tasks
 from tawny.testing import ScriptedModel
 from tawny.testing import Use as Call
 from tawny.tools.registry import READ, Operation, Tool, ToolContext
@@ -26,13 +27,13 @@ class Nothing(msgspec.Struct):
     pass
 
 
-def slow_tool(gate: asyncio.Event) -> Tool:
+def slow_tool(gate: asyncio.Event, name: str = "slow") -> Tool:
     async def run(scope: ToolContext, params: Nothing) -> str:
         await gate.wait()
         return "the slow result"
 
     return Tool(
-        name="slow",
+        name=name,
         description="takes its time",
         params=Nothing,
         operation=lambda _params: Operation(name="file.read", operation="read", level=READ),
@@ -66,6 +67,32 @@ async def test_a_slow_tool_hands_the_turn_over_and_the_chat_stays_free(chat: Ope
         await talk.wait_for(told)
 
 
+async def test_what_is_said_after_a_hand_over_is_not_for_the_turn_that_was_handed_over(
+    chat: OpenChat,
+) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    script = ScriptedModel(
+        [[Call("slow"), Call("slow")], Call("slower"), "the first is done", "so is the second"]
+    )
+    async with chat(script, background=Background(max_steps=1), chat=ChatConfig(yield_after="1h")) as talk:
+        for tool in (slow_tool(first), slow_tool(second, "slower")):
+            talk.app.agency.door.tools[tool.name] = tool  # type: ignore[index]
+        handed_over = await talk.say("two slow things")
+        assert "in the background" in handed_over.text
+        busy = await talk.say("a slower one", wait=None)
+        await talk.until(busy.run_id, Status.RUNNING)
+        waiting = await talk.say("something else", wait=None)
+        first.set()
+        await talk.until(handed_over.run_id, Status.SUCCEEDED)
+        queued = await talk.read(lambda tx: inputs.queued(tx, "main"))
+        assert waiting.run_id in [one.task_id for one in queued]
+        assert "something else" not in str(script.asked[-1])
+        second.set()
+        await talk.until(busy.run_id, Status.SUCCEEDED)
+        # It was for the turn at work in the chat, which it steered.
+        assert "something else" in str(script.asked[-1])
+
+
 async def test_progress_comes_at_the_interval_and_the_result_at_the_end(chat: OpenChat) -> None:
     order = Call(
         "tasks",
@@ -80,11 +107,15 @@ async def test_progress_comes_at_the_interval_and_the_result_at_the_end(chat: Op
 
         await talk.wait_for(told)
         log = await talk.read(lambda tx: events.after(tx, 0, limit=500))
-        progress = [
-            one.data["text"] for one in log if one.type == "message.sent" and one.data["role"] == "progress"
+        told_at = [
+            (one.time, str(one.data["text"]))
+            for one in log
+            if one.type == "message.sent" and one.data["role"] == "progress"
         ]
-        assert 2 <= len(progress) <= 6
-        assert any("% complete" in text and "left" in text for text in progress)
+        assert 2 <= len(told_at) <= 6
+        assert any("% complete" in text and "left" in text for _, text in told_at)
+        gaps = [after[0] - before[0] for before, after in pairwise(told_at)]
+        assert min(gaps) >= SECOND // 2
 
 
 async def test_helpers_work_side_by_side_in_sessions_of_their_own(chat: OpenChat) -> None:
