@@ -1,5 +1,7 @@
 """A real Chromium before a real gateway, both of this test alone."""
 
+import asyncio
+import json
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Worker, async_playwright, expect
 from tests.gateway.conftest import House, open_house
 
 from tawny.config import Config, Home
@@ -29,8 +31,15 @@ FLAGS = [
 ]
 DESKTOP = {"width": 1360, "height": 860}
 PHONE = {"width": 390, "height": 844}
-# A machine that runs two suites at once is slow; what is awaited is a fact, not a speed.
-expect.set_options(timeout=20_000)
+VISIT = """goal => new Promise(resolve => {
+    const drawn = () => requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
+    if (location.hash === goal) return drawn();
+    addEventListener("hashchange", drawn, {once: true});
+    location.hash = goal;
+})"""
+# A machine that runs two suites at once is slow, and imports a model's library at the first word of a chat;
+# what is awaited is a fact, not a speed.
+expect.set_options(timeout=60_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(300))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="needs Debian's chromium: apt-get install chromium"))
 
@@ -87,6 +97,7 @@ class Room:
 
     async def device(self, size: dict[str, int] = DESKTOP, **options: Any) -> BrowserContext:
         context = await self.browser.new_context(viewport=size, **{"locale": "en-GB", **options})  # pyright: ignore[reportArgumentType]
+        context.set_default_timeout(60_000)
         context.on("request", self._request)
         context.on("weberror", lambda error: self.problems.append(str(error.error)))
         context.on(
@@ -108,7 +119,8 @@ class Room:
         return page
 
     async def visit(self, page: Page, at: str) -> None:
-        await page.evaluate("goal => { location.hash = goal }", at)
+        """Go to a page of the panel; it is drawn when this returns, the one before is gone."""
+        await page.evaluate(VISIT, at)
         await page.locator("main h1").first.wait_for(state="attached")
 
 
@@ -140,3 +152,35 @@ async def open_room(
 async def room(home: Home, chromium: Browser) -> AsyncGenerator[Room]:
     async with open_room(home, chromium) as room:
         yield room
+
+
+async def deliver(page: Page, room: Room, message: dict[str, Any]) -> None:
+    """Hand a push message to the page's service worker, as the browser does; it is shown when this returns."""
+    await page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    devtools = await page.context.new_cdp_session(page)
+    registered: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def note(told: dict[str, Any]) -> None:
+        for one in told["registrations"]:
+            if not registered.done():
+                registered.set_result(one["registrationId"])
+
+    devtools.on("ServiceWorker.workerRegistrationUpdated", note)
+    await devtools.send("ServiceWorker.enable")
+    async with asyncio.timeout(60):
+        registration = await registered
+    handed = {"origin": room.address, "registrationId": registration, "data": json.dumps(message)}
+    await devtools.send("ServiceWorker.deliverPushMessage", handed)
+    await page.wait_for_function(
+        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).length > 0"
+    )
+
+
+async def service_worker(page: Page) -> Worker:
+    """The page's service worker, once the browser has told of it."""
+    context = page.context
+    return (
+        context.service_workers[0]
+        if context.service_workers
+        else await context.wait_for_event("serviceworker")
+    )

@@ -1,10 +1,8 @@
 """Other devices: let in by a code that works once, put out at once, told by Web Push."""
 
-import json
-
 from playwright.async_api import expect
 
-from .conftest import DESKTOP, PHONE, Room
+from .conftest import DESKTOP, PHONE, Room, deliver
 
 
 async def pair(room: Room) -> tuple[str, str]:
@@ -61,30 +59,10 @@ async def test_a_named_token_is_shown_once_and_works(room: Room) -> None:
 async def test_a_pushed_question_is_shown_with_both_answers(room: Room) -> None:
     page = await room.enter()
     await page.context.grant_permissions(["notifications"], origin=room.address)
-    await page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     task = await room.house.run("ask")
     await room.house.until(task["task_id"], "waiting")
     (asked,) = (await room.house.client.get("/v1/approvals?status=pending")).json()["items"]
-    devtools = await page.context.new_cdp_session(page)
-    registrations: list[str] = []
-    devtools.on(
-        "ServiceWorker.workerRegistrationUpdated",
-        lambda told: registrations.extend(one["registrationId"] for one in told["registrations"]),
-    )
-    await devtools.send("ServiceWorker.enable")
-    await page.wait_for_timeout(200)
-    message = {"title": "Your yes is needed", "approval_id": asked["approval_id"]}
-    await devtools.send(
-        "ServiceWorker.deliverPushMessage",
-        {"origin": room.address, "registrationId": registrations[0], "data": json.dumps(message)},
-    )
-    shown = """async () => {
-        const registration = await navigator.serviceWorker.ready;
-        for (let n = 0; n < 100; n += 1) {
-            const found = await registration.getNotifications();
-            if (found.length) return found.map(one => [one.title, one.actions.map(action => action.action)]);
-            await new Promise(resolve => setTimeout(resolve, 50));
-        }
-        return [];
-    }"""
+    await deliver(page, room, {"title": "Your yes is needed", "approval_id": asked["approval_id"]})
+    shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
+        .map(one => [one.title, one.actions.map(action => action.action)])"""
     assert await page.evaluate(shown) == [["Your yes is needed", ["approve", "deny"]]]

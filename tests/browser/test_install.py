@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 from tests.gateway.test_push import config, service
 
 from tawny.config import Home
 
-from .conftest import CHROMIUM, FLAGS, Room, open_room
+from .conftest import CHROMIUM, FLAGS, Room, deliver, open_room, service_worker
 
 SUBSCRIBE = """given => {
     // The browser's own push service is on the internet; this one stands on this machine.
@@ -48,23 +48,6 @@ async def test_chromium_would_install_it(room: Room, tmp_path: Any) -> None:
         await context.close()
 
 
-async def deliver(page: Page, room: Room, message: dict[str, Any]) -> None:
-    """Hand the message to the page's service worker, as the browser does."""
-    devtools = await page.context.new_cdp_session(page)
-    found: list[str] = []
-    devtools.on(
-        "ServiceWorker.workerRegistrationUpdated",
-        lambda told: found.extend(one["registrationId"] for one in told["registrations"]),
-    )
-    await devtools.send("ServiceWorker.enable")
-    await page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    message = {"origin": room.address, "registrationId": found[0], "data": json.dumps(message)}
-    await devtools.send("ServiceWorker.deliverPushMessage", message)
-    await page.wait_for_function(
-        "async () => (await (await navigator.serviceWorker.ready).getNotifications()).length > 0"
-    )
-
-
 @pytest.mark.parametrize(("action", "outcome"), [("approve", "approved"), ("deny", "denied")])
 async def test_a_push_is_switched_on_sealed_shown_and_answered(
     home: Home, chromium: Browser, action: str, outcome: str
@@ -78,7 +61,7 @@ async def test_a_push_is_switched_on_sealed_shown_and_answered(
         _, shown = await there.next()
         assert shown["approval_id"].startswith("appr_")
         await deliver(page, room, shown)
-        (worker,) = page.context.service_workers
+        worker = await service_worker(page)
         assert await worker.evaluate(ACT, action) == [outcome.capitalize()]
         await room.house.until(task["task_id"], "succeeded")
         asked = (await room.house.client.get(f"/v1/approvals/{shown['approval_id']}")).json()
@@ -100,7 +83,7 @@ async def test_a_push_speaks_the_browsers_language(room: Room) -> None:
 async def test_no_message_opens_another_address(room: Room) -> None:
     page = await room.enter(permissions=["notifications"])
     await deliver(page, room, {"title": "x", "url": "https://evil.example/"})
-    (worker,) = page.context.service_workers
+    worker = await service_worker(page)
     assert await worker.evaluate("self.registration.scope") == f"{room.address}/"
     assert await worker.evaluate("address({url: 'https://evil.example/'})") == "/"
     assert await worker.evaluate("address({url: '/#/inbox'})") == "/#/inbox"

@@ -12,6 +12,11 @@ from tests.servers import free_port
 
 from .conftest import DESKTOP, PHONE
 
+# The bar's next move.
+NEXT = """bar => new Promise(resolve => {
+    const seen = new MutationObserver(() => resolve(seen.disconnect()));
+    seen.observe(bar, {attributes: true});
+})"""
 READY = re.compile(rb"panel (\S+)")
 
 
@@ -19,7 +24,7 @@ async def start(home: Path, port: int) -> tuple[Process, str]:
     command = [sys.executable, "-m", "tawny", "--home", str(home), "gateway", "run", "--port", str(port)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for line in process.stdout:
             if match := READY.match(line):
                 return process, match.group(1).decode()
@@ -40,11 +45,9 @@ async def test_a_killed_and_restarted_gateway_costs_the_page_nothing(
         await expect(bar).to_have_attribute("aria-valuenow", re.compile("^[1-9]"))
         await page.evaluate("window.stillHere = true")
         await servers.reap(process)
-        await expect(page.get_by_text("No connection to Tawny", exact=False)).to_be_visible(timeout=10_000)
+        await expect(page.get_by_text("No connection to Tawny", exact=False)).to_be_visible()
         process, _ = await start(tmp_path / "home", port)
-        await expect(page.locator("[data-task]")).to_have_attribute(
-            "data-status", "succeeded", timeout=30_000
-        )
+        await expect(page.locator("[data-task]")).to_have_attribute("data-status", "succeeded")
         await expect(page.get_by_text("No connection to Tawny", exact=False)).to_be_hidden()
         assert await page.evaluate("window.stillHere")
         assert await page.locator("[data-task]").count() == 1
@@ -53,7 +56,7 @@ async def test_a_killed_and_restarted_gateway_costs_the_page_nothing(
         process.terminate()
         await process.wait()
         await page.reload()
-        await expect(page.get_by_text("Is the gateway running?", exact=False)).to_be_visible(timeout=10_000)
+        await expect(page.get_by_text("Is the gateway running?", exact=False)).to_be_visible()
     finally:
         await servers.reap(process)
 
@@ -86,9 +89,13 @@ async def test_three_devices_outlive_a_restart_and_one_cancels_for_all(
             await page.wait_for_function(
                 "least => Number(document.querySelector('[role=progressbar]').ariaValueNow) > least",
                 arg=before,
+                timeout=60_000,
             )
-        seen = [await value(page) for page in pages]
-        assert max(seen) - min(seen) <= 2, "the bars move together again"
+        async with asyncio.timeout(
+            60
+        ):  # the bars move together again: three looks in one step see one figure
+            while len({await value(page) for page in pages}) > 1:
+                await bar(pages[0]).evaluate(NEXT)
         await pages[1].locator("[data-action=cancel]").click()
         for page in pages:
             await expect(page.locator("[data-task]")).to_have_attribute("data-status", "cancelled")

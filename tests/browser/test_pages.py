@@ -1,6 +1,5 @@
 """Every page, in both themes, from wide to phone: accessible, inside its frame, and asking only its own gateway."""
 
-import asyncio
 import re
 from pathlib import Path
 
@@ -29,6 +28,9 @@ AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 RUN_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .map(one => one.id + ": " + one.nodes.map(node =>
         node.html.slice(0, 160) + " " + node.any.map(check => check.message)).join(" | "))"""
+
+SETTLED = """() => !document.querySelector(".loading") && document.getAnimations().every(one =>
+    one.playState !== "running" || one.effect.getComputedTiming().iterations === Infinity)"""
 
 # Every text and every name of an element, but what stands as it is: code, times, and the audit's rows.
 SAID = """() => {
@@ -68,11 +70,8 @@ async def furnish(room: Room) -> str:
 
 
 async def settled(page: Page) -> None:
-    await page.locator(".loading").first.wait_for(state="detached")
-    await page.evaluate(
-        "Promise.all(document.getAnimations().map(one => one.finished.catch(() => {})).slice(0, 0))"
-    )
-    await asyncio.sleep(0.15)
+    """Wait until the page has read what it shows, and stands still but for what never does."""
+    await page.wait_for_function(SETTLED)
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")

@@ -108,7 +108,7 @@ class House:
     async def until(self, task_id: str, *statuses: str) -> dict[str, Any]:
         """Wait until the task has one of the statuses."""
         bell = self.app.ledger.bell.subscribe("events")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (task := (await self.client.get(f"/v1/tasks/{task_id}")).json())["status"] not in statuses:
                 await bell.wait()
                 bell.clear()
@@ -117,7 +117,7 @@ class House:
     async def events(self, type: str, *, count: int = 1) -> None:
         """Wait until that many events of the type stand in the log."""
         bell = self.app.ledger.bell.subscribe("events")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 seen = await self.app.ledger.read(lambda tx: events.after(tx, 0, limit=10_000))
                 if sum(event.type == type for event in seen) >= count:

@@ -60,7 +60,7 @@ class Service:
         self.got.put_nowait((headers, json.loads(plain)))
 
     async def next(self) -> tuple[dict[str, str], dict[str, Any]]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.got.get()
 
 
