@@ -1,8 +1,14 @@
 """Approvals: shown whole and as they are, answered once, the same on every device."""
 
-from playwright.async_api import expect
+from typing import Any
 
-from .conftest import PHONE, Room
+from playwright.async_api import Browser, expect
+
+from tawny.config import Home
+from tawny.domain.approvals import Question
+from tawny.engine.kinds import Context, Kind
+
+from .conftest import PHONE, Message, Room, open_room
 
 
 async def test_an_answer_on_one_device_is_seen_on_the_others(room: Room) -> None:
@@ -106,3 +112,35 @@ async def test_an_edit_that_is_no_json_approves_nothing(room: Room) -> None:
     await asked.get_by_role("button", name="Approve as edited").click()
     done = await room.house.until(task["task_id"], "succeeded")
     assert done["result"]["arguments"]["copies"] == 2
+
+
+async def test_why_it_is_asked_is_said_in_the_readers_language(home: Home, chromium: Browser) -> None:
+    reason = "mail.send is level 3: send mail; a yes holds for /bin/rm (sha256:25c34e130c601c56)"
+
+    async def tell(context: Context, params: Message) -> dict[str, Any]:
+        del params
+        question = Question(tool="mail_send", operation="send", arguments={}, level=3, reason=reason)
+        return {"text": (await context.ask("send", question)).status}
+
+    async with open_room(home, chromium, more={"tell": Kind(name="tell", params=Message, run=tell)}) as room:
+        await room.house.run("tell")
+        english = (await room.enter(at="#/approvals")).locator("[data-approval] header")
+        await expect(english).to_contain_text(reason)
+        page = await room.enter(at="#/approvals", locale="zh-CN")
+        chinese = page.locator("[data-approval] header")
+        await expect(chinese).to_contain_text(
+            "mail.send 属于 3 级：发送邮件；同意仅适用于 /bin/rm (sha256:25c34e130c601c56)"
+        )
+        await expect(page.get_by_role("group", name="发送邮件")).to_be_visible()
+        # A digest is for the whole question, not for a glance at the board.
+        await room.visit(page, "#/")
+        brief = page.locator("[data-approval] header")
+        await expect(brief).to_contain_text("同意仅适用于 /bin/rm")
+        await expect(brief).not_to_contain_text("sha256")
+
+
+async def test_a_question_goes_by_the_name_of_its_task(room: Room) -> None:
+    page = await room.enter(at="#/approvals")
+    await room.house.run("ask", title="Send the contract")
+    await page.get_by_role("link", name="Send the contract").click()
+    await expect(page.get_by_role("heading", name="Send the contract", level=1)).to_be_visible()

@@ -72,6 +72,19 @@ async def test_what_comes_often_is_one_entry_a_day(room: Room) -> None:
     await expect(page.locator(".slot").nth(3)).to_contain_text("×48")
 
 
+async def test_why_a_slot_was_left_out_is_said_in_the_readers_language(room: Room) -> None:
+    made = (await room.house.client.post("/v1/automations", json=DOCUMENT)).json()
+    reason = "the run before (task_01m8fnb3xcbq5as0b74ab87nk0) has not ended; overlap is skip"
+    skipped = Occurrence(
+        automation_id=made["id"], slot=1_700_000_000_000_000, status="skipped", reason=reason
+    )
+    await room.house.app.ledger.write(lambda tx: occurrences.record(tx, skipped))
+    page = await room.enter(at=f"#/automations/{made['id']}", locale="zh-CN")
+    await expect(page.locator(".runs li")).to_contain_text(
+        "上一次运行（task_…ab87nk0）尚未结束".replace("…a", "…")
+    )
+
+
 async def test_an_automation_tells_how_each_run_went_and_why_one_was_left_out(room: Room) -> None:
     automation = await lived(room)
     await room.house.client.post(f"/v1/automations/{automation}/run")

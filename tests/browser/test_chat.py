@@ -18,7 +18,7 @@ async def test_a_reply_appears_on_every_device(room: Room) -> None:
     await desk.get_by_label("Write to Tawny").press("Enter")
     for page in (desk, phone):
         await expect(page.locator(".bubble.user")).to_have_count(1)
-        await expect(page.locator(".bubble.assistant")).to_contain_text("demo model", timeout=20_000)
+        await expect(page.locator(".bubble.assistant")).to_contain_text("demo model")
         await expect(page.locator(".bubble.assistant")).to_have_count(1)
     await desk.reload()
     await expect(desk.locator(".bubble.assistant")).to_contain_text("demo model")
@@ -29,7 +29,7 @@ async def test_work_started_in_chat_moves_inside_the_conversation(room: Room) ->
     await page.get_by_label("Write to Tawny").fill("run a test task of 60 seconds")
     await page.get_by_label("Write to Tawny").press("Enter")
     card = page.locator(".talk [data-task]")
-    await expect(card).to_have_attribute("data-status", "running", timeout=20_000)
+    await expect(card).to_have_attribute("data-status", "running")
     await card.locator("[data-action=cancel]").click()
     await expect(card).to_have_attribute("data-status", "cancelled")
 
@@ -88,3 +88,20 @@ async def test_a_line_break_is_no_message(room: Room) -> None:
     await field.press("Shift+Enter")
     assert await field.input_value() == "one\n"
     assert await page.locator(".bubble").count() == 0
+
+
+async def test_a_turns_question_is_asked_in_its_conversation_also_to_who_comes_later(
+    home: Home, chromium: Browser
+) -> None:
+    model = ScriptedModel([Use("exec", {"command": "shred -u notes.txt"}), "Done."])
+    async with open_room(home, chromium, Config(model=Model(name="scripted")), model=model) as room:
+        await room.house.client.post("/v1/sessions/main/messages", json={"text": "tidy up"})
+        await room.house.events("approval.requested")
+        page = await room.enter(at="#/chat/main", locale="zh-CN")
+        asked = page.locator(".talk [data-approval]")
+        await expect(asked).to_contain_text("shred -u notes.txt")
+        await expect(asked.locator("header")).to_contain_text("运行其他命令")
+        await asked.locator("[data-action=deny]").click()
+        await expect(asked).to_have_count(0)
+        other = await room.enter(at="#/chat/elsewhere")
+        await expect(other.locator("[data-approval]")).to_have_count(0)

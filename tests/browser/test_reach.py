@@ -118,6 +118,51 @@ async def test_nothing_moves_for_who_wants_no_movement(room: Room) -> None:
     assert await (await moving(room, "reduce")).evaluate(MOVES) == 0
 
 
+async def test_with_the_readers_own_colours_a_bar_is_seen_and_a_choice_too(room: Room) -> None:
+    await room.house.run(title="Long", params={"steps": 500, "step_seconds": 1})
+    page = await room.enter(forced_colors="active")
+    bar = page.get_by_role("progressbar")
+    await expect(bar).to_be_visible()
+    colours = "one => [one, one.firstElementChild].map(one => getComputedStyle(one).backgroundColor)"
+    ground, filled = await bar.evaluate(colours)
+    assert filled != ground
+    assert await bar.evaluate("one => getComputedStyle(one).borderTopStyle") == "solid"
+    for chosen in ("[aria-pressed=true]", "[aria-current=page]"):
+        await expect(page.locator(chosen).first).to_have_css("outline-style", "solid")
+
+
+async def test_a_message_with_a_way_back_stays_while_one_reaches_for_it(room: Room) -> None:
+    page = await room.enter()
+    await page.clock.install()
+    task = await room.house.run(title="Later", not_before="3h", params={"steps": 1})
+    await page.locator(f"[data-task={task['task_id']}] [data-action=cancel]").click()
+    back = page.get_by_role("status").get_by_role("button", name="Run again")
+    await back.focus()
+    await page.clock.run_for(60_000)
+    await expect(back).to_be_visible()
+    await page.locator("main h1").focus()
+    await page.clock.run_for(11_000)
+    await expect(back).to_be_hidden()
+
+
+async def test_every_name_is_said_though_it_must_be_asked_for(room: Room) -> None:
+    """Ends that come before the panel has read anything of their tasks, in the order in which they came."""
+    page = await room.enter()
+    watch = """() => {
+        window.said = [];
+        const one = document.querySelector("[data-announcer]");
+        const note = new MutationObserver(() => said.push(one.textContent.trim()));
+        note.observe(one, {childList: true, characterData: true, subtree: true});
+    }"""
+    await page.evaluate(watch)
+    titles = ["First", "Second", "Third", "Third"]
+    for title in titles:
+        task = await room.house.run(title=title, params={"steps": 1, "step_seconds": 0})
+        await room.house.until(task["task_id"], "succeeded")
+    await page.wait_for_function("said.length >= 4")
+    assert await page.evaluate("said") == [f"Done: {title}" for title in titles]
+
+
 async def test_what_matters_is_said_aloud_once(room: Room) -> None:
     page = await room.enter()
     aloud = page.locator("[data-announcer]")

@@ -4,7 +4,7 @@ import type { ComponentType } from "preact";
 import { effect, signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { signedIn, signOut } from "./api";
-import { t } from "./i18n";
+import { t, word } from "./i18n";
 import type { Key } from "./i18n/en";
 import { relative } from "./format";
 import { place } from "./router";
@@ -136,15 +136,22 @@ function OfflineBanner() {
 }
 
 const announced = signal("");
+/** One after the other: a name that must be asked for holds up what comes after it. */
+let saying: Promise<void> = Promise.resolve();
 
 /** Says aloud what matters and only that: an end, a failure, a question. */
 function Announcer() {
-  useEffect(() => onEvent(async ({ type, task_id, data }) => {
+  useEffect(() => onEvent(({ type, task_id, data }) => {
     const asks = type === "approval.requested";
     const failed = type === "task.failed" || type === "task.timed_out";
     if (!(asks || failed || type === "task.succeeded") || data.detached === false) return;
-    const title = String((asks && data.tool) || (task_id ? await titleOf(task_id) : ""));
-    announced.value = asks ? t("announce.approval", { title }) : failed ? t("announce.failed", { title }) : t("announce.succeeded", { title });
+    const name = asks && data.tool ? word("tool", String(data.tool)) : task_id && titleOf(task_id);
+    saying = saying.then(async () => {
+      const title = (await name) || t("task");
+      const said = asks ? t("announce.approval", { title }) : failed ? t("announce.failed", { title }) : t("announce.succeeded", { title });
+      // The same words again are said again.
+      announced.value = said === announced.value ? `${said}\u00a0` : said;
+    });
   }), []);
   return <div class="visually-hidden" aria-live="polite" data-announcer>{announced.value}</div>;
 }

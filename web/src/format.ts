@@ -1,10 +1,13 @@
 /** Times, amounts and sizes, in the reader's language. */
 
-import { language, t } from "./i18n";
+import { language, said, t } from "./i18n";
+
+/** The reader's own way of writing the language: not everybody who reads English has the month before the day. */
+const locale = (): string => navigator.languages.find((one) => one.split("-")[0] === language.value) ?? language.value;
 
 const cache = new Map<string, unknown>();
 function intl<T>(name: string, make: () => T): T {
-  const key = `${language.value}:${name}`;
+  const key = `${locale()}:${name}`;
   if (!cache.has(key)) cache.set(key, make());
   return cache.get(key) as T;
 }
@@ -33,7 +36,7 @@ export function relative(time: string | null | undefined, now: number): string {
   const size = Math.abs(seconds);
   if (Number.isNaN(size)) return time;
   if (size < 5) return t("time.now");
-  const format = intl("relative", () => new Intl.RelativeTimeFormat(language.value, { numeric: "auto", style: "short" }));
+  const format = intl("relative", () => new Intl.RelativeTimeFormat(locale(), { numeric: "auto", style: "short" }));
   const steps: [number, number, Intl.RelativeTimeFormatUnit][] = [[60, 1, "second"], [3600, 60, "minute"], [86_400, 3600, "hour"], [2_592_000, 86_400, "day"], [31_536_000, 2_592_000, "month"]];
   for (const [below, unit, name] of steps) if (size < below) return format.format(Math.round(seconds / unit), name);
   return format.format(Math.round(seconds / 31_536_000), "year");
@@ -42,7 +45,7 @@ export function relative(time: string | null | undefined, now: number): string {
 const CLOCK: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 
 function dated(name: string, date: Date, options: Intl.DateTimeFormatOptions): string {
-  return intl(name, () => new Intl.DateTimeFormat(language.value, options)).format(date);
+  return intl(name, () => new Intl.DateTimeFormat(locale(), options)).format(date);
 }
 
 /** What is no time stays as it is. */
@@ -69,21 +72,21 @@ export const day = (date: Date): string => dated("day", date, { weekday: "short"
 export const longDay = (date: Date): string => dated("long", date, { dateStyle: "long" });
 
 export function number(value: number, digits = 0): string {
-  return intl(`number${digits}`, () => new Intl.NumberFormat(language.value, { maximumFractionDigits: digits })).format(value);
+  return intl(`number${digits}`, () => new Intl.NumberFormat(locale(), { maximumFractionDigits: digits })).format(value);
 }
 
 export function compact(value: number): string {
-  return intl("compact", () => new Intl.NumberFormat(language.value, { notation: "compact", maximumFractionDigits: 1 })).format(value);
+  return intl("compact", () => new Intl.NumberFormat(locale(), { notation: "compact", maximumFractionDigits: 1 })).format(value);
 }
 
 export function money(value: number | null | undefined): string {
   if (value === null || value === undefined) return t("usage.unknown_price");
   const digits = value !== 0 && Math.abs(value) < 0.1 ? 4 : 2;
-  return intl(`money${digits}`, () => new Intl.NumberFormat(language.value, { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: digits })).format(value);
+  return intl(`money${digits}`, () => new Intl.NumberFormat(locale(), { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: digits })).format(value);
 }
 
 export function percent(share: number): string {
-  return intl("percent", () => new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 1 })).format(share);
+  return intl("percent", () => new Intl.NumberFormat(locale(), { style: "percent", maximumFractionDigits: 1 })).format(share);
 }
 
 export function bytes(size: number | null | undefined): string {
@@ -97,6 +100,8 @@ export function bytes(size: number | null | undefined): string {
 /** The part of an id that tells two apart at a glance. */
 export const shortId = (id: string): string => id.replace(/^([a-z]+)_.*?(.{6})$/, "$1_…$2");
 export const shortIds = (text: string): string => text.replace(/\b[a-z]{3,6}_[0-9a-z]{20,}\b/g, shortId);
+/** What the server says, in the reader's language, times and ids as people read them. */
+export const spoken = (text: string | null | undefined, now: number): string => shortIds(said(text)).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => moment(time, now));
 
 const NAMES: Record<string, string> = { "\u0000": "NUL", "\u001b": "ESC", "\u007f": "DEL", "\u200b": "ZWSP", "\u200e": "LRM", "\u200f": "RLM", "\u202a": "LRE", "\u202b": "RLE", "\u202c": "PDF", "\u202d": "LRO", "\u202e": "RLO", "\u2066": "LRI", "\u2067": "RLI", "\u2068": "FSI", "\u2069": "PDI", "\ufeff": "BOM" };
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|\udb40[\udc00-\udfff]/g;

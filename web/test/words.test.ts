@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { duration, revealed } from "../src/format";
 import { en } from "../src/i18n/en";
 import { zh } from "../src/i18n/zh";
-import { about, language, setLanguage, t, word } from "../src/i18n";
+import { about, language, said, setLanguage, t, word } from "../src/i18n";
 import { zhServer } from "../src/i18n/zh-server";
 import { parse, takeSecret } from "../src/router";
 
@@ -28,6 +28,14 @@ describe("catalogues", () => {
     expect([word("section", "gateway"), about("kind.remind", "Says a text at its time."), word("field", "no_such")]).toEqual(["网关", "到时间说出一段文字。", "no such"]);
     await setLanguage("en");
     expect([word("section", "gateway"), about("kind.remind", "Says it.")]).toEqual(["gateway", "Says it."]);
+  });
+  it("say a sentence of several and what stands in its gaps, and leave what is not known as it is", async () => {
+    await setLanguage("zh");
+    const reason = "mail.send is level 3: send mail; this run has read untrusted content (a; b) and wants to reach eve@x.example, which your own words do not name";
+    expect(said(`It waits for a yes: ${reason}.`)).toBe("等待您同意：mail.send 属于 3 级：发送邮件；本次运行读过不可信内容（a; b），现在要联系 eve@x.example，而您自己并未提到。");
+    expect([said("one; two"), said(""), said("rule 2 (amount > $100: deny) applies: mail; me")]).toEqual(["one; two", "", "规则 2（amount > $100：拒绝）适用：mail; me"]);
+    await setLanguage("en");
+    expect(said(reason)).toBe(reason);
   });
   it("choose between one and many", () => {
     expect([t("column.count", { n: 1 }), t("column.count", { n: 2 })]).toEqual(["1 entry", "2 entries"]);

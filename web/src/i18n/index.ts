@@ -26,16 +26,32 @@ export function t(key: Key | number, values?: Record<string, string | number>): 
 export function word(group: string, value: string | null | undefined): string {
   if (!value) return "";
   const key = `${group}.${value}`;
-  return key in places ? t(key as Key) : (serverTexts.value[key] ?? value.replace(/_/g, " "));
+  return key in places ? t(key as Key) : (serverTexts.value[key] ?? value.replace(/_/g, " ").replace(/\b(api|url|id)\b/g, (one) => one.toUpperCase()));
 }
 
 /** Sentences of the server, as patterns, each with what is said instead. */
 const sentences = computed(() => Object.entries(serverTexts.value).filter(([name]) => name[0] === "^").map(([name, text]) => [new RegExp(name), text] as const));
 
-/** A sentence of the server in the reader's language, where we have it. */
+/** The whole of it as one sentence (`=…`), or as a pattern with what stands in its gaps. */
+function sentence(text: string): string | undefined {
+  const whole = serverTexts.value[`=${text}`];
+  if (whole) return whole;
+  for (const [pattern, instead] of sentences.value) {
+    const found = pattern.exec(text);
+    if (found) return instead.replace(/\$(\d)/g, (_, gap: number) => said(found[gap]));
+  }
+  return undefined;
+}
+
+/** A sentence of the server in the reader's language, where we have it, also several in a row. A name in them may have a `; ` of its own. */
 export function said(text: string | null | undefined): string {
-  const [pattern, instead] = sentences.value.find(([one]) => one.test(text ?? "")) ?? [];
-  return pattern ? text!.replace(pattern, instead!) : (text ?? "");
+  if (!text || text.length > 4000) return text ?? "";
+  const whole = sentence(text);
+  for (let at = text.indexOf("; "); !whole && at > 0; at = text.indexOf("; ", at + 2)) {
+    const first = sentence(text.slice(0, at));
+    if (first) return `${first}；${said(text.slice(at + 2))}`;
+  }
+  return whole ?? text;
 }
 
 /** What the server says of a thing, in the reader's language where we have it. */

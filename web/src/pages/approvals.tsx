@@ -34,14 +34,14 @@ function Grants() {
 
 function One({ id }: { id: string }) {
   const known = approvals.value.find((one) => one.approval_id === id);
-  const { error } = useLoad(async () => {
+  const { data, error } = useLoad(async () => {
     const found = known ?? (await optional(get<Approval>(`/v1/approvals/${encodeURIComponent(id)}`), null));
     if (found && !known) putApproval(found);
-    return found;
+    return { found };
   }, `${id}:${loaded.value}`);
   return (
     <Page title={t("nav.approvals")} back={{ href: "#/approvals", label: t("approvals.all") }}>
-      {known ? <ApprovalCard approval={known} /> : error ? <Problem error={error} /> : loaded.value ? <Empty icon="hand" title={t("error.missing")} /> : <Loading />}
+      {known ? <ApprovalCard approval={known} /> : error ? <Problem error={error} /> : data && loaded.value ? <Empty icon="hand" title={t("error.missing")} /> : <Loading />}
     </Page>
   );
 }

@@ -39,7 +39,7 @@ function Row({ automation }: { automation: Automation }) {
         <span class="hint">{whenText(automation)} · {actionText(automation)}</span>
       </div>
       <div class="automation-next">
-        {active && automation.next_run ? <span title={t("automation.next")}>{moment(automation.next_run, now.value)}</span> : active ? <span class="faint">{automation.type === "event" ? t("automation.on_event") : ""}</span> : <StatusChip status={automation.status} />}
+        {active && automation.next_run ? <span><span class="hint">{t("automation.next")}</span> {moment(automation.next_run, now.value)}</span> : active ? <span class="faint">{automation.type === "event" ? t("automation.on_event") : ""}</span> : <StatusChip status={automation.status} />}
         {automation.last_run && <span class="hint">{t("automation.last")} <When time={automation.last_run} /></span>}
       </div>
       <div class="row-commands">

@@ -2,7 +2,7 @@
 
 import { get } from "../api";
 import { t, word } from "../i18n";
-import { clock, day, longDay } from "../format";
+import { clock, day, longDay, spoken } from "../format";
 import { place, setQuery, to } from "../router";
 import { automations } from "../store/lists";
 import { loaded, now, serverStatus } from "../store/live";
@@ -60,10 +60,10 @@ function EntryCard({ entry }: { entry: Entry }) {
   const notes = (["missed", "skipped", "caught_up"] as const).filter((status) => count(status));
   return (
     <li>
-      <a class={`slot s-${worst}`} href={href} title={first.reason ? word("reason", first.reason) : word("slot", worst)}>
+      <a class={`slot s-${worst}`} href={href} title={spoken(first.reason, now.value) || word("slot", worst)}>
         <span class="slot-time"><Icon name={ICON[worst]} size={13} />{many ? `${clock(first.slot)} – ${clock(last.slot)}` : clock(first.slot)}{many && <b>×{entry.slots.length}</b>}</span>
         <span class="slot-name">{entry.name}</span>
-        {many ? notes.map((status) => <span class="slot-note" key={status}>{count(status)} {word("slot", status)}</span>) : worst !== "planned" && worst !== "ran" && <span class="slot-note">{word("slot", worst)}{first.reason ? `: ${word("reason", first.reason)}` : ""}</span>}
+        {many ? notes.map((status) => <span class="slot-note" key={status}>{count(status)} {word("slot", status)}</span>) : worst !== "planned" && worst !== "ran" && <span class="slot-note">{word("slot", worst)}{first.reason ? `: ${spoken(first.reason, now.value)}` : ""}</span>}
       </a>
     </li>
   );

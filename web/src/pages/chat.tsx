@@ -171,7 +171,7 @@ function Room({ session }: { session: string }) {
   const thinking = conversation.pending.value.filter((run) => !conversation.streaming.value[run]);
   const asked = pendingApprovals.value.filter((one) => {
     const task = one.task_id ? taskSignal(one.task_id)?.value : undefined;
-    return (one as { session?: string }).session === session || (task ? task.session === session : false) || (one.task_id !== null && conversation.pending.value.includes(one.task_id));
+    return (one as { session?: string }).session === session || (task ? task.session === session : false) || messages.some((message) => message.run_id && message.run_id === one.task_id);
   });
   const length = streaming.reduce((sum, [, text]) => sum + text.length, 0);
   useLayoutEffect(() => {

@@ -1,12 +1,14 @@
 /** How the work goes: how much succeeds, how long it waits and takes, what it costs. */
 
 import type { ComponentChildren } from "preact";
+import { useEffect, useMemo } from "preact/hooks";
 import { get } from "../api";
 import { t, word } from "../i18n";
-import { clock, compact, duration, moment, money, number, percent } from "../format";
+import { compact, duration, moment, money, number, percent } from "../format";
 import { place, setQuery, to } from "../router";
-import { loaded, now } from "../store/live";
-import type { Status } from "../types";
+import { soon } from "../store/lists";
+import { loaded, now, onEvent } from "../store/live";
+import { TERMINAL, type Status } from "../types";
 import { kindTitle } from "../ui/newtask";
 import { Card, Empty, Loading, Page, Problem, Tabs, useLoad } from "../ui/parts";
 
@@ -27,10 +29,10 @@ function Figure({ label, value, note }: { label: string; value: string; note?: s
   return <div class="figure-card"><h2>{label}</h2><p class="figure-value">{value}</p>{note && <p class="hint">{note}</p>}</div>;
 }
 
-function Bars({ series, window }: { series: Bucket[]; window: string }) {
+function Bars({ series }: { series: Bucket[] }) {
   const most = Math.max(1, ...series.map((one) => (one.succeeded ?? 0) + (one.failed ?? 0)));
   const width = 100 / series.length;
-  const label = (time: string) => (window === "24h" ? clock(time) : moment(time, now.value));
+  const label = (time: string) => moment(time, now.value);
   const total = series.reduce((sum, one) => sum + (one.succeeded ?? 0) + (one.failed ?? 0), 0);
   const failed = series.reduce((sum, one) => sum + (one.failed ?? 0), 0);
   return (
@@ -76,6 +78,11 @@ const WINDOWS = ["24h", "7d", "30d"];
 export default function Metrics() {
   const window = place.value.query.get("window") ?? "24h";
   const { data, error, reload } = useLoad(() => get<Stats>("/v1/stats", { window }), `${window}:${loaded.value}`);
+  const again = useMemo(() => soon(reload, 1000), []);
+  // Figures of a house at work are not those of the moment the page was opened.
+  useEffect(() => onEvent(({ type }) => {
+    if (TERMINAL.has(type.slice(5) as Status)) again();
+  }), []);
   const counts = data?.counts ?? {};
   const ended = (["succeeded", "failed", "timed_out", "cancelled", "lost"] as const).reduce((sum, one) => sum + (counts[one] ?? 0), 0);
   const rate = data?.success_rate ?? (ended - (counts.cancelled ?? 0) > 0 ? (counts.succeeded ?? 0) / (ended - (counts.cancelled ?? 0)) : null);
@@ -92,7 +99,7 @@ export default function Metrics() {
             <Figure label={t("metrics.time")} value={seconds(data.run_time?.p50)} note={t("metrics.p95", { time: seconds(data.run_time?.p95) })} />
             <Figure label={t("usage.cost")} value={money(data.cost ?? 0)} note={data.tokens ? `${t("usage.tokens")}: ${t("usage.tokens_of", { input: compact(data.tokens.input ?? 0), output: compact(data.tokens.output ?? 0) })}` : undefined} />
           </div>
-          {data.series && data.series.length > 1 && <Card title={t("metrics.over_time")}><Bars series={data.series} window={window} /></Card>}
+          {data.series && data.series.length > 1 && <Card title={t("metrics.over_time")}><Bars series={data.series} /></Card>}
           <section>
             <h2 class="section">{t("metrics.outcomes")}</h2>
             <ul class="outcomes">{Object.entries(counts).filter(([, n]) => n).map(([status, n]) => <li key={status}><a href={to("", { status })}><strong>{number(n ?? 0)}</strong> {word("status", status)}</a></li>)}</ul>

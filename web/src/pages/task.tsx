@@ -3,11 +3,11 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { ApiError, get, list, optional, patch } from "../api";
 import { said, t, word } from "../i18n";
-import { bytes, compact, duration, moment, money, number, shortId, shortIds } from "../format";
+import { bytes, compact, duration, money, number, shortId, spoken } from "../format";
 import { go } from "../router";
 import { loaded, now, onEvent } from "../store/live";
 import { approvals as allApprovals, automations, soon } from "../store/lists";
-import { put, taskSignal } from "../store/tasks";
+import { put, readTask, taskSignal } from "../store/tasks";
 import { TERMINAL, type Artifact, type Delivery, type Execution, type LogLine, type Step, type Target, type Task } from "../types";
 import { ApprovalCard } from "../ui/approval";
 import { Icon } from "../ui/icon";
@@ -15,7 +15,7 @@ import { Markdown } from "../ui/markdown";
 import { Choice, NOTIFY, PriorityField } from "../ui/fields";
 import { asText, Bar, Button, Card, Chip, complain, Empty, Fact, Loading, Page, Plain, Problem, StatusChip, tell, useLoad, When } from "../ui/parts";
 import { Commands, percentage, Reconcile, timeLeft, waitLine } from "../ui/task";
-import { TaskLink } from "../ui/tasklink";
+import { TaskName } from "../ui/tasklink";
 import { kindTitle } from "../ui/newtask";
 import { Timeline } from "../ui/timeline";
 
@@ -141,7 +141,7 @@ function About({ task }: { task: Task }) {
         <Fact name={t("task.kind")}>{kindTitle(task.kind)}</Fact>
         <Fact name={t("task.started_by")}>{automation ? <a href={`#/automations/${encodeURIComponent(automation.id)}`}>{automation.name}</a> : word("runtime", task.runtime)}</Fact>
         {task.session && <Fact name={t("task.session")}><a href={`#/chat/${encodeURIComponent(task.session)}`}>{task.session}</a></Fact>}
-        {task.parent_id && <Fact name={t("task.parent")}><TaskLink id={task.parent_id} /></Fact>}
+        {task.parent_id && <Fact name={t("task.parent")}><TaskName id={task.parent_id} /></Fact>}
         <Fact name={t("task.created")}><When time={task.created_at} as="moment" /></Fact>
         {task.started_at && <Fact name={t("task.started")}><When time={task.started_at} as="moment" /></Fact>}
         {task.ended_at && <Fact name={t("task.ended")}><When time={task.ended_at} as="moment" /></Fact>}
@@ -188,9 +188,9 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
           {value !== null && <span class="figure">{Math.round(value)}%</span>}
         </div>
       )}
-      {task.status !== "succeeded" && task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: task.progress.unit ?? "" })}</p>}
-      {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {said(reason.text).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => moment(time, now.value))}</span></div>}
-      {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={shortIds(said(task.error.message))} /></span></div>}
+      {task.status !== "succeeded" && task.progress && task.progress.total !== null && <p class="hint">{t("progress.count", { current: number(task.progress.current, 1), total: number(task.progress.total, 1), unit: word("counted", task.progress.unit) })}</p>}
+      {reason && <div class="notice need"><Icon name="clock" /><span><strong>{t("task.why")}</strong> {spoken(reason.text, now.value)}</span></div>}
+      {task.error && <div class={`notice ${task.status === "cancelled" ? "" : "bad"}`} role={ended ? undefined : "alert"}><Icon name="alert" /><span><strong>{word("error", task.error.kind)}{task.error.step ? ` · ${task.error.step}` : ""}</strong><br /><Plain text={spoken(task.error.message, now.value)} /></span></div>}
       {open.map((approval) => <ApprovalCard key={approval.approval_id} approval={approval} />)}
       <Reconcile task={task} />
       <div class="row state-commands"><Commands task={task} words onDone={(verb, after) => verb === "retry" && after.task_id !== task.task_id && go(`#/tasks/${after.task_id}`)} /></div>
@@ -200,11 +200,7 @@ function State({ task, why }: { task: Task; why: Details["why"] }) {
 
 export default function TaskPage({ id }: { id: string }) {
   const source = taskSignal(id);
-  const first = useLoad(async () => {
-    const task = await get<Task>(`/v1/tasks/${encodeURIComponent(id)}`);
-    put(task);
-    return task;
-  }, `${id}:${loaded.value}`);
+  const first = useLoad(() => readTask(id), `${id}:${loaded.value}`);
   const { data: details, error, reload } = useLoad(() => readDetails(id), `${id}:${loaded.value}`);
   // A turn of a conversation is on no board: its page reads it by itself.
   const again = useMemo(() => soon(() => Promise.all([reload(), taskSignal(id) ?? first.reload()]), 500), [id]);

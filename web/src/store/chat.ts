@@ -32,9 +32,12 @@ export class Conversation {
   }
 
   async load(): Promise<void> {
+    const before = new Set(this.messages.value);
     const found = await list<Message>(this.path, { limit: 200 });
     const stored = found.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : Number(a.message_id) - Number(b.message_id) || 0));
-    this.messages.value = [...stored, ...this.messages.value.filter((one) => (one.sending || one.failed) && !stored.some((other) => other.role === "user" && other.run_id && other.run_id === one.run_id))];
+    // What was said while the list was on its way is not in it.
+    const fresh = this.messages.value.filter((one) => one.sending || one.failed || !before.has(one));
+    this.messages.value = [...stored, ...fresh.filter((one) => !stored.some((other) => this.isSame(other, one) || (one.role === "user" && other.role === "user" && other.run_id && other.run_id === one.run_id)))];
     const answered = new Set(stored.filter((one) => one.role === "assistant").map((one) => one.run_id));
     this.pending.value = this.pending.value.filter((run) => !answered.has(run));
     this.loaded.value = true;

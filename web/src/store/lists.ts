@@ -14,17 +14,28 @@ export interface Kept { delivery_id: string; task_id: string | null; severity: s
 export const inbox = signal<Kept[]>([]);
 export const unread = computed(() => inbox.value.filter((one) => !one.read_at));
 
-export async function loadInbox(): Promise<void> {
-  inbox.value = await list<Kept>("/v1/inbox", { limit: 100 });
+/** A list that may be asked for again before it has answered: an older answer that arrives later changes nothing. */
+export function newest<T>(load: () => Promise<T>, take: (found: T) => void): () => Promise<void> {
+  let asked = 0;
+  let taken = 0;
+  return async () => {
+    const mine = (asked += 1);
+    const found = await load();
+    if (mine < taken) return;
+    taken = mine;
+    take(found);
+  };
 }
 
-export async function loadApprovals(): Promise<void> {
-  approvals.value = await list<Approval>("/v1/approvals", { limit: 200 });
-}
-
-export async function loadAutomations(): Promise<void> {
-  automations.value = (await list<Automation>("/v1/automations", { limit: 500 })).map(withId);
-}
+export const loadInbox = newest(() => list<Kept>("/v1/inbox", { limit: 100 }), (found) => {
+  inbox.value = found;
+});
+export const loadApprovals = newest(() => list<Approval>("/v1/approvals", { limit: 200 }), (found) => {
+  approvals.value = found;
+});
+export const loadAutomations = newest(() => list<Automation>("/v1/automations", { limit: 500 }), (found) => {
+  automations.value = found.map(withId);
+});
 
 /** The document may call its id `task_id` or `automation_id`. */
 export function withId(document: Automation): Automation {

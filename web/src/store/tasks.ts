@@ -1,8 +1,9 @@
 /** The tasks we know, each a signal of its own, so that a moving bar redraws one row and nothing else. */
 
 import { computed, signal, type Signal } from "@preact/signals";
-import { get, optional, post } from "../api";
+import { ApiError, get, optional, post } from "../api";
 import { TERMINAL, type Page, type Progress, type Status, type Task, type WireEvent } from "../types";
+import { word } from "../i18n";
 import { onEvent, onSnapshot } from "./live";
 
 export type Column = "needs_you" | "running" | "queued" | "scheduled" | "done";
@@ -31,10 +32,12 @@ export function taskSignal(id: string): Signal<Task> | undefined {
   return known.get(id);
 }
 
-/** What a task is called. One that ended before it was first read is asked for; if that fails it goes by its id. */
+export const nameOf = (task: Task): string => task.title || word("kind", task.kind);
+
+/** What a task is called. One that ended before it was first read is asked for; nothing if that fails. */
 export async function titleOf(id: string): Promise<string> {
   const task = known.get(id)?.peek() ?? (await get<Task>(`/v1/tasks/${id}`).catch(() => null));
-  return task?.title || id;
+  return task ? nameOf(task) : "";
 }
 
 /** Every known task, by column, in the order of the board. */
@@ -58,21 +61,31 @@ export const board = computed<Record<Column, Signal<Task>[]>>(() => {
 const shape = (task: Task): string =>
   [task.status, task.waiting_for?.kind, task.next_attempt_at, task.not_before, task.ended_at, task.title, task.kind, task.session].join("|");
 
-/** Take in a task's document. What ended stays ended: an older answer that arrives late changes nothing. */
-export function put(task: Task & { detached?: boolean }): void {
+/** Counts what was heard. A document that was asked for before an event of its task is older than the event, whenever it arrives. */
+let heard = 0;
+/** By task, the count at its newest document or event, and at its newest progress. */
+const changed = new WeakMap<Signal<Task>, number>();
+const moved = new WeakMap<Signal<Task>, number>();
+
+/** Take in a task's document, asked for when `at` was the count. What ended stays ended: an older answer that arrives late changes nothing. */
+export function put(task: Task & { detached?: boolean }, at = heard): void {
   if (task.detached === false) {
     if (known.delete(task.task_id)) arrangement.value += 1;
     return;
   }
   const present = known.get(task.task_id);
   if (!present) {
-    known.set(task.task_id, signal(task));
+    const made = signal(task);
+    known.set(task.task_id, made);
+    changed.set(made, at);
     arrangement.value += 1;
     return;
   }
   const before = present.peek();
   if (TERMINAL.has(before.status) && !TERMINAL.has(task.status)) return;
-  if (task.attempt < before.attempt) return;
+  if (task.attempt < before.attempt || at < (changed.get(present) ?? 0)) return;
+  changed.set(present, at);
+  if (at < (moved.get(present) ?? 0) && !TERMINAL.has(task.status)) task = { ...task, progress: before.progress, estimated_completion: before.estimated_completion };
   present.value = task;
   if (shape(before) !== shape(task)) arrangement.value += 1;
 }
@@ -110,6 +123,7 @@ export function applyEvent(event: WireEvent): void {
     if (!present) return refresh(id);
     const task = present.peek();
     if (TERMINAL.has(task.status)) return;
+    moved.set(present, ++heard);
     present.value = {
       ...task,
       progress: { current: 0, total: null, percentage: null, unit: null, message: null, ...task.progress, ...progressIn(event.data) },
@@ -124,6 +138,8 @@ export function applyEvent(event: WireEvent): void {
     const ended = TERMINAL.has(status) ? { ended_at: event.time, estimated_completion: null, waiting_for: null } : {};
     put({ ...task, status, ...ended, waiting_for: status === "waiting" ? task.waiting_for : null });
   }
+  heard += 1;
+  if (present) changed.set(present, heard);
   refresh(id);
 }
 
@@ -136,38 +152,50 @@ export function refresh(id: string): void {
   flushing ??= setTimeout(flush, wanted.size > 12 ? 600 : 40) as unknown as number;
 }
 
+/** Read a task's document. */
+export async function readTask(id: string): Promise<Task> {
+  const at = heard;
+  const task = await get<Task>(`/v1/tasks/${encodeURIComponent(id)}`);
+  put(task, at);
+  return task;
+}
+
+async function readEach(ids: string[]): Promise<void> {
+  for (let n = 0; n < ids.length; n += 12) await Promise.all(ids.slice(n, n + 12).map((id) => optional(readTask(id), null)));
+}
+
 async function flush(): Promise<void> {
   const ids = [...wanted];
   wanted.clear();
+  let rest = 250;
   try {
-    if (ids.length > 12) await loadTasks();
-    else await Promise.all(ids.map(async (id) => {
-      const task = await optional(get<Task>(`/v1/tasks/${id}`), null);
-      if (task) put(task);
-    }));
-  } catch {
-    // The connection is watched elsewhere; after it returns everything is read anew or replayed.
+    await (ids.length > 12 ? loadTasks(ids) : readEach(ids));
+  } catch (error) {
+    // Nobody asks for these again: what a busy server or a bad line has left unanswered is asked for later.
+    if (!(error instanceof ApiError && error.status === 401)) ids.forEach((id) => wanted.add(id));
+    rest = 2000;
   } finally {
-    flushing = wanted.size ? (setTimeout(flush, 250) as unknown as number) : null;
+    flushing = wanted.size ? (setTimeout(flush, rest) as unknown as number) : null;
   }
 }
 
 const ENDED = [...TERMINAL].join(",");
 
-async function page(status: string, limit: number, cursor?: string | null): Promise<Page<Task>> {
-  return get<Page<Task>>("/v1/tasks", { status, limit, cursor });
+async function page(query: Record<string, string | number | null | undefined>): Promise<Page<Task>> {
+  const at = heard;
+  const found = await get<Page<Task>>("/v1/tasks", query);
+  for (const task of found.items) put(task, at);
+  return found;
 }
 
-export async function loadTasks(): Promise<void> {
-  const pages = await Promise.all([page("running,waiting,paused", 200), page("queued", 100), page(ENDED, 50)]);
-  const listed = new Set<string>();
-  for (const one of pages) for (const task of one.items) {
-    listed.add(task.task_id);
-    put(task);
-  }
-  doneCursor.value = pages[2].next_cursor;
-  // What we believed to be open and no list holds has ended meanwhile, or is beyond the first page of the queue.
-  for (const [id, task] of known) if (!listed.has(id) && !TERMINAL.has(task.peek().status) && !(task.peek().status === "queued" && pages[1].next_cursor)) refresh(id);
+/** Read the lists; `about` are tasks of which something was heard. */
+export async function loadTasks(about: string[] = []): Promise<void> {
+  const [open, queued, ended] = await Promise.all([page({ status: "running,waiting,paused", limit: 200 }), page({ status: "queued", limit: 100 }), page({ status: ENDED, limit: 50 })]);
+  doneCursor.value = ended.next_cursor;
+  const listed = new Set([open, queued, ended].flatMap((one) => one.items).map((task) => task.task_id));
+  const whole = !open.next_cursor && !queued.next_cursor;
+  // What we believe to be open and no list holds has ended meanwhile, or is beyond a list's first page.
+  await readEach([...known].filter(([id, task]) => !listed.has(id) && !TERMINAL.has(task.peek().status) && (whole || about.includes(id))).map(([id]) => id));
   prune();
 }
 
@@ -178,9 +206,7 @@ function prune(): void {
 
 /** Read the next page of what has ended. */
 export async function moreDone(): Promise<void> {
-  const next = await page(ENDED, 50, doneCursor.value);
-  next.items.forEach(put);
-  doneCursor.value = next.next_cursor;
+  doneCursor.value = (await page({ status: ENDED, limit: 50, cursor: doneCursor.value })).next_cursor;
 }
 
 export interface Filter { q: string; status: string; runtime: string; kind: string }
@@ -198,11 +224,8 @@ export async function search(filter: Filter, further = false): Promise<void> {
   let cursor = before.cursor;
   // A page may be empty though there is more to look through.
   do {
-    const next = await get<Page<Task>>("/v1/tasks", { ...filter, limit: 50, cursor });
-    for (const task of next.items) {
-      ids.add(task.task_id);
-      put(task);
-    }
+    const next = await page({ ...filter, limit: 50, cursor });
+    for (const task of next.items) ids.add(task.task_id);
     cursor = next.next_cursor;
   } while (cursor && ids.size === 0);
   if (latest === key) found.value = { filter: key, ids, cursor };
@@ -212,8 +235,9 @@ export type Command = "cancel" | "pause" | "resume" | "retry";
 
 /** Carry out a person's command and take in the task the server answers with. */
 export async function command(id: string, verb: Command): Promise<Task> {
+  const at = heard;
   const task = await post<Task>(`/v1/tasks/${id}/${verb}`);
-  if (task?.task_id) put(task);
+  if (task?.task_id) put(task, at);
   else refresh(id);
   return task;
 }
@@ -222,8 +246,9 @@ export const RECONCILIATIONS = ["done", "redo", "give_up"] as const;
 
 /** Say what became of an effect that was cut off in the middle. */
 export async function reconcile(id: string, answer: (typeof RECONCILIATIONS)[number]): Promise<void> {
+  const at = heard;
   const task = await post<Task>(`/v1/tasks/${id}/reconcile`, { answer });
-  if (task?.task_id) put(task);
+  if (task?.task_id) put(task, at);
   else refresh(id);
 }
 
@@ -243,5 +268,5 @@ export function commandsFor(task: Task): Command[] {
 
 export function connectTasks(): void {
   onEvent(applyEvent);
-  onSnapshot(loadTasks);
+  onSnapshot(() => loadTasks());
 }

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { ApiError, post } from "../api";
-import { t, word } from "../i18n";
+import { said, t, word } from "../i18n";
 import { now } from "../store/live";
 import { loadApprovals, putApproval } from "../store/lists";
 import { refresh } from "../store/tasks";
@@ -10,7 +10,7 @@ import type { Approval } from "../types";
 import { duration, revealed } from "../format";
 import { asText, Button, Chip, Fact, Plain, tell, When } from "./parts";
 import { Icon } from "./icon";
-import { TaskLink } from "./tasklink";
+import { TaskName } from "./tasklink";
 
 interface Answer { always?: boolean; note?: string; arguments?: Record<string, unknown> }
 
@@ -19,7 +19,7 @@ export async function answer(approval: Approval, verb: "approve" | "deny", body:
   try {
     const done = await post<Approval>(`/v1/approvals/${approval.approval_id}/${verb}`, body);
     putApproval(done?.approval_id ? { ...approval, ...done } : { ...approval, status: verb === "approve" ? "approved" : "denied" });
-    tell(t(verb === "approve" ? "told.approved" : "told.denied", { tool: approval.tool }), "good");
+    tell(t(verb === "approve" ? "told.approved" : "told.denied", { tool: word("tool", approval.tool) }), "good");
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 409) throw error;
     const outcome = (error.body as { approval?: Approval }).approval;
@@ -109,14 +109,16 @@ export function ApprovalCard({ approval, brief }: { approval: Approval; brief?: 
   const bad = editing && Object.values(values).includes(undefined);
   const edited = (): Answer => (changed ? { arguments: values } : {});
   const level = approval.level === null || approval.level === undefined || approval.level === "" ? null : String(approval.level);
+  // A digest is nothing to read; it is kept with the question, and told where the whole of it is shown.
+  const reason = said(brief ? approval.reason?.replace(/ \(sha256:\w+\)/g, "") : approval.reason);
   const Heading = brief ? "h3" : "h2";
   return (
-    <div class={`approval a-${approval.status}${brief ? " brief" : ""}`} data-approval={approval.approval_id} data-status={approval.status} role="group" aria-label={t("approval.of", { tool: approval.tool })}>
+    <div class={`approval a-${approval.status}${brief ? " brief" : ""}`} data-approval={approval.approval_id} data-status={approval.status} role="group" aria-label={t("approval.of", { tool: word("tool", approval.tool) })}>
       <header>
         <span class="approval-icon"><Icon name="hand" size={18} /></span>
         <div>
-          <Heading>{word("tool", approval.tool)}{approval.operation && approval.operation !== approval.tool && !approval.tool.endsWith(approval.operation) ? <span class="faint"> · {approval.operation.replace(/_/g, " ")}</span> : null}</Heading>
-          {approval.reason && <p class="hint"><Plain text={approval.reason} /></p>}
+          <Heading>{word("tool", approval.tool)}{approval.operation && approval.operation !== approval.tool && !approval.tool.endsWith(approval.operation) && !approval.operation.startsWith(`${approval.tool}.`) ? <span class="faint"> · {approval.operation.replace(/_/g, " ")}</span> : null}</Heading>
+          {reason && <p class="hint"><Plain text={reason} /></p>}
         </div>
         {level && <Chip tone={`level-${level}`} title={t("approval.level_hint")}>{/^\d+$/.test(level) ? t("approval.level", { n: level }) : word("level", level)}</Chip>}
       </header>
@@ -125,7 +127,7 @@ export function ApprovalCard({ approval, brief }: { approval: Approval; brief?: 
         <dl class="facts">
           {approval.origin ? <div><dt>{t("approval.origin")}</dt><dd class={isUntrusted(approval.origin) ? "warn" : ""}><Plain text={originText(approval.origin)} /></dd></div> : null}
           {approval.read?.length ? <Fact name={t("approval.read")}><ul>{approval.read.map((one) => <li key={asText(one)}><Plain text={typeof one === "object" && one && "what" in one ? String((one as { what: unknown }).what) : asText(one)} /></li>)}</ul></Fact> : null}
-          {approval.task_id && <Fact name={t("approval.task")}><TaskLink id={approval.task_id} /></Fact>}
+          {approval.task_id && <Fact name={t("approval.task")}><TaskName id={approval.task_id} /></Fact>}
           <Fact name={t("approval.asked")}><When time={approval.created_at} /></Fact>
           {!pending && <Fact name={word("answer", approval.status)}>{approval.answered_by ?? ""} <When time={approval.answered_at} />{approval.note ? <> – <Plain text={approval.note} /></> : null}</Fact>}
         </dl>

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { del, list, optional, patch, post } from "../api";
 import { t, word } from "../i18n";
-import { moment, relative } from "../format";
+import { moment, relative, spoken } from "../format";
 import { go, to } from "../router";
 import { automations, loadAutomations } from "../store/lists";
 import { now } from "../store/live";
@@ -49,7 +49,7 @@ function Upcoming({ automation }: { automation: Automation }) {
 }
 
 function History({ automation }: { automation: Automation }) {
-  const { data, error } = useLoad(() => list<Occurrence>(`${base(automation)}/runs`, { limit: 100 }), `${automation.id}:${automation.last_run}`);
+  const { data, error } = useLoad(() => list<Occurrence>(`${base(automation)}/runs`, { limit: 100 }), `${automation.id}:${automation.last_run}:${automation.next_run}`);
   return (
     <Card title={t("automation.runs")}>
       {error ? <Problem error={error} /> : !data?.length ? <p class="hint">{t("automation.no_runs")}</p> : (
@@ -58,7 +58,7 @@ function History({ automation }: { automation: Automation }) {
             <li key={`${run.slot}${run.status}`}>
               <StatusChip status={run.status} group="slot" />
               <span>{moment(run.slot, now.value)}</span>
-              <span class="hint grow">{run.reason ? word("reason", run.reason) : ""}{run.merged_into ? ` ${t("automation.merged", { time: moment(run.merged_into, now.value) })}` : ""}</span>
+              <span class="hint grow">{spoken(run.reason, now.value)}{run.merged_into ? ` ${t("automation.merged", { time: moment(run.merged_into, now.value) })}` : ""}</span>
               {run.task_id && <TaskLink id={run.task_id} title={t("automation.see")} />}
             </li>
           ))}

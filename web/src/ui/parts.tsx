@@ -198,7 +198,15 @@ let lastToast = 0;
 export function tell(text: string, tone: Toast["tone"] = "plain", action?: Toast["action"]): void {
   const toast = { id: ++lastToast, text, tone, action };
   toasts.value = [...toasts.value.slice(-2), toast];
-  setTimeout(() => dismiss(toast.id), tone === "bad" ? 9000 : 5000);
+  fade(toast.id, tone === "bad" || action ? 10_000 : 6000);
+}
+
+/** Take it away after a while; not while somebody has it under the pointer or goes through it by keyboard. */
+function fade(id: number, after: number): void {
+  setTimeout(() => {
+    if (document.querySelector(`[data-toast="${id}"]:is(:hover, :focus-within)`)) fade(id, 1000);
+    else dismiss(id);
+  }, after);
 }
 
 export function dismiss(id: number): void {
@@ -224,7 +232,7 @@ export function Toasts() {
   return (
     <div class="toasts" role="status" aria-live="polite">
       {toasts.value.map((toast) => (
-        <div class={`toast ${toast.tone}`} key={toast.id}>
+        <div class={`toast ${toast.tone}`} key={toast.id} data-toast={toast.id}>
           <span>{toast.text}</span>
           {toast.action && <button type="button" class="link" onClick={() => {
             dismiss(toast.id);
@@ -240,22 +248,29 @@ export function Toasts() {
 /** Read something when the page opens and whenever `key` changes; keeps what was there while it reads anew. */
 export function useLoad<T>(load: () => Promise<T>, key: unknown): { data: T | null; error: unknown; reload: () => Promise<void> } {
   const [state, setState] = useState<{ data: T | null; error: unknown; key: unknown }>({ data: null, error: null, key });
-  const turn = useRef(0);
+  const asked = useRef(0);
+  const taken = useRef(0);
   const latest = useRef(load);
   latest.current = load;
   const reload = async () => {
-    const mine = ++turn.current;
+    const mine = ++asked.current;
+    // An answer counts though the next one is under way already: on a slow line there is always a next one.
+    const take = (change: (before: typeof state) => typeof state) => {
+      if (mine < taken.current) return;
+      taken.current = mine;
+      setState(change);
+    };
     try {
       const data = await latest.current();
-      if (mine === turn.current) setState({ data, error: null, key });
+      take(() => ({ data, error: null, key }));
     } catch (error) {
-      if (mine === turn.current) setState((before) => ({ ...before, error }));
+      take((before) => ({ ...before, error }));
     }
   };
   useEffect(() => {
     void reload();
     return () => {
-      turn.current += 1;
+      taken.current = asked.current + 1;
     };
   }, [key]);
   return { data: state.data, error: state.error, reload };

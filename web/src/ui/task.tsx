@@ -2,7 +2,7 @@
 
 import type { Signal } from "@preact/signals";
 import { said, t, word } from "../i18n";
-import { duration, relative, shortIds } from "../format";
+import { duration, relative, spoken } from "../format";
 import { now } from "../store/live";
 import { pendingApprovals } from "../store/lists";
 import { command, commandsFor, reconcile, RECONCILIATIONS, type Command } from "../store/tasks";
@@ -102,7 +102,7 @@ export function TaskRow({ task: source, as = "li" }: { task: Signal<Task>; as?: 
   const Tag = as;
   const ended = TERMINAL.has(task.status);
   const value = percentage(task);
-  const message = ended ? shortIds(said(task.error?.message)) : waitLine(task) || said(task.progress?.message);
+  const message = ended ? spoken(task.error?.message, now.peek()) : waitLine(task) || said(task.progress?.message);
   const shows = !ended ? value !== null || task.status === "running" : value !== null;
   // Under its column's heading the plain state goes without saying; what is unlike its neighbours wears a chip.
   const obvious = task.status === "running" || task.status === "succeeded" || task.status === "queued" || (task.status === "waiting" && task.waiting_for?.kind === "approval");

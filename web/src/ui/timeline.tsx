@@ -74,7 +74,7 @@ export function Timeline({ task, steps, executions, approvals }: TimelineProps) 
   const present = live ? now.value : Date.parse(task.ended_at ?? task.created_at);
   const known = new Set(steps.map((step) => step.key));
   const asked: Span[] = approvals.filter((one) => ![...known].some((key) => key.includes(one.approval_id))).map((one) => ({
-    id: one.approval_id, kind: "approval", name: t("timeline.asked", { tool: one.tool }), status: one.status === "pending" ? "waiting" : one.status === "approved" ? "succeeded" : "failed", start: Date.parse(one.created_at),
+    id: one.approval_id, kind: "approval", name: t("timeline.asked", { tool: word("tool", one.tool) }), status: one.status === "pending" ? "waiting" : one.status === "approved" ? "succeeded" : "failed", start: Date.parse(one.created_at),
     end: one.answered_at ? Date.parse(one.answered_at) : present, open: one.status === "pending", attempts: 1, result: { status: one.status, by: one.answered_by, note: one.note }, error: null, effect: "",
   }));
   const hasApprovalSteps = steps.some((step) => kindOf(step) === "approval");
