@@ -1,6 +1,7 @@
 """The description is true to the code: schemathesis tries it against a running gateway."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,34 @@ def test_every_operation_is_described() -> None:
     assert set(BEYOND_A_SCHEMA) <= {f"{entry.method} {entry.path}" for entry in OPERATIONS}
     names = [entry.name for entry in OPERATIONS]
     assert len(names) == len(set(names))
+
+
+def test_generators_of_clients_can_read_the_description() -> None:
+    """What openapi-python-client, openapi-typescript, Redocly's and Spectral's linters stumbled over."""
+    document = describe(OPERATIONS)
+    operations = [one for methods in document["paths"].values() for one in methods.values()]
+    assert all("security" in one and one["description"] and one["tags"] for one in operations)
+    assert {tag for one in operations for tag in one["tags"]} == {tag["name"] for tag in document["tags"]}
+    assert document["servers"] == [{"url": "/"}]
+    text = json.dumps(document)
+    named = document["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) == set(named)
+    assert not [name for name in named if "." in name], "two components of one name"
+    for bare in ('{"type": "array"}', '{"type": "object"}'):
+        assert bare not in text
+
+
+async def test_a_task_takes_the_defaults_that_are_described(house: House) -> None:
+    """Some clients send them."""
+    fields = (await house.client.get("/openapi.json")).json()["components"]["schemas"]["TaskRequest"][
+        "properties"
+    ]
+    given = {name: field["default"] for name, field in fields.items() if "default" in field}
+    assert len(given) > 10
+    answer = await house.client.post(
+        "/v1/tasks", json=given | {"kind": "simulate", "params": {"steps": 1, "step_seconds": 0}}
+    )
+    assert answer.status_code == 202, answer.text
 
 
 async def test_what_a_schema_cannot_say_is_shown_by_an_example_that_is_right(house: House) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 from collections.abc import AsyncGenerator
@@ -188,6 +189,27 @@ async def test_what_the_owners_token_asked_for_ends_with_it(home: Home) -> None:
         await house.client.post("/v1/push/subscriptions", json=there.subscription())
         await house.client.post("/v1/push/test")
         assert (await there.next())[1]["tag"] == "test"
+
+
+@pytest.mark.parametrize("kept", ["owner", None])
+async def test_what_an_older_build_kept_ends_with_the_owners_token_too(home: Home, kept: str | None) -> None:
+    async with service() as there:
+        async with open_pushing(home, there) as house:
+            await house.client.post("/v1/push/subscriptions", json=there.subscription())
+            as_it_was = "UPDATE push_subscriptions SET credential_id = :kept"
+            await house.app.ledger.write(lambda tx: tx.execute(as_it_was, kept=kept))
+        async with open_pushing(home, there) as house:
+            await house.client.post("/v1/push/test")
+            assert (await there.next())[1]["tag"] == "test"
+            fresh = (await house.client.post("/v1/tokens/rotate")).json()["token"]
+            house.client.headers["authorization"] = f"Bearer {fresh}"
+            await house.client.post("/v1/push/test")
+            bell = house.app.ledger.bell.subscribe("events")
+            async with asyncio.timeout(20):
+                while await house.app.ledger.read(push.subscriptions):
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(bell.wait(), 0.05)
+            assert there.got.empty()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class TaskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: tuple[AfterDocument | str, ...] = ()
     dedupe_key: Key | None = None
     merge_key: Key | None = None
-    merge_window: str | float = 0
+    merge_window: str | float | None = None
     not_before: str | float | None = None
     window: str | None = None
     deadline: str | float | None = None

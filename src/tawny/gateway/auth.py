@@ -235,7 +235,12 @@ class Keyring:
 
     def bound_to(self, principal: Principal) -> str:
         """What `stands` tells of the principal later: the owner's own token is a new one once it was rotated."""
-        return _BOUND + self._owner if principal.credential_id == OWNER_ID else principal.credential_id
+        return self.bond if principal.credential_id == OWNER_ID else principal.credential_id
+
+    @property
+    def bond(self) -> str:
+        """What the owner's token is called that holds now."""
+        return _BOUND + self._owner
 
     def _refresh_owner(self) -> None:
         """Read the owner's token again when its file has changed; what the old one opened is closed."""

@@ -36,7 +36,7 @@ class Endpoint:
             body=checked(raw_body, operation.body, what="body") if operation.has_body else Nothing(),
             key=header(scope, b"idempotency-key"),
             address=client_address(scope),
-            languages=_joined(scope, b"accept-language"),
+            languages=_joined(scope, b"accept-language") if operation.speaks else "",
         )
         outcome = await perform(operation, call, raw_body=raw_body)
         await answer(send, outcome.status, outcome.document, headers=dict(outcome.headers))

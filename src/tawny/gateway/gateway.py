@@ -75,7 +75,7 @@ class Gateway:
         self._hosts = Hosts(
             host=config.gateway.host, port=lambda: self._port, allowed=config.gateway.allowed_hosts
         )
-        self._pusher = Pusher(ledger, clock, feed, network=config.network, stands=self.site.keyring.stands)
+        self._pusher = Pusher(ledger, clock, feed, network=config.network, keyring=self.site.keyring)
         self.site.push_rules = self._pusher.rules
         self.site.describe = cache(lambda: openapi.describe(routes.OPERATIONS))
         self.panel = panel = Panel()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -13,6 +13,8 @@ from tawny.gateway.operation import Call, Nothing, Operation
 from tawny.gateway.principal import READ
 
 _REF = "#/components/schemas/{name}"
+_REFERENCE = re.compile(r'"\$ref":"([^"]+)"')
+_encode = msgspec.json.Encoder().encode
 _PATH_NAMES = re.compile(r"\{(\w+)\}")
 _ALWAYS = {
     "400": "The request is malformed",
@@ -52,22 +54,61 @@ def describe(operations: Iterable[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for entry in listed:
         paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(entry, by_type, components)
-    return {
+    tags = {tag: None for methods in paths.values() for one in methods.values() for tag in one["tags"]}
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "Tawny",
             "version": __version__,
             "description": "Tasks, automations, approvals and live events of one assistant.",
+            "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in tags],
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": _used(components, by=paths),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "tawny_session"},
             },
         },
     }
+    return _open(document)
+
+
+def _used(components: dict[str, Any], *, by: Any) -> dict[str, Any]:
+    """Those that the paths refer to, and those that these refer to. A query's fields stand in its parameters.
+
+    Two queries of one name would also be told apart by their modules' names, which are nobody's business.
+    """
+    found: dict[str, Any] = {}
+    open_now = _names(by)
+    while open_now:
+        name = open_now.pop()
+        found[name] = components[name]
+        open_now |= _names(components[name]) - found.keys()
+    return {name: found[name] for name in components if name in found}
+
+
+def _names(document: Any) -> set[str]:
+    """The components that a part of the description refers to."""
+    return {name.rpartition("/")[2] for name in _REFERENCE.findall(_encode(document).decode())}
+
+
+def _open(schema: Any) -> Any:
+    """The same, each array and object saying that it may hold anything, where it may: generators of clients insist."""
+    if isinstance(schema, list):
+        return [_open(entry) for entry in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    fields = cast("dict[str, Any]", schema)
+    whole = {name: value if name == "example" else _open(value) for name, value in fields.items()}
+    if whole.get("type") == "array" and not whole.keys() & {"items", "prefixItems"}:
+        whole["items"] = {}
+    if whole.get("type") == "object" and not whole.keys() & {"properties", "additionalProperties"}:
+        whole["additionalProperties"] = True
+    return whole
 
 
 def _body(entry: Operation) -> Any:
@@ -88,6 +129,9 @@ def _operation(entry: Operation, schemas: dict[int, Any], components: dict[str, 
     described: dict[str, Any] = {
         "operationId": entry.name,
         "summary": entry.summary,
+        "tags": [entry.path.removeprefix("/v1").strip("/").partition("/")[0]],
+        "description": "Needs no token.",
+        "security": [],
         "parameters": parameters,
         "responses": _responses(entry, schemas),
     }

@@ -45,7 +45,7 @@ class Call(Generic[Q, B]):
     key: str | None = None
     address: str = ""
     languages: str = ""
-    """The Accept-Language header."""
+    """The Accept-Language header, where the operation `speaks`."""
 
     @property
     def id(self) -> str:
@@ -80,6 +80,8 @@ class Operation:
     errors: tuple[int, ...] = ()
     secret: bool = False
     """The answer holds a secret that is told once: for its Idempotency-Key only is kept that it was told."""
+    speaks: bool = False
+    """What it does depends on the asker's language."""
     regrants: bool = False
     """It changes who may come in: the answer is given once that holds."""
     read: Callable[[Tx, Call[Any, Any]], Any] | None = None

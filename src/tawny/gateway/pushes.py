@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +15,7 @@ from tawny.domain.network import Rules, parse_rules, parse_url
 from tawny.domain.tasks import Notify
 from tawny.errors import InvalidInput, NotFound, PermanentError, Refused, TawnyError, TemporaryError
 from tawny.gateway import pushtexts
+from tawny.gateway.auth import OWNER_ID, Keyring
 from tawny.gateway.devicekey import unbase64
 from tawny.gateway.errors import HttpError
 from tawny.gateway.feed import Feed, Filter, Frame
@@ -76,12 +76,12 @@ class Pusher:
     """Reads the log and tells the browsers; it goes on where it was after a restart."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, feed: Feed, *, network: Network, stands: Callable[[str], bool]
+        self, ledger: Ledger, clock: Clock, feed: Feed, *, network: Network, keyring: Keyring
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._feed = feed
-        self._stands = stands
+        self._keyring = keyring
         self.rules: Rules = parse_rules((*SERVICES, *network.allow), network.allow_private)
 
     @cached_property
@@ -93,12 +93,19 @@ class Pusher:
     async def run(self) -> None:
         """Run until cancelled; while nobody has subscribed, nothing is read or written."""
         bell = self._ledger.bell.subscribe("push")
+        await self._bind()
         while True:
             bell.clear()
             if await self._ledger.read(push.subscriptions):
                 await self._follow(bell)
             else:
                 await bell.wait()
+
+    async def _bind(self) -> None:
+        """What an older build kept for the owner ends with the token that holds now, as what this one keeps does."""
+        kept = await self._ledger.read(push.subscriptions)
+        if any(subscription.credential_id in (OWNER_ID, None) for subscription in kept):
+            await self._ledger.write(lambda tx: push.bind(tx, OWNER_ID, self._keyring.bond))
 
     async def _follow(self, bell: asyncio.Event) -> None:
         after = await self._ledger.read(push.told)
@@ -117,7 +124,7 @@ class Pusher:
             payload = await self._ledger.read(lambda tx, language=language: payload_of(tx, frame, language))
             if payload is None:
                 return
-            if subscription.credential_id is None or self._stands(subscription.credential_id):
+            if subscription.credential_id is not None and self._keyring.stands(subscription.credential_id):
                 await self._send(subscription, payload)
             else:
                 await self._drop(subscription)
@@ -336,6 +343,7 @@ OPERATIONS = (
         status=201,
         errors=(501,),
         act=subscribe,
+        speaks=True,
     ),
     Operation(
         name="push.unsubscribe",

@@ -57,6 +57,15 @@ def subscriptions(tx: Tx) -> list[Subscription]:
     return [Subscription(**row) for row in rows]
 
 
+def bind(tx: Tx, owner: str, bond: str) -> None:
+    """Mailboxes that older builds kept for the owner, or for nobody they named, end with what `bond` stands for."""
+    tx.execute(
+        "UPDATE push_subscriptions SET credential_id = :bond WHERE credential_id = :owner OR credential_id IS NULL",
+        owner=owner,
+        bond=bond,
+    )
+
+
 def failed(tx: Tx, endpoint: str) -> None:
     """Nothing could be sent there; after twenty times in a row it is dropped."""
     tx.execute("UPDATE push_subscriptions SET failures = failures + 1 WHERE endpoint = :e", e=endpoint)
