@@ -108,6 +108,7 @@ def _reasons() -> set[str]:
     owner = Standing()
     reader = Standing(trust=UNTRUSTED, read=("a", "b", "c", "d"))
     unknown, private = Standing(trust=UNTRUSTED), Standing(trust=UNTRUSTED, private=("e",))
+    glimpse, both = Standing(glimpsed=("h",)), Standing(glimpsed=("h",), private=("e",))
     told = {
         decide(
             Call(
@@ -118,7 +119,7 @@ def _reasons() -> set[str]:
         ).reason
         for name in (*OPERATIONS, "no.such")
         for tool in ("", "deleted", "asked", "confirmed", "told", "allowed", "priced")
-        for standing in (owner, reader, unknown, private)
+        for standing in (owner, reader, unknown, private, glimpse, both)
         for targets in ((), ("https://g.example/",))
     }
     return {text + held_to(bound) for text in told for bound in ((), [f"/{n} sha256:1" for n in range(10)])}

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-7b380b25dd47";
-const SHELL = ["/","/assets/index-xFWryPoV.js","/assets/zh-DqyQvypL.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-36187dc725fb";
+const SHELL = ["/","/assets/index-DLk4tOi_.js","/assets/zh-Crn-be2n.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
