@@ -1,6 +1,7 @@
 """The sources against real servers: Radicale, Dovecot, aiosmtpd, a web server."""
 
 import asyncio
+import socket
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +14,8 @@ from tawny.clock import from_datetime, to_datetime
 from tawny.config import Source
 from tawny.domain.calendar import day_span
 from tawny.errors import NotFound, PermanentError, Refused, TemporaryError
-from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewMail, NewTodo, Uncertain
+from tawny.sources.fetch import stay_home
+from tawny.sources.place import FeedQuery, MailQuery, NewEvent, NewMail, NewTodo, Place, Uncertain
 
 ZONE = ZoneInfo("Europe/Berlin")
 WEEKLY = """BEGIN:VCALENDAR
@@ -329,6 +331,94 @@ async def test_redirect_to_another_private_address_is_refused(site: servers.Site
     site.pages["/a"] = (302, {"location": "http://169.254.169.254/latest"}, b"")
     with pytest.raises(Refused, match="private address"):
         await shelf(feed=[Source(name="a", url=f"{site.url}/a")]).feed("a", FeedQuery())
+
+
+MULTISTATUS = (
+    '<d:multistatus xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav" xmlns:k="urn:ietf:params:xml:ns:caldav">'
+    "<d:response><d:href>{own}</d:href><d:propstat><d:prop>{props}</d:prop>"
+    "<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response></d:multistatus>"
+)
+CALENDAR = "<d:resourcetype><d:collection/><k:calendar/></d:resourcetype>"
+
+
+def points_to(**places: str) -> str:
+    names = {
+        "principal": "d:current-user-principal",
+        "books": "c:addressbook-home-set",
+        "home": "k:calendar-home-set",
+    }
+    return "".join(
+        f"<{names[what]}><d:href>{where}</d:href></{names[what]}>" for what, where in places.items()
+    )
+
+
+BOOK = "<d:resourcetype><d:collection/><c:addressbook/></d:resourcetype>"
+
+
+@pytest.mark.parametrize("noun", ["contacts", "calendar"])
+@pytest.mark.parametrize("what", ["principal", "home", "item", "redirect"])
+async def test_where_a_dav_server_points_to_gets_no_password_and_no_request(
+    site: servers.Site, shelf: Any, noun: str, what: str
+):
+    """The library for calendars has a refusal of its own for one of these; the others are ours."""
+    home, thing = ("books", BOOK) if noun == "contacts" else ("home", CALENDAR)
+    with servers.website() as other:
+        there = f"{other.url}/dav/"
+        first = {"principal": there} if what == "principal" else {"principal": "/dav/", home: "/home/"}
+        if what == "home":
+            first[home] = there
+        shown = MULTISTATUS.format(own="/dav/", props=points_to(**first)).encode()
+        xml = {"content-type": "application/xml"}
+        site.pages["/dav/"] = (302, {"location": there}, b"") if what == "redirect" else (207, xml, shown)
+        site.pages["/home/"] = (207, xml, MULTISTATUS.format(own=there, props=thing).encode())
+        other.pages["/dav/"] = site.pages["/home/"]
+        scheme = "carddav" if noun == "contacts" else "caldav"
+        source = Source(name="mine", url=f"{scheme}://ann@127.0.0.1:{site.port}/dav/", password="pw")
+        reader = shelf(**{noun: [source]})
+        asked = reader.contacts("mine") if noun == "contacts" else reader.calendar("mine", *day("2026-03-16"))
+        if (noun, what) == ("calendar", "item"):
+            assert (await asked).items == (), "the library leaves those out"
+        else:
+            with pytest.raises(PermanentError) as caught:
+                await asked
+            assert "source's url" in caught.value.hint
+        assert other.asked == []
+        assert site.asked
+
+
+@pytest.mark.parametrize(
+    ("base", "address", "may"),
+    [
+        ("https://dav.example.org/x", "https://dav.example.org:443/y", True),
+        ("https://contacts.icloud.com/", "https://p42-contacts.icloud.com:443/1/", True),
+        ("https://contacts.icloud.com/", "http://p42-contacts.icloud.com/1/", False),
+        ("https://contacts.icloud.com/", "https://p42-contacts.icloud.com:8443/1/", False),
+        ("https://contacts.icloud.com/", "https://icloud.com.evil.org/", False),
+        ("https://contacts.icloud.com/", "https://evilicloud.com/", False),
+        ("https://example.org/", "https://evil.org/", False),
+        ("https://dav.example.org/", "http://dav.example.org/", False),
+        ("https://dav.example.org/", "https://dav.example.org:8443/", False),
+        ("https://dav.example.org/", "https://ann:pw@evil.org/", False),
+        ("https://dav.example.org/", "https://localhost.example.org/", False),
+        ("https://1.2.3.4/", "https://9.2.3.4/", False),
+        ("http://127.0.0.1:5232/", "http://169.254.169.254/latest", False),
+        ("https://dav.example.org/", "file:///etc/passwd", False),
+        ("https://dav.example.org/", "https://[::1/", False),
+    ],
+)
+def test_only_the_servers_own_is_asked_with_the_password(
+    monkeypatch: pytest.MonkeyPatch, base: str, address: str, may: bool
+):
+    def resolve(host: str, *_: Any, **__: Any) -> Any:
+        return [(2, 1, 6, "", ("127.0.0.1" if host.startswith("localhost") else "17.1.2.3", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    place = Place(noun="contacts", name="mine", url=base)
+    if may:
+        stay_home(place, base, address)
+        return
+    with pytest.raises(Refused, match="which is not its own"):
+        stay_home(place, base, address)
 
 
 async def test_endless_redirect_ends(site: servers.Site, shelf: Any):

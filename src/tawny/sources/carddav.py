@@ -8,7 +8,7 @@ import httpx
 
 from tawny.errors import PermanentError, TemporaryError
 from tawny.sources import dav
-from tawny.sources.fetch import MAX_BYTES, client
+from tawny.sources.fetch import MAX_BYTES, client, stay_home
 from tawny.sources.place import Place, credentials, split
 
 SCHEMES = {"carddav": "", "carddavs": "https", "carddav+http": "http"}
@@ -36,10 +36,9 @@ def cards(place: Place) -> list[bytes]:
     """
     parts = split(place)
     user, password = credentials(place, parts)
-    base = dav.web_address(parts, SCHEMES[parts.scheme])
     try:
         with client(place, parts.hostname, auth=(user, password) if user else None) as http:
-            books = _books(http, place, base)
+            books = _books(http, place)
             return [card for book in books for card in _cards(http, place, book)]
     except httpx.HTTPError as error:
         raise TemporaryError(
@@ -53,16 +52,21 @@ def cards(place: Place) -> list[bytes]:
         ) from error
 
 
-def _books(http: httpx.Client, place: Place, base: str) -> list[str]:
+def _base(place: Place) -> str:
+    parts = split(place)
+    return dav.web_address(parts, SCHEMES[parts.scheme])
+
+
+def _books(http: httpx.Client, place: Place) -> list[str]:
     """Looks at the address, then at the user's principal, then at the home of the address books."""
     seen: set[str] = set()
-    queue = [base]
+    queue = [_base(place)]
     while queue:
         address = queue.pop(0)
         if address in seen or len(seen) > 5:
             continue
         seen.add(address)
-        tree = _ask(http, place, "PROPFIND", address, _FIND, depth="1")
+        tree = _ask(http, place, address, "PROPFIND", _FIND)
         books: list[str] = []
         for answer in tree.iter(f"{_DAV}response"):
             href = urljoin(address, (answer.findtext(f"{_DAV}href") or "").strip())
@@ -79,21 +83,21 @@ def _books(http: httpx.Client, place: Place, base: str) -> list[str]:
 
 
 def _cards(http: httpx.Client, place: Place, book: str) -> Iterator[bytes]:
-    tree = _ask(http, place, "REPORT", book, _ALL, depth="1")
+    tree = _ask(http, place, book, "REPORT", _ALL)
     for data in tree.iter(f"{_CARD}address-data"):
         if data.text:
             yield data.text.encode()
 
 
-def _ask(
-    http: httpx.Client, place: Place, method: str, address: str, body: str, *, depth: str
-) -> ElementTree.Element:
+def _ask(http: httpx.Client, place: Place, address: str, method: str, body: str) -> ElementTree.Element:
     host = split(place).hostname
+    # Where the server's answers point to is the server's word, and the password goes along.
+    stay_home(place, _base(place), address)
     answer = http.request(
         method,
         address,
         content=body,
-        headers={"depth": depth, "content-type": "application/xml; charset=utf-8"},
+        headers={"depth": "1", "content-type": "application/xml; charset=utf-8"},
     )
     if answer.status_code in (401, 403):
         raise PermanentError(

@@ -11,7 +11,7 @@ from caldav.davclient import DAVClient
 from caldav.lib import error as dav_error
 
 from tawny.errors import PermanentError, TemporaryError
-from tawny.sources.fetch import TIMEOUT, is_loopback
+from tawny.sources.fetch import TIMEOUT, is_loopback, stay_home
 from tawny.sources.place import Place, credentials, split
 
 SCHEMES = {"caldav": "", "caldavs": "https", "caldav+http": "http"}
@@ -101,7 +101,7 @@ def _components(calendar: Any) -> list[str]:
 _WHAT_IS_IT = (
     '<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:resourcetype/></d:prop></d:propfind>'
 )
-_CALENDAR = re.compile(r"<(\w+:)?calendar\b[^>]*/?>")
+_CALENDAR = re.compile(r"<(\w+:)?calendar(?![\w-])[^>]*/?>")
 
 
 @contextlib.contextmanager
@@ -110,9 +110,10 @@ def _talking(place: Place) -> Generator[Any]:
     parts = split(place)
     user, password = credentials(place, parts)
     client: Any
+    base = web_address(parts, SCHEMES[parts.scheme])
     try:
         with DAVClient(
-            url=web_address(parts, SCHEMES[parts.scheme]),
+            url=base,
             username=user or None,
             password=password or None,
             timeout=int(TIMEOUT),
@@ -120,6 +121,7 @@ def _talking(place: Place) -> Generator[Any]:
             require_tls=False,
             rate_limit_handle=False,
         ) as client:
+            _bind(client, place, base)
             yield client
     except dav_error.AuthorizationError as error:
         raise PermanentError(
@@ -133,11 +135,28 @@ def _talking(place: Place) -> Generator[Any]:
             f"{place.label}: {parts.hostname} has nothing at {parts.path or '/'}",
             hint="correct the source's url",
         ) from error
+    except ValueError as error:
+        # The library's word for links that it does not follow.
+        raise PermanentError(
+            f"{place.label}: {parts.hostname} does not answer as a CalDAV server does: {_words(error)}",
+            hint="if it points to another server, name that one in the source's url yourself",
+        ) from error
     except (dav_error.DAVError, OSError) as error:
         raise TemporaryError(
             f"{place.label}: {parts.hostname} does not answer as a CalDAV server does: {_words(error)}",
             hint="check the address and the network",
         ) from error
+
+
+def _bind(client: Any, place: Place, base: str) -> None:
+    """Hold every request to the place's own server: the library goes where answers and redirects point to."""
+    send = client.session.send
+
+    def bound(request: Any, **options: Any) -> Any:
+        stay_home(place, base, str(request.url))
+        return send(request, **options)
+
+    client.session.send = bound
 
 
 def _words(error: Exception) -> str:

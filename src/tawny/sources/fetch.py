@@ -96,6 +96,50 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
+def stay_home(place: Place, base: str, address: str) -> None:
+    """Let nothing but the place's own server be asked, wherever its answers point to: the password comes along.
+
+    A sister of it under the same domain is its own too, over https (`contacts.icloud.com`, `p42-contacts.icloud.com`).
+
+    Raises:
+        Refused: the address is another's; names the mend.
+    """
+    home = httpx.URL(base)
+    try:
+        there = httpx.URL(address)
+    except httpx.InvalidURL:
+        there = None
+    if there is not None and (_origin(there) == _origin(home) or _is_sister(home, there)):
+        return
+    raise Refused(
+        f"{place.label}: {home.host} points to {address[:200]!r}, which is not its own",
+        hint="if that is right, name it in the source's url yourself",
+    )
+
+
+def _is_sister(home: httpx.URL, there: httpx.URL) -> bool:
+    domain = home.host.partition(".")[2]
+    return (
+        _origin(home)[::2] == _origin(there)[::2] == ("https", _origin(home)[2])
+        and "." in domain
+        and not _is_address(home.host)
+        and there.host.endswith(f".{domain}")
+        and not _is_private(there.host)
+    )
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_private(host: str) -> bool:
     """Whether any address of the host is not a public one. The owner may name such a host; a redirect may not."""
     try:
