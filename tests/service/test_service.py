@@ -111,8 +111,15 @@ def test_the_agent_is_a_property_list_that_keeps_commands_alive(tmp_path, shell)
     document = plistlib.loads(Launchd(shell, folder=tmp_path, domain="gui/501").text(SERVICE).encode())
 
     assert document["ProgramArguments"] == list(SERVICE.argv)
-    assert document["KeepAlive"] is True
     assert document["AbandonProcessGroup"] is True
+    assert document["RunAtLoad"] is True
+    # What ends in order (SIGTERM, exit code 0) was stopped by somebody; all else is started again.
+    assert document["KeepAlive"] == {"SuccessfulExit": False}
+    kinds = {  # launchd.plist(5)
+        "Label": str, "ProgramArguments": list, "WorkingDirectory": str, "RunAtLoad": bool, "KeepAlive": dict,
+        "ThrottleInterval": int, "AbandonProcessGroup": bool, "Umask": int, "StandardErrorPath": str,
+    }  # fmt: skip
+    assert {key: type(value) for key, value in document.items()} == kinds
 
 
 def test_no_lingering_is_said_with_its_mend(tmp_path, shell):

@@ -19,13 +19,16 @@ class Launchd:
         return self._folder / f"{self._label(service)}.plist"
 
     def text(self, service: Service) -> str:
-        """`AbandonProcessGroup`: commands under their supervisors outlive a restart of the gateway."""
+        """`AbandonProcessGroup`: commands under their supervisors outlive a restart of the gateway.
+
+        It is kept alive unless it ended in order (exit code 0): with a plain `KeepAlive`, `stop` would start it anew.
+        """
         document = {
             "Label": self._label(service),
             "ProgramArguments": list(service.argv),
             "WorkingDirectory": str(service.home),
             "RunAtLoad": True,
-            "KeepAlive": True,
+            "KeepAlive": {"SuccessfulExit": False},
             "ThrottleInterval": 2,
             "AbandonProcessGroup": True,
             "Umask": 0o077,
