@@ -30,6 +30,9 @@ class SqliteConnection:
                 timeout=_BUSY_MS / 1000,
                 cached_statements=_STATEMENTS,
             )
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+        try:
             if read_only:
                 self._raw.execute("PRAGMA query_only = ON")
             else:
@@ -41,6 +44,7 @@ class SqliteConnection:
             # In KiB. The writer's pages are what every statement touches; readers look up a few rows.
             self._raw.execute(f"PRAGMA cache_size = {-2000 if read_only else -8000}")
         except sqlite3.Error as error:
+            self._raw.close()
             raise translate(error, path) from error
         self._path = path
         self._names: dict[str, tuple[str, ...]] = {}

@@ -124,22 +124,18 @@ class Notes:
         return index
 
     def _in_memory(self) -> sqlite3.Connection:
-        index = sqlite3.connect(":memory:")
-        index.executescript(_SCHEMA)
+        index = _connected(":memory:")
         self._refresh(index)
         return index
 
     def _open(self) -> sqlite3.Connection:
         self._index.parent.mkdir(parents=True, exist_ok=True)
         try:
-            index = sqlite3.connect(self._index)
-            index.executescript(_SCHEMA)
+            return _connected(self._index)
         except sqlite3.DatabaseError:
             # It is only an index: a damaged one is made anew.
             self._index.unlink(missing_ok=True)
-            index = sqlite3.connect(self._index)
-            index.executescript(_SCHEMA)
-        return index
+            return _connected(self._index)
 
     def _refresh(self, index: sqlite3.Connection) -> None:
         """Read again what has changed since."""
@@ -171,6 +167,16 @@ class Notes:
             names = [entry.name for entry in self._root.entries(_FOLDER) if entry.kind == "file"]
             found += [f"{_FOLDER}/{name}" for name in names if name.endswith(".md")]
         return found
+
+
+def _connected(path: Path | str) -> sqlite3.Connection:
+    index = sqlite3.connect(path)
+    try:
+        index.executescript(_SCHEMA)
+    except BaseException:
+        index.close()
+        raise
+    return index
 
 
 def _forget(index: sqlite3.Connection, path: str) -> None:
