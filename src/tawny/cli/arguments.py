@@ -5,12 +5,9 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 from tawny.cli.complaint import complain
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 _CHOICES = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)$", re.DOTALL)
 _BIGGEST = 10**12
@@ -19,7 +16,7 @@ _BIGGEST = 10**12
 class Parser(argparse.ArgumentParser):
     """argparse, that says what is wrong in one line; the words for it are a `--help` away."""
 
-    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Nowhere where there is no output at all: `>&- 2>&-`, which Python 3.11.2 stumbles over."""
         if file or sys.stdout or sys.stderr:
             super().print_help(file)
