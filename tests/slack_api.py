@@ -23,7 +23,22 @@ def _takes(*required: str, **arguments: Any) -> dict[str, Any]:
 
 
 _PLAIN_TEXT = _takes("type", "text", type={"const": "plain_text"}, text={**TEXT, "maxLength": 75})
-_MRKDWN = _takes("type", "text", type={"const": "mrkdwn"}, text={**TEXT, "maxLength": 3000})
+# Without `verbatim` Slack makes calls of names in plain words.
+_MRKDWN = _takes(
+    "type",
+    "text",
+    "verbatim",
+    type={"const": "mrkdwn"},
+    text={**TEXT, "maxLength": 3000},
+    verbatim={"const": True},
+)
+_AS_IT_IS = _takes(
+    "type",
+    "text",
+    type={"const": "plain_text"},
+    text={**TEXT, "maxLength": 3000},
+    emoji={"type": "boolean"},
+)
 _BUTTON = {
     **_takes(
         "type",
@@ -39,7 +54,7 @@ _BUTTON = {
 }
 _BLOCK = {
     "oneOf": [
-        _takes("type", "text", type={"const": "section"}, text=_MRKDWN),
+        _takes("type", "text", type={"const": "section"}, text={"oneOf": [_MRKDWN, _AS_IT_IS]}),
         _takes(
             "type",
             "elements",

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from apprise.plugins.discord import USER_ROLE_DETECTION_RE
+from apprise.plugins.slack import NotifySlack
 
 import servers
 from fake_http import DROP, HANG, FakeHttp, Request, Response, serving
 from tawny.api import AmbiguousSend, ChannelDown, Outgoing, PermanentError, TemporaryError
-from tawny.channels.apprise import AppriseChannel
+from tawny.channels.apprise import AppriseChannel, _calling_nobody
 from tawny.testing.channel_contract import ChannelContract, Rig, Seen
 
 pytestmark = [
@@ -91,6 +93,29 @@ async def test_a_message_arrives_as_the_service_wants_it(house: Any, name: str):
     assert receipt.ids == ("dlv_1",)
     assert [request.path for request in service.http.requests] == [path]
     assert "the backup is done" in service.texts[0]
+
+
+CALLS = ("@everyone", "x@here", "<!channel>", "<!here|here>", "!everyone>", "&lt;!channel&gt;", "<@U0123>", "<@123>",
+         "<@&456>", "@ann", "@**all**", "<users/all>")  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_words_are_no_calls(call: str):
+    quiet = _calling_nobody(f"said {call} today")
+    assert call not in quiet
+    assert quiet.replace("\u2060", "") == f"said {call} today"
+    # What Apprise makes calls of by itself:
+    assert not USER_ROLE_DETECTION_RE.findall(quiet)
+    for pattern, name in (
+        (NotifySlack._re_channel_support, "channel"),
+        (NotifySlack._re_user_id_support, "userid"),
+    ):
+        assert all(found[name].startswith("\u2060") for found in pattern.finditer(quiet))
+
+
+@pytest.mark.parametrize("text", ["ann@example.org", "Hurry! a > b | c", "a < b", "1 @ 2", "Wow!"])
+def test_what_calls_nobody_stays_as_it_is(text: str):
+    assert _calling_nobody(text) == text
 
 
 @pytest.mark.parametrize("name", PLUGINS)

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from websockets.asyncio.server import serve
 from discord_api import FakeDiscord
 from fake_http import DROP, HANG, Response, started
 from tawny.api import AmbiguousSend, Attachment, Button, ChannelDown, Outgoing, TemporaryError
-from tawny.channels.discord import DiscordChannel, DiscordSettings
+from tawny.channels.discord import DiscordChannel, DiscordSettings, _shown
 from tawny.testing.channel_contract import OWNER, ChannelContract, Rig, Seen
 
 
@@ -217,3 +218,24 @@ async def test_whatever_is_sent_the_published_interface_takes(
     file = Attachment("notes.txt", path="notes.txt", media_type="text/plain")
     await channel.send(Outgoing(key="f", text="", to="user-77", attachments=(file,)))
     assert len(server.messages) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rm *old* __x__ ~~y~~ `z` ||w|| <@1> # a - b \\* [x](y)", "*_" * 900, "# " + "`" * 3 + "x" * 1980],
+)
+def test_what_is_no_markdown_is_shown_character_by_character(text: str):
+    shown = _shown(Outgoing(key="k", text=text, format="plain"))
+    assert len(shown) <= 2000
+    if shown.startswith("```\n"):
+        inside = shown.removeprefix("```\n").removesuffix("\n```")
+        assert "```" not in inside
+        assert inside.replace("\u2060", "") == text
+    else:
+        # Discord shows a mark after a backslash as itself, and takes the backslash away.
+        assert not re.search(r"(?<!\\)(?:\\\\)*[*_~`|<>#]", shown.replace("\\\\", ""))
+        assert re.sub(r"\\([^0-9A-Za-z\s])", r"\1", shown) == text
+
+
+def test_markdown_goes_to_discord_as_it_is():
+    assert _shown(Outgoing(key="k", text="**b** `x`")) == "**b** `x`"

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from fake_http import DROP, HANG, FakeHttp, Request, Response
 from homeserver import Homeserver, Person, Place, counted, line_to, shown, voice
@@ -23,7 +27,7 @@ from tawny.api import (
     TemporaryError,
 )
 from tawny.channels.matrix import MatrixSettings
-from tawny.channels.matrix.rooms import MatrixChannel
+from tawny.channels.matrix.rooms import MatrixChannel, _text
 from tawny.clock import MINUTE
 from tawny.delivery.compose import compose
 from tawny.delivery.roster import Route
@@ -283,6 +287,47 @@ async def test_a_room_that_is_not_shown_says_nothing_about_what_was_sent(
 
 def receipts_ids(receipts: list[Any]) -> list[str]:
     return [receipt.ids[0] for receipt in receipts]
+
+
+def seen_in(html: str) -> str:
+    """What a client shows of a formatted body."""
+    shown: list[str] = []
+    reader = HTMLParser()
+    reader.handle_data = shown.append
+    reader.handle_starttag = lambda tag, attrs: shown.append("\n" if tag == "br" else "")
+    reader.feed(html)
+    reader.close()
+    return "".join(shown)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab`~ \n<&>@#", max_size=50))
+@example("see ```x\ny``` there")
+@example("````\n```b\n````\na")
+def test_formatted_or_not_every_word_is_shown_and_nobody_called(text: str):
+    content = _text(text, formatted=True)
+    assert content["m.mentions"] == {}
+    assert content["body"] == text
+    shown = seen_in(content.get("formatted_body", "")) or text
+    # Only the lines that open and close a fence are not shown: what stands on one is its language.
+    fences = [line for line in text.split("\n") if line.lstrip(" ").startswith(("```", "~~~"))]
+    letters = Counter(filter(str.isalpha, text)) - Counter(filter(str.isalpha, "".join(fences)))
+    assert not letters - Counter(filter(str.isalpha, shown))
+    if "formatted_body" not in content:
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("markdown", "html"),
+    [
+        ("a\n```py\nx < 1\n```\nb", "a<br><pre><code>x &lt; 1\n</code></pre>b"),
+        ("~~~\n```\n~~~", "<pre><code>```\n</code></pre>"),
+        ("```\nopen", "<pre><code>open</code></pre>"),
+    ],
+)
+def test_code_is_shown_as_code(markdown: str, html: str):
+    assert _text(markdown, formatted=True)["formatted_body"] == html
+    assert "formatted_body" not in _text(markdown, formatted=False)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.asyncio.server import serve
 
 from fake_http import DROP, HANG, Request, Response, started
@@ -235,6 +238,29 @@ def test_names_in_allow_are_refused(allow: list[Any]):
 )
 def test_markdown_becomes_slacks_markup(markdown: str, mrkdwn: str):
     assert to_mrkdwn(markdown) == mrkdwn
+
+
+async def test_what_is_no_markup_is_shown_character_by_character(server: FakeSlack, channel: SlackChannel):
+    text = "rm *old* _x_ ~y~ `z` <!channel> & > " * 200
+    for buttons in ((), (Button("Approve", "approve:1"),)):
+        message = Outgoing(key="k", text=text, format="plain", to="D1", buttons=buttons)
+        receipt = await channel.send(message)
+        await channel.edit(receipt, message)
+    for request in server.http.requests:
+        if request.path.endswith(("chat.postMessage", "chat.update")):
+            sections = [block["text"] for block in request.json()["blocks"] if block["type"] == "section"]
+            assert {each["type"] for each in sections} == {"plain_text"}
+            assert " ".join(each["text"] for each in sections).split() == text.split()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab*_`~<>!@&#|[]()- \n", max_size=60))
+def test_whatever_the_markdown_slack_sees_no_call_in_it_and_every_word(text: str):
+    markup = to_mrkdwn(text)
+    assert not re.search(r"<(?!https?://)", markup)
+    fences = sum(len(line) for line in text.split("\n") if "```" in line)
+    shown = sum(char in "ab" for char in re.sub(r"&(amp|lt|gt);", "", markup))
+    assert sum(char in "ab" for char in text) - fences <= shown
 
 
 @pytest.mark.parametrize("buttons", [1, 5, 25])

@@ -1,7 +1,9 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +450,33 @@ async def test_links_are_not_previewed(server: FakeTelegram, bot: TelegramChanne
 )
 def test_markdown_becomes_telegrams_html(markdown: str, html: str):
     assert to_html(markdown) == html
+
+
+@pytest.mark.parametrize("text", ["@ann look", "see (@ann)", "[x](tg://user?id=1)", "**@ann**", "@a " * 1300])
+@pytest.mark.parametrize("style", ["markdown", "plain"])
+async def test_words_call_nobody_in_a_group(
+    server: FakeTelegram, bot: TelegramChannel, text: str, style: str
+):
+    message = Outgoing(key="k", text=text, to="-1001", format=style)
+    receipt = await bot.send(message)
+    await bot.edit(receipt, message)
+    for method, arguments in server.calls:
+        if method in ("sendMessage", "editMessageText"):
+            assert not re.search(r"(?<!\w)@\w|href=.tg:", arguments["text"])
+    # Where both are alone there is nobody else to call, and names can be copied.
+    await bot.send(Outgoing(key="k", text="@ann", to="12345678"))
+    assert server.calls[-1][1]["text"] == "@ann"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="ab*_`~<>&#- \n", max_size=60))
+def test_whatever_the_markdown_every_word_is_shown(text: str):
+    fences = [line for line in text.split("\n") if line.lstrip(" ").startswith(("```", "~~~"))]
+    letters = [char for char in unescape(re.sub(r"</?[a-z][^>]*>", "", to_html(text))) if char in "ab"]
+    kept = [char for char in text if char in "ab"]
+    assert len(kept) - sum(len(line) for line in fences) <= len(letters) <= len(kept)
+    if not fences:
+        assert letters == kept
 
 
 @settings(max_examples=300, deadline=None)

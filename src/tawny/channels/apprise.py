@@ -59,6 +59,13 @@ def _listen_in() -> None:
         log.setLevel(logging.DEBUG)
 
 
+_CALL = re.compile(
+    r"(?<!\w)@(?=\S)|@(?=(?:everyone|here|channel|all|room)\b)|!(?=[^\s|]+\s*(?:[|>]|&gt;))|<(?=users/)",
+    re.IGNORECASE,
+)
+"""Where a call begins in the words of Discord, Slack, Mattermost, Matrix, Zulip, Google Chat and their like."""
+
+
 class AppriseChannel(OneWay):
     """Some services at once. One that has a message does not get it again while another is tried again."""
 
@@ -113,8 +120,8 @@ class AppriseChannel(OneWay):
         # In a thread's own context, which ends with the call.
         _SAID.set(said)
         arrived = service.notify(
-            body=message.text,
-            title=message.title,
+            body=_calling_nobody(message.text),
+            title=_calling_nobody(message.title),
             notify_type=_KINDS.get(message.severity, "info"),
             body_format="markdown" if message.format == "markdown" else "text",
         )
@@ -122,6 +129,14 @@ class AppriseChannel(OneWay):
             return None
         place = f"service {number + 1} ({next(iter(service)).service_name})"
         return _failure(place, said, alone=len(self._services) == 1)
+
+
+def _calling_nobody(text: str) -> str:
+    """The text as it is seen, with a joiner of no width where a service would call people: words are no calls.
+
+    Apprise makes calls of what reads like one (`@everyone`, `<!channel>`, `<@U1>`), and some services do by themselves.
+    """
+    return _CALL.sub("\\g<0>\u2060", text)
 
 
 def _failure(place: str, said: list[logging.LogRecord], *, alone: bool) -> Exception:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import mimetypes
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -67,11 +68,26 @@ class DiscordSettings(ChatSettings, frozen=True, kw_only=True, forbid_unknown_fi
         numeric_ids((*self.allow, *self.groups), kind="Discord")
 
 
+_MARKS = re.compile(r"[\\*_~`|<>\[\]#-]")
+_MOST = 2000
+
+
+def _shown(message: Outgoing) -> str:
+    """What is to be said so that Discord shows it: of a text that is no markdown, each character as it is."""
+    if message.format == "markdown":
+        return message.text
+    escaped = _MARKS.sub(r"\\\g<0>", message.text)
+    inside = message.text.replace("```", "`\u2060``")
+    fenced = f"```\n{inside}\n```"
+    return next((text for text in (escaped, fenced) if len(text) <= _MOST), message.text)
+
+
 class DiscordChannel(OneWay):
     """One bot. `discord:ID` is a channel's or thread's id; `discord:user-ID` talks to a person alone."""
 
     kind = "discord"
-    text_limit = 2000
+    # Discord takes 2,000; what is no markdown may need a fence around it.
+    text_limit = 1990
     can_edit = True
     has_buttons = True
     idempotent = False
@@ -126,7 +142,7 @@ class DiscordChannel(OneWay):
 
     async def _body(self, message: Outgoing) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "content": message.text,
+            "content": _shown(message),
             "nonce": hashlib.sha256(message.key.encode()).hexdigest()[:25],
             "enforce_nonce": True,
             # Nobody is pinged by what a model wrote, and no link is fetched for a preview.
@@ -170,7 +186,7 @@ class DiscordChannel(OneWay):
     async def edit(self, receipt: Receipt, message: Outgoing, /) -> Receipt:
         room = str(receipt.detail.get("room") or await self._room(message.thread or message.to))
         body: dict[str, Any] = {
-            "content": message.text,
+            "content": _shown(message),
             "allowed_mentions": {"parse": []},
             "components": await self._components(message.buttons),
         }

@@ -169,7 +169,7 @@ class SlackChannel(OneWay):
         return {**content, "thread_ts": message.thread} if message.thread else content
 
     async def _extras(self, message: Outgoing) -> dict[str, Any]:
-        if not message.buttons:
+        if not message.buttons and message.format == "markdown":
             return {}
         elements = [
             {
@@ -182,10 +182,13 @@ class SlackChannel(OneWay):
         ]
         # Where there are blocks only they are shown, and none may be longer than this.
         sections = [
-            {"type": "section", "text": {"type": "mrkdwn", "text": piece}}
-            for piece in chunk(_rendered(message), _SECTION_LIMIT)
+            {"type": "section", "text": _text_object(message, piece)}
+            for piece in chunk(
+                _rendered(message) if message.format == "markdown" else message.text, _SECTION_LIMIT
+            )
         ]
-        return {"blocks": [*sections, {"type": "actions", "elements": elements}]}
+        actions = [{"type": "actions", "elements": elements}] if elements else []
+        return {"blocks": [*sections, *actions]}
 
     async def _send_file(self, message: Outgoing) -> Receipt:
         """Ask for an address, put the file there, share it: only the last step shows anything."""
@@ -354,6 +357,13 @@ def _form(arguments: dict[str, Any]) -> dict[str, str]:
 
 def _rendered(message: Outgoing) -> str:
     return to_mrkdwn(message.text) if message.format == "markdown" else _escaped(message.text)
+
+
+def _text_object(message: Outgoing, text: str) -> dict[str, Any]:
+    """A piece of the message: no name in it becomes a call, and what is no markup is shown as it is."""
+    if message.format == "markdown":
+        return {"type": "mrkdwn", "text": text, "verbatim": True}
+    return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def _escaped(text: str) -> str:

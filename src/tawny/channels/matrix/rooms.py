@@ -5,6 +5,7 @@ import html
 import json
 import logging
 import mimetypes
+import re
 from typing import Any
 
 from tawny.api import (
@@ -30,6 +31,9 @@ _LARGEST_FILE = 100_000_000
 _HEAVIEST = 42_000
 """Bytes of a message's content before it is sealed: what a plain text as long as the limit may come to."""
 _LONGEST_ASIDE = 500
+_FENCE = re.compile(
+    r"^ {0,3}(`{3,}(?=[^`\n]*\n)|~{3,})[^\n]*\n(.*?)(?:^ {0,3}\1[`~]*[ \t]*$\n?|\Z)", re.M | re.S
+)
 _MARK = "org.tawny.key"
 """In the content of what we send: by it an unanswered send is found again, whatever the server remembers."""
 _SKEW = 3600 * SECOND
@@ -99,7 +103,7 @@ class MatrixChannel(OneWay):
             **content,
             # For clients that know no edits; the text itself stands in the new content.
             "body": f"* {content['body'][:_LONGEST_ASIDE]}",
-            "m.new_content": content,
+            "m.new_content": dict(content),
             "m.relates_to": {"rel_type": "m.replace", "event_id": receipt.ids[0]},
         }
         room = str(receipt.detail.get("room") or message.to or self.home_address)
@@ -257,16 +261,21 @@ class MatrixChannel(OneWay):
 
 
 def _text(text: str, *, formatted: bool) -> dict[str, Any]:
-    content: dict[str, Any] = {"msgtype": "m.text", "body": text}
-    if formatted and "```" in text:
-        parts = text.split("```")
-        shown = [
-            f"<pre><code>{html.escape(part.partition(chr(10))[2] or part)}</code></pre>"
-            if index % 2
-            else html.escape(part).replace("\n", "<br>")
-            for index, part in enumerate(parts)
-        ]
-        rich = {**content, "format": "org.matrix.custom.html", "formatted_body": "".join(shown)}
-        if len(json.dumps(rich)) <= _HEAVIEST:
-            return rich
-    return content
+    """A message of those words, code shown as code. It calls nobody, whoever is named in it."""
+    # Without this, clients look for names and @room in the words themselves.
+    content: dict[str, Any] = {"msgtype": "m.text", "body": text, "m.mentions": {}}
+    fences = list(_FENCE.finditer(text)) if formatted else []
+    if not fences:
+        return content
+    shown: list[str] = []
+    end = 0
+    for fence in fences:
+        shown += [_words(text[end : fence.start()]), f"<pre><code>{html.escape(fence[2])}</code></pre>"]
+        end = fence.end()
+    shown.append(_words(text[end:]))
+    rich = {**content, "format": "org.matrix.custom.html", "formatted_body": "".join(shown)}
+    return rich if len(json.dumps(rich)) <= _HEAVIEST else content
+
+
+def _words(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")

@@ -50,10 +50,11 @@ from tawny.api import (
     TawnyError,
     TemporaryError,
     attached,
+    units,
 )
 from tawny.channels.telegram import TelegramSettings
 from tawny.channels.telegram.line import Line
-from tawny.channels.telegram.markup import to_html
+from tawny.channels.telegram.markup import calling_nobody, to_html
 from tawny.channels.telegram.updates import WANTED, attachment_of, inbound_of
 from tawny.channels.telegram.webhook import serve
 
@@ -64,6 +65,15 @@ _CALLBACK_BYTES = 64
 _LARGEST_FILE = 20_000_000
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError)
 _UNSAFE = re.compile(r"[^\w.\- ]+")
+
+
+def _said_in(chat: int, text: str) -> str:
+    """The text for that chat; groups have numbers below zero, and where both are alone nobody else can be called."""
+    if chat > 0:
+        return text
+    quiet = calling_nobody(text)
+    # So many names that there is no room: a sign that looks the same calls nobody either.
+    return quiet if units(quiet) <= TelegramChannel.text_limit else text.replace("@", "\uff20")
 
 
 class TelegramChannel(OneWay):
@@ -129,17 +139,16 @@ class TelegramChannel(OneWay):
     async def _send_text(self, chat: int, message: Outgoing, place: dict[str, Any]) -> Message:
         # No previews: fetching a link would tell its server what the model was made to write there.
         place["link_preview_options"] = LinkPreviewOptions(is_disabled=True)
+        text = _said_in(chat, message.text)
         if message.format == "markdown":
             try:
                 return await self._guarded(
-                    lambda: self._bot.send_message(
-                        chat, to_html(message.text), parse_mode=ParseMode.HTML, **place
-                    )
+                    lambda: self._bot.send_message(chat, to_html(text), parse_mode=ParseMode.HTML, **place)
                 )
             except _CannotParse:
                 # Refused before anything was sent: as plain text, then.
                 pass
-        return await self._guarded(lambda: self._bot.send_message(chat, message.text, **place))
+        return await self._guarded(lambda: self._bot.send_message(chat, text, **place))
 
     async def _send_file(self, chat: int, message: Outgoing, place: dict[str, Any]) -> Message:
         file = message.attachments[0]
@@ -157,10 +166,11 @@ class TelegramChannel(OneWay):
             raise PermanentError("there is no message to edit")
         chat, _ = self._place(message)
         markup = await self._keyboard(message.buttons)
+        text = _said_in(chat, message.text)
         try:
             await self._guarded(
                 lambda: self._bot.edit_message_text(
-                    to_html(message.text) if message.format == "markdown" else message.text,
+                    to_html(text) if message.format == "markdown" else text,
                     chat_id=chat,
                     message_id=int(receipt.ids[-1]),
                     parse_mode=ParseMode.HTML if message.format == "markdown" else None,

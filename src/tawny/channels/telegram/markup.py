@@ -7,7 +7,8 @@ _FENCE = re.compile(
     r"^ {0,3}(```+|~~~+)[ \t]*([\w+#.-]*)[^\n]*\n(.*?)(?:^ {0,3}\1[`~]*[ \t]*$|\Z)", re.M | re.S
 )
 _CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
-_LINK = re.compile(r"\[([^\]\n]+)\]\((https?://[^\s)]+|tg://[^\s)]+|mailto:[^\s)]+)\)")
+# A link to tg://user would call that person.
+_LINK = re.compile(r"\[([^\]\n]+)\]\((https?://[^\s)]+|mailto:[^\s)]+)\)")
 _INLINE = (
     (re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*", re.S), r"<b>\1</b>"),
     (re.compile(r"__(?=\S)(.+?)(?<=\S)__", re.S), r"<b>\1</b>"),
@@ -18,6 +19,14 @@ _INLINE = (
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*$", re.M)
 _BULLET = re.compile(r"^([ \t]*)[-*+][ \t]+", re.M)
 _HOLE = "\x00{}\x00"
+
+
+_NAME = re.compile(r"(?<!\w)@(?=\w)")
+
+
+def calling_nobody(text: str) -> str:
+    """The text as it is seen, with a joiner of no width in each @name: Telegram calls whoever of a group is named."""
+    return _NAME.sub("@\u2060", text)
 
 
 def to_html(markdown: str) -> str:
