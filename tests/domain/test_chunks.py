@@ -1,5 +1,7 @@
+import itertools
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tawny.domain.chunks import chunk, units
@@ -105,3 +107,28 @@ def test_code_is_in_a_fence_in_every_piece(lines: list[str], limit: int):
     for piece in chunk(text, limit):
         assert piece.startswith("```")
         assert piece.endswith("```")
+
+
+SIGNS = (
+    "\U0001f1e9\U0001f1ea", "\U0001f44d\U0001f3fd", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "1\ufe0f\u20e3",
+    "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "e\u0301", "\u0e19\u0e49", "\u0928\u093f",
+    "\u0915\u094d\u0937", "\u1112\u1161\u11ab", "\u2764\ufe0f", "x", "\u5b57", "\u05e9\u05b8",
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(SIGNS), min_size=1, max_size=60), st.integers(32, 40))
+@example([SIGNS[0]] * 40, 33)
+@example([SIGNS[4]] * 20, 33)
+def test_no_sign_that_people_see_as_one_is_torn_apart(signs: list[str], limit: int):
+    pieces = chunk("".join(signs), limit)
+    assert "".join(pieces) == "".join(signs)
+    assert max(map(units, pieces)) <= limit
+    between = set(itertools.accumulate(map(len, signs)))
+    assert set(itertools.accumulate(map(len, pieces))) <= between
+
+
+def test_a_heap_of_marks_is_cut_where_it_must_be():
+    pieces = chunk("a" + "\u0301" * 500, 32)
+    assert "".join(pieces) == "a" + "\u0301" * 500
+    assert len(pieces) < 20

@@ -6,7 +6,9 @@ import unicodedata
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]*)$")
 _SENTENCE = re.compile(r"[.!?…。！？][\"')\]]*\s+")
 SMALLEST = 32
-_JOINERS = frozenset("\u200d\ufe0e\ufe0f")
+_JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
+_HALF_FLAGS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+_LONGEST_SIGN = 40
 
 
 def units(text: str) -> int:
@@ -72,11 +74,28 @@ def _cut(text: str, budget: int, *, in_code: bool) -> int:
         return found
     if (found := window.rfind(" ")) > least:
         return found + 1
-    while end > 1 and (
-        unicodedata.combining(text[end]) or text[end] in _JOINERS or text[end - 1] == "\u200d"
-    ):
-        end -= 1
-    return max(1, end)
+    whole = end
+    while whole > 1 and end - whole < _LONGEST_SIGN and _is_inside_sign(text, whole):
+        whole -= 1
+    # A heap of marks as long as a message is cut where it must be.
+    return max(1, end if _is_inside_sign(text, whole) else whole)
+
+
+def _is_inside_sign(text: str, index: int) -> bool:
+    """Whether a cut there would tear apart what people see as one sign (the clusters of UAX 29)."""
+    before, after = text[index - 1], text[index]
+    if after in _JOINERS or before == "\u200d" or unicodedata.category(after)[0] == "M":
+        return True
+    if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
+        # The colour of a skin, and the letters of a region's flag.
+        return True
+    if before in _HALF_FLAGS and after in _HALF_FLAGS:
+        run = index - len(text[:index].rstrip(_HALF_FLAGS))
+        return run % 2 == 1
+    if "\u1100" <= before <= "\u11a7" and "\u1160" <= after <= "\u11ff":
+        return True
+    # A sign that kills the vowel joins two consonants.
+    return unicodedata.combining(before) == 9 and unicodedata.category(after) == "Lo"
 
 
 def _index(text: str, budget: int) -> int:
