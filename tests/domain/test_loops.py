@@ -1,5 +1,7 @@
 """What counts as the same outcome."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from tawny.domain.loops import Loop, LoopGuard
@@ -82,6 +84,29 @@ def test_a_long_work_that_is_looked_after_twenty_times_is_no_circle() -> None:
     for done in range(10_000, 210_000, 10_000):
         assert guard.before("process", {"action": "poll"}) is Loop.GO_ON
         assert guard.after("process", {"action": "poll"}, f"pid 43121: {done} bytes, 10:00:00") is Loop.GO_ON
+
+
+LONG_WORK = {
+    "evenly, each step a smaller share of the whole": range(20_000, 320_000, 1_000),
+    "by less than a hundredth from the start": range(1_000_000, 1_900_000, 3_000),
+    "in batches that begin anew": [n for _ in range(5) for n in range(10_000, 20_000, 500)],
+}
+
+
+@pytest.mark.parametrize("counter", LONG_WORK.values(), ids=LONG_WORK)
+def test_a_counter_is_one_however_slowly_it_grows_in_the_end(counter: Sequence[int]) -> None:
+    guard = LoopGuard()
+    for done in counter:
+        assert guard.before("process", {"action": "poll"}) is Loop.GO_ON
+        assert guard.after("process", {"action": "poll"}, f"{done} bytes, 10:00:00") is Loop.GO_ON
+
+
+@pytest.mark.parametrize("step", [1, 7, 30], ids="by {}".format)
+@pytest.mark.parametrize(
+    "first", [20_000, 1_795_822_537, 1_795_822_537_693], ids=["a number of processes", "s", "ms"]
+)
+def test_a_number_that_creeps_is_noise(first: int, step: int) -> None:
+    assert streak([f"started {first + step * n}" for n in range(8)]) is Loop.BLOCK
 
 
 def test_a_counter_that_has_come_to_a_stop_is_a_circle_from_there() -> None:

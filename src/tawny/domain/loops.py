@@ -2,8 +2,8 @@
 
 Noise is what changes by itself: ids, times, durations, process numbers, ports, addresses in memory. A long number may
 be noise or a counter, and is told by its company (`31000 of 90000`, `"processed": 31000`), else by how it moves: a
-counter never falls, and grows by a hundredth at least each time it does. Small numbers always count: page 1 and page 2
-are two things.
+counter never falls, and grows by a hundredth at least within four looks. Once it has done so three times it is known as
+one, and may go on as slowly as it will, or begin anew. Small numbers always count: page 1 and page 2 are two things.
 """
 
 import re
@@ -16,6 +16,10 @@ from tawny.domain.tasks import Json
 
 WARN, BLOCK, END = 5, 8, 12
 _GROWS = 1.01
+_WITHIN = 4
+"""Looks in which a counter must grow by that much; a clock or a number of a process does not."""
+_KNOWN = 3
+"""How often it must have done so to be known as a counter."""
 
 _UNITS = (
     "of|rows?|records?|lines?|items?|entries|files?|messages?|frames?|pages?|steps?|iterations?|samples?"
@@ -59,39 +63,59 @@ class Loop(StrEnum):
     END = "end"
 
 
+class _Counter:
+    """A number that may be a counter. `times` is how often in a row it has stood still."""
+
+    def __init__(self, number: float) -> None:
+        self.times = 1
+        self._last = self._base = number
+        self._crept = 0
+        self._grown = 0
+
+    def goes_on(self, number: float) -> bool:
+        """Take what it is now; whether it may still be a counter."""
+        before, self._last = self._last, number
+        is_known = self._grown >= _KNOWN
+        if number == before:
+            return True
+        if number >= self._base * _GROWS:
+            self._grown += 1
+        elif not is_known:
+            self._crept += 1
+            return number > before and self._crept < _WITHIN
+        elif number < before:
+            self._grown = 0
+        self.times, self._base, self._crept = 1, number, 0
+        return True
+
+
 class _Streak:
     """How often in a row a call had one outcome."""
 
     def __init__(self, text: str, numbers: Sequence[float]) -> None:
         self._text = text
-        self._numbers = numbers
         self._times = 1
-        self._since = dict.fromkeys(range(len(numbers)), 1)
-        """By the place of a number that may be a counter: how often in a row it has stood still."""
+        self._counters = {place: _Counter(number) for place, number in enumerate(numbers)}
 
     @property
     def times(self) -> int:
         """How often the same came, an advance of a counter being something new."""
-        return min((self._times, *self._since.values()))
+        return min((self._times, *(counter.times for counter in self._counters.values())))
 
     def goes_on(self, text: str, numbers: Sequence[float]) -> bool:
         """Take one more outcome, if it is the same but for noise."""
         if text != self._text:
             return False
         self.again()
-        for place in list(self._since):
-            before, now = self._numbers[place], numbers[place]
-            if now >= before * _GROWS:
-                self._since[place] = 1
-            elif now != before:
-                del self._since[place]
-        self._numbers = numbers
+        for place, counter in list(self._counters.items()):
+            if not counter.goes_on(numbers[place]):
+                del self._counters[place]
         return True
 
     def again(self) -> None:
         self._times += 1
-        for place in self._since:
-            self._since[place] += 1
+        for counter in self._counters.values():
+            counter.times += 1
 
 
 class LoopGuard:
