@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -100,18 +101,28 @@ async def test_killed_in_the_middle_of_a_stream_costs_the_device_nothing(home: H
 
 @pytest.mark.crash
 async def test_second_gateway_on_a_home_is_refused_and_the_first_goes_on(home: Home) -> None:
+    begun = time.perf_counter()
     async with gateway(home) as first:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        second = await spawn(home)
-        async with asyncio.timeout(60):
-            out, err = await second.communicate()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert second.returncode == 1
-        # Within a second: of its own work, since nobody knows how busy the machine is.
-        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
-        assert out == b""
-        assert str(first.process.pid) in err.decode()
-        assert (await first.client.get("/readyz")).status_code == 200
+        ready = time.perf_counter() - begun
+        took: list[float] = []
+        for _ in range(3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            begun = time.perf_counter()
+            second = await spawn(home)
+            async with asyncio.timeout(60):
+                out, err = await second.communicate()
+            took.append(time.perf_counter() - begun)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert second.returncode == 1
+            # Within a second: of its own work, since nobody knows how busy the machine is.
+            assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+            assert out == b""
+            (line,) = err.decode().splitlines()
+            assert f"{home.root} is in use by process {first.process.pid}" in line
+            assert "stop that gateway, or give another --home" in line
+            assert (await first.client.get("/readyz")).status_code == 200
+        # Nor has it waited for the home: to be ready is more work than to be refused.
+        assert min(took) < ready + 1
 
 
 @pytest.mark.crash
