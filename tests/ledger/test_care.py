@@ -10,7 +10,7 @@ from tawny.domain.approvals import Question
 from tawny.domain.messages import Outgoing
 from tawny.domain.tasks import Origin, Status, Submission
 from tawny.engine import commands
-from tawny.ledger import approvals, care, outbox, retention, stats, tasks
+from tawny.ledger import approvals, care, events, outbox, retention, stats, tasks
 from tawny.ledger.database import Tx
 from tawny.ledger.submission import submit
 from tawny.ledger.tasks import get
@@ -256,6 +256,28 @@ async def test_a_child_is_kept_as_long_as_its_parent_may_ask_for_it(ledger, cloc
         )
         == []
     )
+
+
+async def test_a_revision_outlives_the_events_it_was_counted_by(ledger, clock):
+    task = await ledger.write(lambda tx: submit(tx, Submission(kind="flow")))
+    other = await ledger.write(lambda tx: submit(tx, Submission(kind="work")))
+    await ledger.write(lambda tx: commands.pause(tx, task.task_id))
+    before = await ledger.read(lambda tx: events.revision(tx, task.task_id))
+    assert before > 0
+
+    clock.set(clock.now() + 31 * DAY)
+    assert (await ledger.write(lambda tx: retention.prune(tx, KEEP)))["events"] >= 3
+    assert await ledger.read(lambda tx: events.after(tx, 0, task_id=task.task_id)) == []
+    assert await ledger.read(lambda tx: events.revision(tx, task.task_id)) == before
+    assert 0 < await ledger.read(lambda tx: events.revision(tx, other.task_id)) < before
+
+    await ledger.write(lambda tx: commands.resume(tx, task.task_id))
+    after = await ledger.read(lambda tx: events.revision(tx, task.task_id))
+    assert after > before
+    clock.set(clock.now() + 31 * DAY)
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+    await ledger.write(lambda tx: retention.prune(tx, KEEP))
+    assert await ledger.read(lambda tx: events.revision(tx, task.task_id)) == after
 
 
 async def test_what_has_ended_is_counted_until_it_is_let_go(ledger, clock):

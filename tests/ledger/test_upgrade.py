@@ -33,6 +33,7 @@ LANDED = {
     "0013_shared_artifacts.sql": "8a9c521fdfe9e4a8",
     "0014_push_language.sql": "b2b992e62b965ea4",
     "0015_ended_counts.sql": "a1396f2007a05aff",
+    "0016_revisions.sql": "475f6ced524ee9a2",
 }
 """What homes out there have had. Whoever must change a table adds a migration."""
 OLDER = 10

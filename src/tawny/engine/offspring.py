@@ -64,7 +64,7 @@ def spread(
             running.append(child)
         else:
             items.settle_child(tx, task_id, key, n, child=child, status=_outcome(found.get(child)))
-    failed = items.counts(tx, task_id, key).get("failed", 0)
+    failed = 0 if max_failures is None else items.failures(tx, task_id, key, most=max_failures + 1)
     while max_failures is None or failed <= max_failures:
         page = items.pending(tx, task_id, key, after=-1, limit=max(concurrency - len(running), 1))
         if not page or len(running) >= concurrency:

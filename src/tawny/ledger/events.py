@@ -46,5 +46,8 @@ def append(
 
 
 def revision(tx: Tx, task_id: str) -> int:
-    """A number that grows with every change of a task: its newest event's, 0 where there is none."""
-    return int(tx.value("SELECT MAX(seq) AS seq FROM events WHERE task_id = :id", id=task_id) or 0)
+    """A number that grows with every change of a task: its newest event's, also where that is kept no more."""
+    newest = tx.value("SELECT MAX(seq) AS seq FROM events WHERE task_id = :id", id=task_id)
+    if newest is None:
+        newest = tx.value("SELECT last_event FROM tasks WHERE task_id = :id", id=task_id)
+    return int(newest or 0)

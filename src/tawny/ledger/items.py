@@ -98,6 +98,19 @@ def counts(tx: Tx, task_id: str, key: str) -> dict[str, int]:
     return {row["status"]: int(row["n"]) for row in rows}
 
 
+def failures(tx: Tx, task_id: str, key: str, *, most: int) -> int:
+    """How many items have failed, counted no further than `most`."""
+    return int(
+        tx.value(
+            "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM items WHERE task_id = :task_id AND map_key = :key"
+            " AND status = 'failed' LIMIT :most) AS broken",
+            task_id=task_id,
+            key=key,
+            most=most,
+        )
+    )
+
+
 def page(tx: Tx, task_id: str, key: str, *, status: str, after: int = -1, limit: int = 500) -> list[Item]:
     """Items of one status, in order of their numbers."""
     rows = tx.all(

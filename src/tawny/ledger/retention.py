@@ -17,6 +17,7 @@ _NEEDED = (
     f" (SELECT 1 FROM tasks p WHERE p.task_id = t.parent_id AND p.status IN {ACTIVE}))"
 )
 _OWED = "EXISTS (SELECT 1 FROM outbox o WHERE o.task_id = t.task_id AND o.status IN ('pending', 'sending'))"
+_OLD_EVENTS = "SELECT seq FROM events WHERE time < :before ORDER BY seq LIMIT :limit"
 _DETAILS = ("steps", "task_logs", "executions", "items", "dependencies")
 
 
@@ -77,11 +78,13 @@ def prune(tx: Tx, keep: Keep) -> dict[str, int]:
         tally(tx, status, -n)
     for table in ("artifacts", "outbox", "tasks"):
         _delete(tx, table, gone)
-    counts["events"] = tx.execute(
-        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE time < :before ORDER BY seq LIMIT :limit)",
-        before=tx.now - keep.events,
-        limit=10 * _BATCH,
+    old = {"before": tx.now - keep.events, "limit": 10 * _BATCH}
+    tx.execute(
+        "UPDATE tasks SET last_event = (SELECT MAX(seq) FROM events e WHERE e.task_id = tasks.task_id)"
+        f" WHERE task_id IN (SELECT task_id FROM events WHERE seq IN ({_OLD_EVENTS}) AND task_id IS NOT NULL)",
+        **old,
     )
+    counts["events"] = tx.execute(f"DELETE FROM events WHERE seq IN ({_OLD_EVENTS})", **old)
     counts["idempotency"] = tx.execute(
         "DELETE FROM idempotency WHERE created_at < :before", before=tx.now - keep.events
     )
