@@ -31,6 +31,14 @@ class Meter:
         raw.set_progress_handler(None, 0)
         return len(ticks)
 
+    def statements(self, do: Callable[[], Any]) -> int:
+        """How many statements SQLite has been given for the call."""
+        seen: list[str] = []
+        self._connection._raw.set_trace_callback(seen.append)
+        do()
+        self._connection._raw.set_trace_callback(None)
+        return len(seen)
+
 
 @pytest.fixture
 def meter(tmp_path: Path) -> Iterator[Meter]:

@@ -49,7 +49,7 @@ class House:
         claimed = await self.ledger.write(
             lambda tx: queue.claim(tx, SLOTS, worker="worker", lease_until=lease)
         )
-        return [task.task_id for task in claimed]
+        return [task.task_id for task in claimed[0]]
 
     async def succeed(self, task_id: str) -> Status:
         def end(tx: Tx) -> Status:

@@ -106,7 +106,8 @@ class Simulation:
     def claim(self) -> None:
         slots = queue.Slots(background=2, interactive=1, per_owner=2)
         lease = self.clock.now() + MINUTE
-        for task in self.write(lambda tx: queue.claim(tx, slots, worker=self.worker, lease_until=lease)):
+        claimed, _ = self.write(lambda tx: queue.claim(tx, slots, worker=self.worker, lease_until=lease))
+        for task in claimed:
             assert task.task_id not in self.running, "claimed twice"
             self.running[task.task_id] = task.attempt
 

@@ -35,7 +35,7 @@ class Line:
         claimed = await self.ledger.write(
             lambda tx: queue.claim(tx, slots, worker="worker", lease_until=lease)
         )
-        return [task.title for task in claimed]
+        return [task.title for task in claimed[0]]
 
     async def at(self, text: str) -> None:
         """Set the clock to that time of UTC, and let go what was held until then."""
@@ -164,12 +164,53 @@ async def test_what_runs_elsewhere_takes_no_place_of_its_class_here(line, ledger
     assert await line.claim(per_class={"low": 1}) == ["here"]
 
 
+def test_a_claim_for_one_owner_looks_twice_and_starts_in_two(meter: Meter) -> None:
+    """What there is and what may start; its change and how it stands then. What runs is asked for where it matters."""
+
+    def statements(**more: Any) -> int:
+        meter.tx.execute("UPDATE tasks SET status = 'succeeded' WHERE status = 'running'")
+        submit(meter.tx, Submission(kind="work"))
+        slots = queue.Slots(background=3, interactive=3, per_owner=3, **more)
+        return meter.statements(lambda: queue.claim(meter.tx, slots, worker="w", lease_until=MINUTE))
+
+    assert statements(busy=0) == 4
+    assert statements(busy=1) == 5, "its owner may have all places, but for the bound"
+    assert statements() == 5
+    assert statements(busy=0, per_class={"low": 1}) == 5
+    submit(meter.tx, Submission(kind="work", owner="ann"))
+    assert statements(busy=0) == 5 + 3, "two owners share: another to find, to look at, and to start"
+    assert (
+        meter.statements(lambda: queue.claim(meter.tx, queue.Slots(3, 3, 3), worker="w", lease_until=1)) == 1
+    )
+
+
+async def test_a_claim_says_whether_it_has_left_anything(line, ledger):
+    def left(tx: Tx, **places: Any) -> bool:
+        slots = queue.Slots(**{"background": 2, "interactive": 0, "per_owner": 100, **places})
+        return queue.claim(tx, slots, worker="worker", lease_until=tx.now + MINUTE)[1]
+
+    assert not await ledger.write(left)
+    await line.add("one", "two")
+    assert not await ledger.write(left)
+    await line.add("three", "four", "five")
+    assert await ledger.write(left)
+    assert not await ledger.write(left)
+    await line.add(*(f"{n}" for n in range(30)))
+    assert await ledger.write(left)
+    await line.add("low", priority=Priority.LOW)
+    assert await ledger.write(lambda tx: left(tx, background=40, low=False)), "the low one waits"
+    assert not await ledger.write(left)
+    await line.at("2026-06-01T12:00")
+    await line.add("at night", window="22:00-06:00")
+    assert not await ledger.write(left), "what its window holds needs no look before that opens"
+
+
 def test_a_claim_in_a_lane_does_not_read_what_has_ended(meter: Meter) -> None:
     tx, work = meter.tx, Submission(kind="work", lane="x")
     slots = queue.Slots(background=1, interactive=0, per_owner=1, only=("work",))
 
     def claim() -> None:
-        assert len(queue.claim(tx, slots, worker="worker", lease_until=tx.now + MINUTE)) == 1
+        assert len(queue.claim(tx, slots, worker="worker", lease_until=tx.now + MINUTE)[0]) == 1
 
     def hundreds_of_instructions() -> int:
         tx.execute("UPDATE tasks SET status = 'succeeded', runnable = 0, ended_at = :now", now=tx.now)

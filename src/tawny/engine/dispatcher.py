@@ -191,6 +191,7 @@ class LocalDispatcher:
             interactive=interactive,
             per_owner=self.capacity.per_owner,
             per_class=self.capacity.per_class,
+            busy=self._detached,
             low=low,
             held=self._is_held(),
             zone=self.capacity.zone,
@@ -198,10 +199,10 @@ class LocalDispatcher:
         )
 
         def claim(tx: Tx) -> tuple[list[tuple[Task, dict[str, steps.Step]]], bool]:
-            claimed = queue.claim(tx, slots, worker=self.worker, lease_until=tx.now + LEASE)
+            claimed, left = queue.claim(tx, slots, worker=self.worker, lease_until=tx.now + LEASE)
             known = steps.of_tasks(tx, [task.task_id for task in claimed])
             started = [(task, {step.key: step for step in known[task.task_id]}) for task in claimed]
-            return started, queue.has_runnable(tx)
+            return started, left
 
         self.idle.clear()
         claimed, self._left = await self._ledger.write(claim, urgent=True)

@@ -5,6 +5,7 @@ from typing import Any
 from tawny.ledger.connection import Connection
 
 _COUNTERS = "SELECT name, value, note FROM counters"
+_WRITE_BACK = "UPDATE counters SET value = :value, note = :note WHERE name = :name"
 
 
 class Numbers:
@@ -44,12 +45,13 @@ class Numbers:
         return self._taken != self._written
 
     def write_back(self) -> None:
-        for name, (value, note) in self._taken.items():
-            if self._written[name] != (value, note):
-                self._connection.send(
-                    "UPDATE counters SET value = :value, note = :note WHERE name = :name",
-                    {"value": value, "note": note, "name": name},
-                )
+        changed = [
+            {"value": value, "note": note, "name": name}
+            for name, (value, note) in self._taken.items()
+            if self._written[name] != (value, note)
+        ]
+        if changed:
+            self._connection.execute_many(_WRITE_BACK, changed)
 
 
 class Appended:

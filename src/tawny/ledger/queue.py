@@ -12,6 +12,7 @@ from tawny.ledger.database import Row, Tx
 from tawny.ledger.transitions import start, wake
 
 _SCAN = 1000
+_MARGIN = 10
 # The first of its lane: nobody of the lane runs, and nobody before it waits for a start of its own.
 _FIRST = (
     "(lane IS NULL OR NOT EXISTS (SELECT 1 FROM tasks AS other WHERE other.lane = tasks.lane"
@@ -20,18 +21,29 @@ _FIRST = (
 )
 
 
-_NEXT_OWNER = (
-    "SELECT owner FROM tasks WHERE status = 'queued' AND runnable = 1 AND detached = {detached}"
-    " AND owner > :last ORDER BY owner LIMIT 1"
+_RUNNABLE = "SELECT {what} FROM tasks WHERE status = 'queued' AND runnable = 1"
+_OWNER = _RUNNABLE.format(what="owner") + " AND detached = {detached}"
+_NEXT_OWNERS = {
+    detached: _OWNER.format(detached=int(detached)) + " AND owner > :last ORDER BY owner LIMIT 1"
+    for detached in (False, True)
+}
+# The first and the last owner of each sort, and how much there is up to a bound: one look, which mostly is enough.
+_AT_A_GLANCE = (
+    "SELECT "
+    + ", ".join(
+        f"({_OWNER.format(detached=detached)} ORDER BY owner {order} LIMIT 1) AS {end}_{detached}"
+        for detached in (0, 1)
+        for end, order in (("first", "ASC"), ("last", "DESC"))
+    )
+    + f", (SELECT COUNT(*) FROM ({_RUNNABLE.format(what='1 AS one')} LIMIT :bound) AS few) AS runnable"
 )
-_NEXT_OWNERS = {detached: _NEXT_OWNER.format(detached=int(detached)) for detached in (False, True)}
-_FIRST_OWNERS = f"SELECT ({_NEXT_OWNERS[False]}) AS attended, ({_NEXT_OWNERS[True]}) AS detached"
 
 
 class Slots(msgspec.Struct, frozen=True):
     """How much may start now: free background and interactive places, and bounds per owner and class.
 
     `per_owner` and `per_class` count what runs in this process; fairness between owners counts what runs anywhere.
+    `busy` is how much runs in the background of this process at most, where that is known.
     While `held`, nothing starts in the background but what somebody sits and waits for.
     """
 
@@ -39,6 +51,7 @@ class Slots(msgspec.Struct, frozen=True):
     interactive: int
     per_owner: int
     per_class: dict[str, int] = {}
+    busy: int | None = None
     low: bool = True
     held: bool = False
     zone: str = "UTC"
@@ -53,33 +66,43 @@ class _Running(msgspec.Struct):
     classes: Counter[str]
 
 
-def claim(tx: Tx, slots: Slots, *, worker: str, lease_until: Instant) -> list[Task]:
+def claim(tx: Tx, slots: Slots, *, worker: str, lease_until: Instant) -> tuple[list[Task], bool]:
     """Claim what may start: fair between owners, by rank within one, in strict order within a lane.
 
-    What still follows others takes no place in its lane: those could be waiting for somebody behind it, for ever.
+    Also says whether anything runnable is left. What still follows others takes no place in its lane: those could be
+    waiting for somebody behind it, for ever.
     """
-    first = tx.one(_FIRST_OWNERS, last="")
-    assert first is not None
+    # More than can be taken now, so that what is left shows.
+    bound = max(slots.background, 0) + max(slots.interactive, 0) + _MARGIN
+    glance = tx.one(_AT_A_GLANCE, bound=bound)
+    assert glance is not None
     chosen: list[tuple[str, int]] = []
-    if first["attended"] is not None and slots.interactive > 0:
-        chosen += _choose(tx, slots, slots.interactive, first["attended"], detached=False, worker=worker)
-    if first["detached"] is not None and slots.background > 0:
-        chosen += _choose(tx, slots, slots.background, first["detached"], detached=True, worker=worker)
-    return start(tx, chosen, worker=worker, lease_until=lease_until) if chosen else []
+    held = 0
+    for detached, free in ((False, slots.interactive), (True, slots.background)):
+        first, last = glance[f"first_{int(detached)}"], glance[f"last_{int(detached)}"]
+        if first is not None and free > 0:
+            some, shut = _choose(tx, slots, free, (first, last), detached=detached, worker=worker)
+            chosen += some
+            held += shut
+    is_left = glance["runnable"] == bound or glance["runnable"] > len(chosen) + held
+    return (start(tx, chosen, worker=worker, lease_until=lease_until) if chosen else []), is_left
 
 
 def _choose(
-    tx: Tx, slots: Slots, free: int, first_owner: str, *, detached: bool, worker: str
-) -> list[tuple[str, int]]:
-    """What of one sort may start, by id and attempt."""
-    running = _running(tx, worker, detached=detached)
+    tx: Tx, slots: Slots, free: int, ends: tuple[str, str], *, detached: bool, worker: str
+) -> tuple[list[tuple[str, int]], int]:
+    """What of one sort may start, by id and attempt; and how many were put off to the opening of their window."""
+    running = _Running(Counter(), Counter(), Counter())
+    if not _is_free_for_all(slots, ends, detached=detached):
+        running = _running(tx, worker, detached=detached)
     full = [name for name, most in slots.per_class.items() if detached and running.classes[name] >= most]
     queues = {
         owner: _candidates(tx, owner, slots, full, detached=detached)
-        for owner in _owners(tx, first_owner, detached=detached)
+        for owner in _owners(tx, ends, detached=detached)
     }
     chosen: dict[str, int] = {}
     lanes: set[str] = set()
+    held = 0
     while len(chosen) < free and queues:
         # The owner with the fewest running comes first; between equals, the longest waiting task.
         owner = min(
@@ -90,7 +113,10 @@ def _choose(
             del queues[owner]
             continue
         row = queues[owner].pop(0)
-        if row["lane"] in lanes or not _may_start(tx, row, slots):
+        if row["lane"] in lanes:
+            continue
+        if not _may_start(tx, row, slots):
+            held += 1
             continue
         if detached and running.classes[row["priority"]] >= slots.per_class.get(row["priority"], _SCAN):
             continue
@@ -100,13 +126,22 @@ def _choose(
         running.anywhere[owner] += 1
         running.here[owner] += 1
         running.classes[row["priority"]] += 1
-    return list(chosen.items())
+    return list(chosen.items()), held
 
 
-def _owners(tx: Tx, first: str, *, detached: bool) -> list[str]:
-    """The owners who have something runnable, from the first on: one index seek each."""
-    owners = [first]
-    while (row := tx.one(_NEXT_OWNERS[detached], last=owners[-1])) is not None:
+def _is_free_for_all(slots: Slots, ends: tuple[str, str], *, detached: bool) -> bool:
+    """Whether what runs is no matter: nobody to share with, and no bound that could be reached."""
+    if ends[0] != ends[1]:
+        return False
+    if not detached:
+        return True
+    return not slots.per_class and slots.busy is not None and slots.busy + slots.background <= slots.per_owner
+
+
+def _owners(tx: Tx, ends: tuple[str, str], *, detached: bool) -> list[str]:
+    """The owners who have something runnable, from the first to the last: one index seek each for those between."""
+    owners = [ends[0]]
+    while owners[-1] != ends[1] and (row := tx.one(_NEXT_OWNERS[detached], last=owners[-1])) is not None:
         owners.append(row["owner"])
     return owners
 
@@ -160,11 +195,6 @@ def _running(tx: Tx, worker: str, *, detached: bool) -> _Running:
         running.here[row["owner"]] += int(row["here"])
         running.classes[row["priority"]] += int(row["here"])
     return running
-
-
-def has_runnable(tx: Tx) -> bool:
-    """Whether anything waits for a free place only."""
-    return tx.one("SELECT 1 AS one FROM tasks WHERE status = 'queued' AND runnable = 1 LIMIT 1") is not None
 
 
 def release_due(tx: Tx) -> int:
