@@ -187,3 +187,17 @@ def test_addresses_are_read_and_written_back(text: str, address: Address):
 def test_an_address_without_a_channel_is_refused():
     with pytest.raises(ValueError, match="names no channel"):
         parse_address(":x")
+
+
+@pytest.mark.parametrize("threshold", notify.SEVERITIES)
+def test_what_is_as_severe_as_told_breaks_through_and_less_does_not(threshold: str):
+    loud = [severity for severity in notify.SEVERITIES if notify.is_loud(severity, threshold)]
+    assert loud == list(notify.SEVERITIES[notify.SEVERITIES.index(threshold) :])
+
+
+def test_a_severity_nobody_knows_counts_as_normal():
+    assert [notify.is_loud("shrill", threshold) for threshold in ("low", "normal", "high")] == [
+        True,
+        True,
+        False,
+    ]
