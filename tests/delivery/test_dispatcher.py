@@ -321,6 +321,19 @@ async def test_quiet_hours_hold_and_the_severe_breaks_through(desk: Any):
     assert {line.status for line in await desk.lines()} == {"delivered"}
 
 
+async def test_neither_a_question_nor_news_for_a_machine_waits_for_the_morning(desk: Any):
+    person, machine = MemoryChannel("a"), MemoryChannel("ops", kind="webhook")
+    desk.clock.set(desk.clock.now() + 15 * HOUR)
+    quiet = notify.parse_quiet_hours("22:00-07:00")
+    dispatcher = await desk.dispatcher(person, machine, manners=Manners(quiet=quiet))
+    asks = Outgoing(key="", text="which of the two?", buttons=(Button("This", "pick:1"),))
+    await desk.put("", message=asks, transition="task.succeeded")
+    await desk.put("news", transition="task.succeeded")
+    await desk.put("event", target="ops", transition="task.succeeded")
+    await dispatcher.run_until_idle()
+    assert (person.texts, machine.texts) == (["which of the two?"], ["event"])
+
+
 async def test_a_hundred_events_in_a_minute_are_one_digest(desk: Any):
     channel = MemoryChannel("a")
     dispatcher = await desk.dispatcher(channel, manners=Manners(digest=10 * MINUTE))
