@@ -4,6 +4,8 @@ python tools/docs.py [--check]
 """
 
 import argparse
+import enum
+import inspect
 import io
 import sys
 from contextlib import redirect_stdout, suppress
@@ -15,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from tawny import config
+from tawny import api, config, plugins
 from tawny.app import bundled_kinds, open_shelf
 from tawny.cli.main import COMMANDS, add_common
 from tawny.clock import SystemClock
@@ -192,7 +194,80 @@ def _fields(schema: dict[str, Any]) -> list[str]:
     return [f"`{name}`" for name in named["properties"]]
 
 
+_API_WORDS = {
+    "SECOND": "A second in the microseconds that instants and durations count.",
+    "Accept": "Hands an `Inbound` to the house; awaited, it is stored. Only then may a channel acknowledge it.",
+    "Ask": "A model's plain answer to (context, system, prompt), awaited; what it costs is spent on the run.",
+    "Conflict": "It is in a state in which that cannot be done, or the name is taken.",
+    "ConfigError": "The configuration is wrong: one line that names key, line and mend.",
+    "Instant": "A moment: microseconds since 1970, in UTC.",
+    "InvalidInput": "What was given cannot be right; the message names it, `hint` the mend.",
+    "Json": "Whatever JSON can hold.",
+    "NotFound": "There is nothing of that name or id.",
+    "PermanentError": "Trying again will not help.",
+    "Priority": "The class of a task in the queue.",
+    "Refused": "The rules, or a person, said no.",
+    "Result": "What a run returns: an object with `text` and, by kind, more; a plain string stands for that.",
+    "Status": "The status of a task.",
+    "TemporaryError": "Trying again may help.",
+    "hookimpl": "Marks a plugin's answer to one of the hooks.",
+}
+"""What has no docstring of its own: aliases, plain values, and classes that their names explain."""
+
+
+def api_page() -> str:
+    """Every name of `tawny.api`, with what it takes."""
+    hooks = [name for name in vars(plugins.Hooks) if name.startswith("tawny_")]
+    parts = [
+        HEAD,
+        "# What a plugin may import\n\n`tawny.api` is all a script or plugin imports; how: ",
+        "[from Python](../how-to/python.md), [a channel of your own](channels.md#a-channel-of-your-own). ",
+        "A `?` marks what may be left out.\n\n## Hooks\n\n",
+    ]
+    parts += [f"- `{name}`: {_first(getattr(plugins.Hooks, name))}\n" for name in hooks]
+    for heading, belongs in (
+        ("Functions", inspect.isfunction),
+        ("Classes", inspect.isclass),
+        ("The rest", lambda one: not (inspect.isfunction(one) or inspect.isclass(one))),
+    ):
+        parts.append(f"\n## {heading}\n\n")
+        for name in sorted(api.__all__, key=str.lower):
+            if belongs(one := getattr(api, name)):
+                words = _API_WORDS.get(name) or _first(one)
+                parts.append(f"- `{name}{_takes(one)}`: {words}{_has(one)}\n")
+    return "".join(parts)
+
+
+def _first(one: Any) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((inspect.getdoc(one) or "").partition("\n\n")[0].split())
+
+
+def _takes(one: Any) -> str:
+    if inspect.isfunction(one):
+        given = inspect.signature(one).parameters.values()
+        shown = [f"{x.name}{'' if x.default is x.empty or x.kind is x.VAR_KEYWORD else '?'}" for x in given]
+    elif inspect.isclass(one) and issubclass(one, msgspec.Struct):
+        shown = [f"{field.name}{'' if field.required else '?'}" for field in msgspec.structs.fields(one)]
+    else:
+        return ""
+    return f"({', '.join(shown)})"
+
+
+def _has(one: Any) -> str:
+    """The members of a class that is more than its fields."""
+    if not inspect.isclass(one) or one.__module__ in ("builtins", "typing") or issubclass(one, Exception):
+        return ""
+    names = [name for name in vars(one) if not name.startswith("_")]
+    if issubclass(one, enum.Enum):
+        return f" One of {' '.join(f'`{member.value}`' for member in one)}."
+    if issubclass(one, msgspec.Struct) or not names:
+        return ""
+    return f" Has {' '.join(f'`{name}`' for name in names)}."
+
+
 PAGES = {
+    "docs/reference/api.md": api_page,
     "docs/reference/tools.md": tools_page,
     "docs/reference/http.md": http_page,
     "docs/reference/cli.md": cli_page,

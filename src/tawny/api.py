@@ -35,6 +35,7 @@ from tawny.engine.kinds import Ask, Context, Kind, Result, action
 from tawny.engine.parts import file_of
 from tawny.errors import (
     ConfigError,
+    Conflict,
     InvalidInput,
     NotFound,
     PermanentError,
@@ -81,6 +82,7 @@ __all__ = [
     "Client",
     "Clock",
     "ConfigError",
+    "Conflict",
     "Contact",
     "Context",
     "Delivery",
