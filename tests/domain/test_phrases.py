@@ -228,7 +228,7 @@ def test_any_text_is_understood_or_refused_never_a_crash(text: str) -> None:
     ("text", "kind"),
     [("0 8 * * 1-5", "cron"), ("*/15 9-17 * * mon-fri", "cron"), ("@daily", "cron"), ("0 30 8 * * ?", "cron"),
      ("2 days from now at 9am", "at"), ("9am on the first monday of every month", "cron"),
-     ("30 minutes from now", "after")],
+     ("RRULE:FREQ=WEEKLY;BYDAY=MO", "rrule"), ("freq=daily;interval=2", "rrule"), ("30 minutes from now", "after")],
 )  # fmt: skip
 def test_a_cron_expression_and_a_phrase_are_told_apart(text: str, kind: str) -> None:
     assert definitions.compile_schedule(text, now=NOW, timezone="Europe/Berlin").document["type"] == kind

@@ -12,6 +12,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.engine.test_watches import Shop, shop  # noqa: F401 - a fixture
 from tests.passing_mention import PassingMention
@@ -21,10 +22,12 @@ from tawny.app import App, open_app, open_shelf
 from tawny.clock import SystemClock
 from tawny.config import Config, Home, Network, Source, Sources
 from tawny.domain.automations import On
+from tawny.domain.feeds import FeedEntry
 from tawny.domain.tasks import Json
 from tawny.engine import automations as orders
 from tawny.errors import StorageError, TemporaryError
 from tawny.ledger import automations, inbox, outbox
+from tawny.sources.listening.feeds import identity
 from tawny.sources.listening.host import Desk, Event
 from tawny.sources.listening.imap import Connection, is_verified
 from tawny.sources.listening.mqtt import mqtt
@@ -354,6 +357,26 @@ async def test_feed_entries_come_once_and_the_first_look_is_no_news(home: Home, 
             await until(app, lambda tx: len(events(tx, "rss")) == 2)
         found = await app.ledger.read(lambda tx: events(tx, "rss"))
         assert [e.data["title"] for e in found] == ["T3", "T4"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ({"id": "a", "title": "T"}, {"id": "a", "title": "T, put right"}, True),
+        ({"link": "https://example.org/1"}, {"link": "https://example.org/2"}, False),
+        ({"summary": "It rains."}, {"summary": "It has stopped."}, False),
+        ({"summary": "It rains."}, {"summary": "It rains."}, True),
+    ],
+)
+def test_entries_are_told_apart_by_what_they_have(
+    one: dict[str, str], other: dict[str, str], *, is_same: bool
+) -> None:
+    """RSS lets an entry be nothing but its description."""
+
+    def of(entry: dict[str, str]) -> str:
+        return identity(msgspec.convert({"id": "", "title": "(no title)", **entry}, FeedEntry))
+
+    assert (of(one) == of(other)) is is_same
 
 
 async def test_a_feed_that_has_not_changed_is_not_sent_again(home: Home, shop: Shop) -> None:  # noqa: F811

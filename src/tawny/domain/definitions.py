@@ -191,20 +191,22 @@ def _type(given: _Document) -> Type:
 
 _CRON = re.compile(r"@\w+$|[\d*?][\d*,/?-]*\s+[\d*?][\d*,/?-]*\s+\S+\s+\S+\s+\S+")
 """Minute and hour in figures: so begins no phrase of five words."""
+_RRULE = re.compile(r"(?:RRULE:|FREQ=)", re.IGNORECASE)
 
 
 def compile_schedule(
     given: Mapping[str, Json] | str, *, now: Instant, timezone: str, new: bool = True
 ) -> schedule.Plan:
-    """A schedule as people give it: a document, a cron expression, or a phrase.
+    """A schedule as people give it: a document, a cron expression, a recurrence rule, or a phrase.
 
     Raises:
         InvalidInput: names the field and a correct example.
     """
     if not isinstance(given, str):
         return schedule.compile(given, now=now, timezone=timezone, new=new)
-    if _CRON.match(given.strip()):
-        return schedule.compile({"type": "cron", "expression": given}, now=now, timezone=timezone, new=new)
+    written = "cron" if _CRON.match(given.strip()) else "rrule" if _RRULE.match(given.strip()) else ""
+    if written:
+        return schedule.compile({"type": written, "expression": given}, now=now, timezone=timezone, new=new)
     try:
         document = phrases.parse(given, now=now, timezone=timezone).schedule
     except InvalidInput as error:

@@ -68,7 +68,9 @@ async def _look(on: On, desk: Desk, shelf: Shelf, fetch: Fetch) -> None:
 
 def identity(entry: FeedEntry) -> str:
     """What tells an entry from others, short."""
-    return hashlib.sha256((entry.id or entry.link or entry.title).encode()).hexdigest()[:16]
+    own = entry.id or entry.link
+    # RSS lets an entry be nothing but its description
+    return hashlib.sha256((own or entry.summary or entry.title).encode()).hexdigest()[:16]
 
 
 def _event(on: On, one: str, entry: FeedEntry) -> Event:
