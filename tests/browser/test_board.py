@@ -112,7 +112,7 @@ async def test_a_filter_finds_words_that_no_row_shows_and_pages_through_them(roo
     more = page.get_by_role("button", name="Show", exact=False).filter(has_text="more")
     while await more.count():
         await more.last.click()
-        await page.wait_for_function("!document.querySelector('[aria-busy=true]')")
+        await page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
     await expect(page.locator("[data-task]")).to_have_count(60)
     await page.get_by_role("button", name="Clear").click()
     await expect(page.locator("[data-task]").filter(has_text="other")).to_have_count(1)

@@ -114,7 +114,7 @@ async def moving(room: Room, motion: str) -> Page:
 async def test_nothing_moves_for_who_wants_no_movement(room: Room) -> None:
     await room.house.run(title="Long", params={"steps": 500, "step_seconds": 5})
     lively = await moving(room, "no-preference")
-    await lively.wait_for_function(f"{MOVES} > 0")
+    await lively.wait_for_function(f"() => {MOVES} > 0")
     assert await (await moving(room, "reduce")).evaluate(MOVES) == 0
 
 
@@ -159,7 +159,7 @@ async def test_every_name_is_said_though_it_must_be_asked_for(room: Room) -> Non
     for title in titles:
         task = await room.house.run(title=title, params={"steps": 1, "step_seconds": 0})
         await room.house.until(task["task_id"], "succeeded")
-    await page.wait_for_function("said.length >= 4")
+    await page.wait_for_function("() => said.length >= 4")
     assert await page.evaluate("said") == [f"Done: {title}" for title in titles]
 
 
