@@ -33,7 +33,8 @@ class HomeLock:
             holder = file.read().strip() or "another process"
             file.close()
             raise Conflict(
-                f"{self._path.parent} is in use by {holder}", hint="stop that gateway, or give another --home"
+                f"{self._path.parent} is in use by {holder}",
+                hint="begun a moment ago it will answer soon: try again; else stop it, or give another --home",
             ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()}")
