@@ -278,12 +278,18 @@ async def test_a_ping_address_keeps_an_expectation_quiet(house: House) -> None:
     assert len(await alerts(house)) == 1
 
 
-async def test_old_events_are_forgotten_after_thirty_days(house: House) -> None:
+async def test_events_are_known_again_for_thirty_days_and_forgotten_after(house: House) -> None:
+    start = house.clock.now()
     await send(house, "email", "m1", MAIL)
-    house.clock.set(house.clock.now() + 31 * 24 * HOUR)
+    house.clock.set(start + 29 * 24 * HOUR)
+    await send(house, "email", "other", MAIL)  # with what is new the old is forgotten
+    await send(house, "email", "m1", MAIL)  # redelivered: no second event
+    page = await house.app.ledger.read(lambda tx: inbox.page(tx))
+    assert [event.received_at for event in page.items if event.event_id == "m1"] == [start]
+    house.clock.set(start + 31 * 24 * HOUR)
     await send(house, "email", "m2", MAIL)
     page = await house.app.ledger.read(lambda tx: inbox.page(tx))
-    assert [event.event_id for event in page.items] == ["m2"]
+    assert [event.event_id for event in page.items] == ["m2", "other"]
 
 
 @pytest.mark.parametrize(
