@@ -165,6 +165,22 @@ async def test_a_helper_has_what_its_order_says(chat: OpenChat, context: str, kn
         assert asked.result["model"] == "scripted:scripted"
 
 
+async def test_a_forked_helper_knows_what_was_summed_up_too(chat: OpenChat) -> None:
+    def by_order(messages: list[Any]) -> Any:
+        if "ToolReturnPart" in str(messages[-1]):
+            return str(messages[-1])
+        if "which bird" in str(messages[-1]):
+            return f"it knows: {'a grey heron' in str(messages)}"
+        return Call("spawn", {"task": "which bird was it?", "context": "fork", "wait": True})
+
+    async with chat(ScriptedModel(["noted", *[by_order] * 3])) as talk:
+        await talk.say("look at the bird")
+        await talk.ledger.write(
+            lambda tx: sessions.compact(tx, "main", upto=2, summary="It was a grey heron.")
+        )
+        assert "it knows: True" in (await talk.say("delegate")).text
+
+
 async def test_a_helper_ends_with_its_parent(chat: OpenChat) -> None:
     gate = asyncio.Event()
 
