@@ -3,6 +3,8 @@ nobody holds one for nothing.
 """
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
@@ -21,6 +23,8 @@ class Line:
         self._reader = reader
         self._writer = writer
         self._host = address.removeprefix("http://")
+        self.fields: dict[bytes, bytes] = {}
+        """The headers of the last answer."""
 
     @classmethod
     async def to(cls, address: str) -> "Line":
@@ -34,8 +38,8 @@ class Line:
         """The next answer: its status and body."""
         async with asyncio.timeout(20):
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-            fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-            size = int(fields.get(b"content-length", b"0"))
+            self.fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+            size = int(self.fields.get(b"content-length", b"0"))
             return int(head.split(b" ")[1]), await self._reader.readexactly(size)
 
     async def ended(self) -> bytes:
@@ -110,6 +114,9 @@ async def test_what_opens_no_websocket_gets_the_error_document(
         answer = await line.answer()
         assert answer[0] == status
         assert answer[1].startswith(f'{{"error":{{"code":"{code}"'.encode())
+        assert line.fields.get(b"sec-websocket-version") == (b"13" if status == 426 else None)
+        if code != "no_websocket":
+            assert line.fields[b"x-content-type-options"] == b"nosniff"
         assert await line.ended() == b""
         line.close()
 
@@ -183,6 +190,34 @@ async def test_nobody_holds_a_connection_with_bytes_that_begin_nothing(
         line.send(more)
         assert await line.ended() == b""
         line.close()
+
+
+@pytest.mark.parametrize("last", ["", "Connection: close\r\n"], ids=["kept alive", "closed"])
+async def test_nobody_holds_a_connection_by_leaving_answers_unread(
+    door: Door, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """While it is held there is no place for another; then there is one again."""
+    for name, value in {"_CONNECTIONS": 1, "_UNREAD_SECONDS": 1.0, "_REST_SECONDS": 1.0}.items():
+        monkeypatch.setattr(f"tawny.gateway.server.{name}", value)
+    async with door.listening() as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+        greedy = socket.socket()
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        greedy.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(greedy, (host, int(port)))
+        request = f"GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        await loop.sock_sendall(greedy, f"{request}\r\n".encode() * 1500 + f"{request}{last}\r\n".encode())
+        statuses: list[int] = []
+        async with asyncio.timeout(60):
+            while 200 not in statuses:
+                line = await Line.to(address)
+                line.send("GET /healthz HTTP/1.1\r\nHOST\r\n\r\n")
+                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                    statuses.append((await line.answer())[0])
+                line.close()
+        assert statuses[0] == 503
+        greedy.close()
 
 
 async def test_a_body_may_go_on_arriving_after_its_answer(door: Door) -> None:

@@ -214,8 +214,8 @@ def test_the_page_tells_the_limits_that_hold() -> None:
         "connections at once": f"{server._CONNECTIONS}",
         "a request's head": f"{server._HEADER_BYTES // 1024} KB, within {server._HEADER_SECONDS:.0f} s",
         "a request's body": f"{guard.BODY_LIMIT // megabyte} MB, within {guard._BODY_SECONDS:.0f} s",
-        "a connection between two requests; the rest of a body that was answered already": (
-            f"{server._KEEP_ALIVE_SECONDS} s; {server._REST_SECONDS:.0f} s"
+        "a connection between two requests; the rest of an answered body; an answer that is not taken": (
+            f"{server._KEEP_ALIVE_SECONDS} s; {server._REST_SECONDS:.0f} s; {server._UNREAD_SECONDS:.0f} s"
         ),
         "`limit`": f"{tasks.MAX_LIMIT}",
         "tasks looked through for a page": f"{search.LOOKED_THROUGH}",

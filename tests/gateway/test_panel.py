@@ -16,6 +16,7 @@ from tawny.domain.permissions import OPERATIONS
 from tawny.domain.policy import Call, decide
 from tawny.domain.rules import Action, Rule, load
 from tawny.engine import reasons
+from tawny.gateway import pushtexts
 from tawny.gateway.panel import Panel
 from tawny.tools.answers import held_to
 
@@ -171,3 +172,13 @@ def test_every_reason_for_a_question_is_known_in_chinese() -> None:
             text,
             said,
         )
+
+
+def test_kinds_are_called_the_same_in_a_push_as_on_the_panel() -> None:
+    shown = "".join(
+        Path(__file__).parents[2].joinpath(f"web/src/i18n/{name}.ts").read_text(encoding="utf-8")
+        for name in ("zh", "zh-server")
+    )
+    named = dict(re.findall(r'"kind\.([a-z_]+)": "([^"]*)"', shown))
+    assert len(named) > 5
+    assert pushtexts._KINDS["zh"] == named

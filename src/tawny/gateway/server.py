@@ -32,6 +32,8 @@ _FIELD_BYTES = 4  # of a field's line: a colon, a space, and the line's end
 _REST_SECONDS = 30.0
 """How long what is left of a body may take once its request is answered."""
 _KEEP_ALIVE_SECONDS = 30
+_UNREAD_SECONDS = 300.0
+"""How long a client may leave an answer lying, as long as a device its stream."""
 _CONNECTIONS = 1000
 _DRAIN_SECONDS = 5.0
 _SOCKET_BYTES = 1024 * 1024
@@ -63,8 +65,10 @@ class Protocol(HttpToolsProtocol):
     _size = 0
     _in_head = False
     _reading = False
+    _lost = False
     _error: HttpError | None = None
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -74,7 +78,9 @@ class Protocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
         self._stop_timer()
+        self._was_read()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,6 +101,10 @@ class Protocol(HttpToolsProtocol):
         self.parser = HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets its own
         raise _Declined(b"\r\n".join([*lines, b"", b""]), upgrade.args[0])
+
+    def handle_websocket_upgrade(self) -> None:
+        self._was_read()  # from here on the socket's own limits hold
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -132,10 +142,25 @@ class Protocol(HttpToolsProtocol):
         if not self.parser.should_upgrade() or self._should_upgrade():
             super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._must_read(_UNREAD_SECONDS)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._was_read()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._must_read(_REST_SECONDS)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._must_read(_UNREAD_SECONDS)
+            return
         if self._reading and self._timer is None and not self._busy():
-            self._timer = self.loop.call_later(_REST_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(_REST_SECONDS, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
         del msg
@@ -193,6 +218,17 @@ class Protocol(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def _must_read(self, seconds: float) -> None:
+        """What was written is to be taken within that time: closing waits for it, and who never reads would stay."""
+        self._was_read()
+        if not self._lost:
+            self._unread = self.loop.call_later(seconds, self.transport.abort)
+
+    def _was_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -206,6 +242,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.transport.write(refusal(error))
         self.transport.close()
+        self._must_read(_REST_SECONDS)
 
 
 def refusal(error: HttpError) -> bytes:
