@@ -49,6 +49,23 @@ async def test_three_devices_show_one_bar_and_one_cancels_for_all(home: Home, ch
         assert (await room.house.until(task["task_id"], "cancelled"))["status"] == "cancelled"
 
 
+async def test_a_row_tells_how_long_it_will_take(room: Room) -> None:
+    page = await room.enter()
+    task = await room.house.run(title="Long report", params={"steps": 400, "step_seconds": 0.3})
+    await expect(row(page, task)).to_contain_text(re.compile(r"\d (s|min) left"))
+
+
+async def test_a_choice_of_the_filter_is_in_the_address(room: Room) -> None:
+    await room.house.run(title="Good", params={"steps": 1, "step_seconds": 0})
+    await room.house.run(title="Bad", params={"steps": 1, "step_seconds": 0, "fail_at": 1})
+    page = await room.enter()
+    await expect(page.locator("[data-task]")).to_have_count(2)
+    await page.get_by_label("Status").select_option("failed")
+    await expect(page.locator("[data-task]")).to_have_count(1)
+    await expect(page.locator("[data-task]")).to_contain_text("Bad")
+    assert "status=failed" in page.url
+
+
 async def test_a_task_can_be_paused_and_goes_on_where_it_was(room: Room) -> None:
     page = await room.enter()
     task = await room.house.run(title="Slow", params={"steps": 60, "step_seconds": 0.15})

@@ -112,7 +112,8 @@ async def moving(room: Room, motion: str) -> Page:
 
 
 async def test_nothing_moves_for_who_wants_no_movement(room: Room) -> None:
-    await room.house.run(title="Long", params={"steps": 500, "step_seconds": 5})
+    # Nothing is known of how far it is: the bar moves to and fro for as long as the test looks at it.
+    await room.house.run(title="Long", params={"steps": 500, "step_seconds": 5000})
     lively = await moving(room, "no-preference")
     await lively.wait_for_function(f"() => {MOVES} > 0")
     assert await (await moving(room, "reduce")).evaluate(MOVES) == 0
@@ -129,6 +130,17 @@ async def test_with_the_readers_own_colours_a_bar_is_seen_and_a_choice_too(room:
     assert await bar.evaluate("one => getComputedStyle(one).borderTopStyle") == "solid"
     for chosen in ("[aria-pressed=true]", "[aria-current=page]"):
         await expect(page.locator(chosen).first).to_have_css("outline-style", "solid")
+
+
+async def test_who_presses_a_button_by_keyboard_does_not_lose_the_place(room: Room) -> None:
+    page = await room.enter()
+    task = await room.house.run(title="Later", not_before="3h", params={"steps": 1})
+    row = page.locator(f"[data-task={task['task_id']}]")
+    await row.locator("[data-action=pause]").focus()
+    await page.keyboard.press("Enter")
+    await expect(row).to_have_attribute("data-status", "paused")
+    # The button that paused is gone; the row still has the focus.
+    await page.wait_for_function("() => document.activeElement.closest('[data-task]') !== null")
 
 
 async def test_a_message_with_a_way_back_stays_while_one_reaches_for_it(room: Room) -> None:

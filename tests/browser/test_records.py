@@ -41,6 +41,14 @@ async def test_the_figures_are_those_of_the_tasks(room: Room) -> None:
     await expect(page.locator("[data-task]")).to_have_attribute("data-status", "failed")
 
 
+async def test_the_figures_move_by_themselves(room: Room) -> None:
+    page = await room.enter(at="#/metrics")
+    await expect(page.get_by_text("Nothing to count yet")).to_be_visible()
+    await worked(room)
+    success = page.get_by_role("heading", name="Success", exact=True).locator("..")
+    await expect(success).to_contain_text("of 4 ended")
+
+
 async def saved(page: Page, name: str) -> list[str]:
     async with page.expect_download() as file:
         await page.get_by_role("link", name=name).click()

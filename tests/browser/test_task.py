@@ -2,14 +2,16 @@
 
 import json
 import re
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tawny.config import Config, Home, Model
 from tawny.domain.approvals import Question
-from tawny.domain.tasks import Effect
+from tawny.domain.tasks import Effect, Usage
 from tawny.engine.kinds import Context, Kind
 from tawny.testing import Say, ScriptedModel, Use
 
@@ -66,6 +68,20 @@ async def test_the_page_shows_all_that_a_task_did(home: Home, chromium: Browser)
         await expect(told.locator(".s-delivered").first).to_be_visible()
         await expect(told).to_contain_text("Receipt: dlv_")
         await expect(page.locator(".markdown strong")).to_have_text("okafor@partner.example")
+
+
+async def test_a_logs_times_are_the_readers_own(home: Home, chromium: Browser) -> None:
+    async with open_room(home, chromium, more=CRAFT) as room:
+        task = await room.house.run("craft")
+        await room.house.until(task["task_id"], "waiting")
+        (asked,) = (await room.house.client.get("/v1/approvals?status=pending")).json()["items"]
+        await room.house.client.post(f"/v1/approvals/{asked['approval_id']}/approve", json={})
+        await room.house.until(task["task_id"], "succeeded")
+        lines = (await room.house.client.get(f"/v1/tasks/{task['task_id']}/logs")).json()["items"]
+        there = datetime.fromisoformat(lines[0]["time"]).astimezone(ZoneInfo("Asia/Kolkata"))
+        page = await room.enter(at=f"#/tasks/{task['task_id']}", timezone_id="Asia/Kolkata")
+        first = page.get_by_role("list", name="Log").get_by_role("listitem").first.locator("time")
+        await expect(first).to_have_text(f"{there:%H:%M:%S}")
 
 
 async def test_what_is_taken_home_is_what_the_page_shows(home: Home, chromium: Browser) -> None:
@@ -149,3 +165,20 @@ async def test_who_cancelled_is_said_without_a_long_id(room: Room) -> None:
 
 async def over(page: Page) -> int:
     return await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+async def test_what_a_task_has_cost_is_on_its_page_and_in_the_metrics(home: Home, chromium: Browser) -> None:
+    async def paid(context: Context, params: Message) -> dict[str, Any]:
+        del params
+        context.spend(Usage(input_tokens=1200, output_tokens=80, cost=0.25, model_calls=1))
+        return {"text": "Read."}
+
+    async with open_room(home, chromium, more={"paid": Kind(name="paid", params=Message, run=paid)}) as room:
+        task = await room.house.run("paid", title="Paid")
+        page = await room.enter(at=f"#/tasks/{task['task_id']}")
+        about = page.get_by_role("region", name="About this task")
+        await expect(about).to_contain_text("0.25")
+        await expect(about).to_contain_text("1.2k in, 80 out", ignore_case=True)
+        await room.visit(page, "#/metrics")
+        cost = page.locator("main").get_by_role("heading", name="Cost", exact=True).locator("..")
+        await expect(cost).to_contain_text("0.25")

@@ -55,6 +55,8 @@ function parsed(time: string | null | undefined, say: (date: Date) => string): s
 }
 
 export const clock = (time: string | null | undefined): string => parsed(time, (date) => dated("clock", date, CLOCK));
+/** With seconds, as a log has it. */
+export const clockSeconds = (time: string): string => parsed(time, (date) => dated("seconds", date, { ...CLOCK, second: "2-digit" }));
 
 /** Day and time, the day left out when it is today. */
 export function moment(time: string | null | undefined, now: number): string {

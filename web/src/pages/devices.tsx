@@ -131,10 +131,10 @@ export default function Devices() {
     <Page title={t("nav.devices")} lead={t("devices.lead")} actions={<Button kind="primary" icon="plus" onClick={() => setPairing(true)}>{t("devices.pair")}</Button>}>
       {error ? <Problem error={error} retry={reload} /> : !data ? <Loading /> : devices.length > 0 && (
         <ul class="list">{devices.map((one) => (
-          <li key={one.device_id} data-device={one.device_id}>
+          <li key={one.device_id} data-device={one.device_id} class="automation-row">
             <span class="automation-icon"><Icon name="device" /></span>
             <div class="grow"><span class="row"><span class="title">{one.name}</span>{one.current && <Chip tone="good">{t("devices.this")}</Chip>}</span><span class="hint">{one.scopes?.map((scope) => word("scope", scope)).join(" · ") || one.role}</span></div>
-            <span class="hint"><When time={one.last_seen ?? one.created_at} /></span>
+            <span class="hint automation-next"><When time={one.last_seen ?? one.created_at} /></span>
             {!one.current && <Button small kind="quiet" icon="trash" label={`${t("devices.revoke")}: ${one.name}`} onClick={async () => {
               await del(`/v1/devices/${encodeURIComponent(one.device_id)}`);
               tell(t("devices.revoked", { name: one.name }));

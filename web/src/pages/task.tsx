@@ -3,7 +3,7 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { ApiError, get, list, optional, patch } from "../api";
 import { said, t, word } from "../i18n";
-import { bytes, compact, duration, money, number, shortId, spoken } from "../format";
+import { bytes, clockSeconds, compact, duration, money, number, shortId, spoken } from "../format";
 import { go } from "../router";
 import { loaded, now, onEvent } from "../store/live";
 import { approvals as allApprovals, automations, soon } from "../store/lists";
@@ -85,7 +85,7 @@ function Logs({ logs }: { logs: LogLine[] }) {
         <ol class="logs" tabIndex={0} aria-label={t("task.logs")}>
           {logs.slice(-300).map((line, place) => (
             <li key={place} class={`log-${line.level}`}>
-              <time>{/^\d\d:\d\d/.test(line.time) ? line.time : line.time.slice(11, 19)}</time><span class="level">{line.level}</span><span><Plain text={line.message} /></span>
+              <time>{clockSeconds(line.time)}</time><span class="level">{line.level}</span><span><Plain text={line.message} /></span>
             </li>
           ))}
         </ol>

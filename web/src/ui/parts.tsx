@@ -24,29 +24,38 @@ interface ButtonProps {
   onClick?: (event: MouseEvent) => unknown;
 }
 
-/** A button; while its work is under way it is busy and cannot be pressed again. */
+/** A button; while its work is under way it is busy and cannot be pressed again. It keeps the focus; where it goes with its work, its task's row takes it. */
 export function Button({ children, icon, kind = "plain", small, label, action, disabled, pressed, type = "button", onClick }: ButtonProps) {
   const [busy, setBusy] = useState(false);
+  const working = useRef(false);
   const alive = useRef(true);
   useEffect(() => () => {
     alive.current = false;
   }, []);
   const press = async (event: MouseEvent) => {
-    if (busy || !onClick) return;
+    if (working.current || !onClick) return;
+    const task = (event.currentTarget as Element).closest("[data-task]")?.getAttribute("data-task");
     const outcome = onClick(event);
     if (!(outcome instanceof Promise)) return;
+    working.current = true;
     setBusy(true);
     try {
       await outcome;
     } catch (error) {
       complain(error);
     } finally {
+      working.current = false;
       if (alive.current) setBusy(false);
+      else if (document.activeElement === document.body) {
+        // A row may have moved to another column.
+        const next = task && document.querySelector<HTMLElement>(`[data-task="${task}"] :is(button, a)`);
+        (next || document.querySelector<HTMLElement>("main h1"))?.focus({ preventScroll: true });
+      }
     }
   };
   const only = !children;
   return (
-    <button type={type} class={`button ${kind}${small ? " small" : ""}${only ? " only" : ""}`} data-action={action} disabled={disabled || busy} aria-busy={busy || undefined}
+    <button type={type} class={`button ${kind}${small ? " small" : ""}${only ? " only" : ""}`} data-action={action} disabled={disabled} aria-busy={busy || undefined}
       aria-label={only ? label : undefined} title={label} aria-pressed={pressed} onClick={onClick ? press : undefined}>
       {icon && <Icon name={icon} size={small ? 16 : 18} />}
       {children && <span>{children}</span>}

@@ -1,6 +1,6 @@
 // The service worker: keeps the shell for bad lines, shows notifications, carries out Approve and Deny from them.
-const CACHE = "tawny-36187dc725fb";
-const SHELL = ["/","/assets/index-DLk4tOi_.js","/assets/zh-Crn-be2n.txt","/manifest.webmanifest","/icon.svg"];
+const CACHE = "tawny-412d376b4acd";
+const SHELL = ["/","/assets/index-9jFFey8t.js","/assets/zh-Crn-be2n.txt","/manifest.webmanifest","/icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
