@@ -95,6 +95,8 @@ class LocalDispatcher:
         self._moved = ledger.bell.subscribe("queue", "ended")
         """Something may start, or a place has become free for what was left."""
         self._left = True
+        self._claiming = False
+        """Whether a claim is under way, of which nobody knows yet what it takes."""
         self._intents = ledger.bell.subscribe("intents")
         self._ended = asyncio.Event()
         self._draining = False
@@ -111,13 +113,14 @@ class LocalDispatcher:
                 await self._claim_loop(group)
         finally:
             self._running.clear()
+            self._claimed()
 
     async def drain(self) -> None:
         """Release what runs, at once: no work depends on a slow goodbye."""
         self._draining = True
         for execution in list(self._running.values()):
             execution.stop("shutdown")
-        while self._running:
+        while self._running or self._claiming:
             self._ended.clear()
             await self._ended.wait()
 
@@ -164,6 +167,7 @@ class LocalDispatcher:
                 if self._left or self._queue.is_set():
                     claimed, held_low = await self._claim()
             except StorageError as error:
+                self._claimed()
                 in_doubt = True  # the claim may be committed all the same
                 _log.warning("claiming waits for the disk", error=error.message)
                 self._left = True
@@ -171,6 +175,7 @@ class LocalDispatcher:
                 continue
             for task, journal in claimed:
                 self._start(group, task, journal)
+            self._claimed()
             if not claimed or not self._left:
                 if not self._running:
                     self.idle.set()
@@ -205,8 +210,13 @@ class LocalDispatcher:
             return started, left
 
         self.idle.clear()
+        self._claiming = True
         claimed, self._left = await self._ledger.write(claim, urgent=True)
         return claimed, self._left and not low
+
+    def _claimed(self) -> None:
+        self._claiming = False
+        self._ended.set()
 
     async def _disown(self) -> None:
         holding = {(task_id, execution.task.attempt) for task_id, execution in self._running.items()}
@@ -235,6 +245,8 @@ class LocalDispatcher:
             heapq.heappush(self._deadlines, entry)
             if self._deadlines[0] is entry:
                 self._alarm.set()
+        if self._draining:
+            execution.stop("shutdown")  # claimed while the goodbye began
         group.create_task(self._supervise(execution), name=f"execution {task.task_id}")
 
     async def _supervise(self, execution: Execution) -> None:

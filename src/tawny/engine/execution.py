@@ -68,6 +68,8 @@ class Execution:
     async def run(self) -> None:
         """Run to an outcome and report it; never raises but for the loop's own shutdown."""
         self._runner = self._journal.runner = asyncio.current_task()
+        if self.stop_reason is not None and self._runner is not None:
+            self._runner.cancel()  # stopped before it began
         try:
             await self._guarded()
         finally:

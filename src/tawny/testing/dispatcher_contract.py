@@ -9,6 +9,7 @@ The rig says which home and configuration; the configuration's ledger decides wh
 """
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -270,6 +271,25 @@ class DispatcherContract:
         assert (before.status, before.crashes) == (Status.QUEUED, 0)
         assert (ended.status, ended.attempt) == (Status.SUCCEEDED, 2)
         assert rig.effects == {"a": 1, "b": 1, "c": 1}
+
+    async def test_an_orderly_end_gives_back_also_what_is_being_claimed(self, rig: Rig) -> None:
+        rig.gate("held")
+        writer = threading.Event()
+        async with rig.opened() as house:
+            task_id = await house.submit("held")
+            ledger = house.app.ledger
+            ledger.post(lambda _: writer.wait(_PATIENCE))
+            house.go()
+            async with asyncio.timeout(_PATIENCE), asyncio.TaskGroup() as group:
+                while ledger.unanswered < 2:
+                    await asyncio.sleep(0.01)
+                group.create_task(house.dispatcher.drain())
+                await asyncio.sleep(0)
+                writer.set()
+            left = await house.task(task_id)
+
+        assert (left.status, left.attempt, left.crashes) == (Status.QUEUED, 1, 0)
+        assert rig.running == 0
 
     async def test_after_a_kill_the_next_start_goes_on_at_once_and_repeats_no_finished_step(
         self, rig: Rig
