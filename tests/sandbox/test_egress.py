@@ -1,6 +1,7 @@
 """The gateway's own way out: one resolution, one check, one address; every redirect anew."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -22,8 +23,21 @@ class Server:
         self.port = 0
         self.requests: list[str] = []
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.under_way: set[asyncio.Task[None]] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.under_way.add(task)
+        try:
+            await self.answer(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            self.under_way.discard(task)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = next((int(x[15:]) for x in head.split("\r\n") if x.lower().startswith("content-length:")), 0)
         body = (await reader.readexactly(length)).decode() if length else ""
@@ -36,7 +50,6 @@ class Server:
         ]
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
         await writer.drain()
-        writer.close()
 
 
 @asynccontextmanager
@@ -46,6 +59,8 @@ async def serving() -> AsyncIterator[Server]:
     server.port = listener.sockets[0].getsockname()[1]
     async with listener:
         yield server
+    while server.under_way:
+        await asyncio.wait(server.under_way)
 
 
 class Names:
