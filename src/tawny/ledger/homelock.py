@@ -34,7 +34,7 @@ class HomeLock:
             file.close()
             raise Conflict(
                 f"{self._path.parent} is in use by {holder}",
-                hint="begun a moment ago it will answer soon: try again; else stop it, or give another --home",
+                hint="stop that gateway, or give another --home; if it has only just begun, try again",
             ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()}")
