@@ -51,6 +51,7 @@ def loaded(home: Path, words: str) -> set[str]:
     [
         ("version", EVERYTHING + REMOTE + WORK + LIBRARIES),
         ("--version", EVERYTHING + REMOTE + WORK + LIBRARIES),
+        ("--home HOME version", EVERYTHING + REMOTE + WORK + LIBRARIES),
         ("--help", EVERYTHING + REMOTE + WORK + LIBRARIES),
         ("nonsense", EVERYTHING + REMOTE + WORK + LIBRARIES),
         ("--home HOME tasks list", REMOTE + WORK + LIBRARIES),

@@ -72,7 +72,7 @@ def _main(argv: list[str]) -> int:
         complain(f"{odd!r} holds bytes that are no text", "give it in UTF-8")
         return 2
     word = _word(argv)
-    if "--version" in argv[:1] or argv == ["version"]:
+    if "--version" in argv[:1] or argv in (["version"], ["--home", *argv[1:2], "version"]):
         print(f"tawny {__version__}")
         return 0
     if word is None or word not in COMMANDS:
